@@ -1,0 +1,55 @@
+# Everything below stays inside the checkout: the environment in .venv, caches in .cache, results in data/.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+CACHE := $(CURDIR)/.cache
+STAMP := .venv/.installed
+AIRFLOW_ENV := AIRFLOW_HOME=$(CURDIR)/data/airflow
+
+export UV_CACHE_DIR := $(CACHE)/uv
+export RUFF_CACHE_DIR := $(CACHE)/ruff
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+# An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
+
+.PHONY: install demo test unit check format bench constraints clean
+
+install: $(STAMP)
+
+$(STAMP): constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("robin-etl needs Python 3.11 or later; this is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes --requirement .venv/uv.txt
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode --requirement constraints.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: install
+	$(BIN)/robin-etl demo --airflow
+
+test: install
+	$(BIN)/python -m pytest
+
+unit: install
+	$(BIN)/python -m pytest tests/unit
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python -m benchmarks.million_order_day
+
+# Names, versions and hashes only: no address of a package index is written.
+constraints: install
+	printf 'uv\nhatchling\neditables\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --all-extras --upgrade pyproject.toml - --output-file constraints.txt
+
+clean:
+	rm -rf .venv .cache data/airflow data/demo data/runs

@@ -1,0 +1,83 @@
+"""Every error a user meets. Each is a sentence that says what happened and what to do.
+
+The subclasses are named for what the caller does next: a `StoppedError` needs a person first and is
+never retried; an `UnavailableError` may pass, so running again is the remedy.
+"""
+
+from __future__ import annotations
+
+
+class RobinEtlError(Exception):
+    """The root of all errors that robin-etl raises on purpose."""
+
+
+class StoppedError(RobinEtlError):
+    """Somebody has to mend something first; running again alone would end the same."""
+
+
+class UnavailableError(RobinEtlError):
+    """Something was not there and may be later; running again mends it."""
+
+
+class ConfigurationError(StoppedError):
+    """A setting is missing or makes no sense."""
+
+
+class ExportError(StoppedError):
+    """An export can't be read as a whole.
+
+    Attributes: `path`, the file; `column`, the column concerned, if one is.
+    """
+
+    def __init__(self, message: str, *, path: str, column: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.column = column
+
+
+class ExportMissingError(UnavailableError):
+    """There is no export for a day (yet). Attributes: `location`, where it was looked for."""
+
+    def __init__(self, message: str, *, location: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+class GateError(StoppedError):
+    """The gate let nothing pass. Attributes: `rules`, the names of the rules that stopped the run."""
+
+    def __init__(self, message: str, *, rules: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.rules = rules
+
+
+class CorrectionsError(StoppedError):
+    """More corrections than a shop makes in a day. Attributes: `corrections`, how many."""
+
+    def __init__(self, message: str, *, corrections: int) -> None:
+        super().__init__(message)
+        self.corrections = corrections
+
+
+class AnswerError(StoppedError):
+    """ROBIN gave an answer that sending again can't change. Attributes: `status`, the HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AuthenticationError(AnswerError):
+    """ROBIN refused the API key or secret (401, 403)."""
+
+
+class RobinUnavailableError(UnavailableError):
+    """ROBIN did not answer, or only with errors of its own, until the attempts were used up."""
+
+
+class LedgerError(StoppedError):
+    """The ledger can't be used as it is."""
+
+
+class LedgerBusyError(UnavailableError):
+    """Another run is posting against this ledger."""

@@ -1,0 +1,208 @@
+"""The words and types that every other module speaks: columns, money, dates, addresses, customers.
+
+All functions are pure and take and give whole columns. Text columns are pandas' `str` with nulls;
+money is `Int64` cents; a moment is the text ROBIN is sent, `2017-04-05T12:34:56Z` (UTC), which sorts
+as it reads; a day is `2017-04-05`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from hashlib import blake2b
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+REQUIRED_COLUMNS = ("order_number", "email_address", "revenue", "order_date")
+OPTIONAL_COLUMNS = ("phone_number", "profit", "webstore_url")
+EXPORT_COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+
+FIRST, REPEAT, RETURN, UPSELL, CORRECTION = KINDS = (
+    "first",
+    "repeat",
+    "return",
+    "upsell",
+    "correction",
+)
+NEW_KINDS = (FIRST, REPEAT)
+
+TEXT, CENTS, FLAG, COUNT = "str", "Int64", "boolean", "int64"
+
+# One row for each order and export day, as extract leaves it: the contact in clear.
+EXPORTED_DTYPES: dict[str, str] = {
+    "order_number": TEXT,
+    "day": TEXT,
+    "email_address": TEXT,
+    "phone_number": TEXT,
+    "revenue": CENTS,
+    "profit": CENTS,
+    "order_date": TEXT,
+    "webstore_url": TEXT,
+}
+
+# The digests that identify adds: who a row speaks of, without saying it.
+CONTACT_DTYPES: dict[str, str] = {"email": TEXT, "phone": TEXT}
+
+# What ROBIN holds of an order. `day` is the newest export that said so; each `..._day` the newest
+# export that said that value, since a blank cell says nothing. `customer` is the e-mail address's
+# digest or, without one, the phone number's.
+LEDGER_DTYPES: dict[str, str] = {
+    "order_number": TEXT,
+    "day": TEXT,
+    "customer": TEXT,
+    "email": TEXT,
+    "email_day": TEXT,
+    "phone": TEXT,
+    "phone_day": TEXT,
+    "revenue": CENTS,
+    "profit": CENTS,
+    "profit_day": TEXT,
+    "order_date": TEXT,
+    "placed_at": TEXT,
+    "webstore_url": TEXT,
+    "webstore_url_day": TEXT,
+    "is_first_order": FLAG,
+}
+
+# What is to be sent: the state ROBIN will hold, what it held before, and the contact to name.
+CHANGE_DTYPES: dict[str, str] = {
+    **LEDGER_DTYPES,
+    "kind": TEXT,
+    "wave": COUNT,
+    "old_revenue": CENTS,
+    "old_profit": CENTS,
+    "email_address": TEXT,
+    "phone_number": TEXT,
+}
+
+# Thirteen digits before the point keep cents exact as int64 and as the double of a JSON number.
+_NUMBER = r"\A[+-]?(\d{1,13}(\.\d*)?|\.\d+)\z"
+_SCIENTIFIC = r"\A[+-]?(\d{1,13}(\.\d{0,30})?|\.\d{1,30})[eE][+-]?\d{1,2}\z"
+_BEYOND_MILS = r"(\.\d{3})\d+\z"
+_CENT = Decimal("0.01")
+_LARGEST = Decimal(10) ** 13
+
+_MOMENT = (
+    r"\A\d{4}-\d{2}-\d{2}"
+    r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?\z"
+)
+_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)\z"
+_TIME_OF_DAY = r"[T ]\d{2}:"
+
+
+def empty(dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """A frame of these columns without rows."""
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()})
+
+
+def typed(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """The columns of `dtypes`, in that order and of those types; one that is missing is all null."""
+    missing = {name: None for name in dtypes if name not in frame.columns}
+    return frame.assign(**missing)[list(dtypes)].astype(dict(dtypes))
+
+
+def trimmed(text: pd.Series) -> pd.Series:
+    """Text without white space around it; what is blank then is null."""
+    stripped = pc.utf8_trim_whitespace(_strings(text))
+    return _series(pc.if_else(pc.equal(stripped, ""), None, stripped), text.index)
+
+
+def addresses(text: pd.Series) -> pd.Series:
+    """E-mail addresses, trimmed and lower-cased; blank is null."""
+    return _series(pc.utf8_lower(_strings(trimmed(text))), text.index)
+
+
+def cents(text: pd.Series) -> pd.Series:
+    """Decimal text to whole cents (`Int64`), rounded half up, away from zero; unreadable is null.
+
+    Exact: no float is involved. A decimal comma or thousands separator must be gone by now.
+    Numbers of 10^13 and more are unreadable, since JSON could not carry their cents.
+    """
+    strings = _plain_numbers(_strings(trimmed(text)))
+    readable = pc.match_substring_regex(strings, _NUMBER)
+    # Half up looks at the third decimal alone; dropping the others first keeps the decimal narrow.
+    mils = pc.replace_substring_regex(strings, _BEYOND_MILS, r"\1")
+    exact = pc.cast(pc.if_else(readable, mils, None), pa.decimal128(18, 3))
+    rounded = pc.round(exact, ndigits=2, round_mode="half_towards_infinity")
+    whole = pc.cast(pc.multiply(rounded, pa.scalar(Decimal(100))), pa.int64())
+    unreadable = pc.is_null(whole).to_numpy(zero_copy_only=False)
+    return pd.Series(
+        pd.arrays.IntegerArray(pc.fill_null(whole, 0).to_numpy(), unreadable), index=text.index
+    )
+
+
+def moments(text: pd.Series, timezone: str = "UTC") -> pd.Series:
+    """ISO 8601 dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
+
+    What has no offset is in `timezone`; a date alone is its midnight. In the hour that a clock
+    repeats in autumn the earlier moment is taken; a time that it skips in spring moves forward.
+    """
+    strings = _strings(trimmed(text))
+    strings = pc.if_else(pc.match_substring_regex(strings, _MOMENT), strings, None)
+    has_offset = pc.and_(
+        pc.match_substring_regex(strings, _OFFSET), pc.match_substring_regex(strings, _TIME_OF_DAY)
+    )
+    told = _parsed(pc.if_else(has_offset, strings, None))
+    naive = _parsed(pc.if_else(has_offset, None, strings)).dt.tz_convert(None)
+    first_of_two = np.ones(len(naive), dtype=bool)
+    local = naive.dt.tz_localize(timezone, ambiguous=first_of_two, nonexistent="shift_forward")
+    return _moment_text(told.fillna(local.dt.tz_convert("UTC")), text.index)
+
+
+def digests(contacts: pd.Series, *, key: bytes) -> pd.Series:
+    """Keyed BLAKE2b digests (32 hexadecimal digits) that stand for contacts in the ledger."""
+    codes, distinct = pd.factorize(contacts)
+    hashed = [blake2b(value.encode(), key=key, digest_size=16).hexdigest() for value in distinct]
+    taken = pa.array(hashed, pa.string()).take(pa.array(codes, mask=codes < 0))
+    return _series(taken, contacts.index)
+
+
+def identified(exported: pd.DataFrame, *, key: bytes) -> pd.DataFrame:
+    """Exported rows with the digests of their contact, `email` and `phone`, beside it.
+
+    An address and a phone number never share a digest, whatever their text.
+    """
+    return exported.assign(
+        email=digests("email:" + exported["email_address"], key=key),
+        phone=digests("phone:" + exported["phone_number"], key=key),
+    )
+
+
+def _plain_numbers(strings: pa.Array) -> pa.Array:
+    scientific = pc.fill_null(pc.match_substring_regex(strings, _SCIENTIFIC), False)
+    if not pc.any(scientific).as_py():
+        return strings
+    plain = [_plain(value.as_py()) for value in strings.filter(scientific)]
+    return pc.replace_with_mask(strings, scientific, pa.array(plain, pa.string()))
+
+
+def _plain(scientific: str) -> str:
+    """`1.5E2` as `150.00`; a number too large to carry stays as it is, and so unreadable."""
+    value = Decimal(scientific)
+    return f"{value.quantize(_CENT, ROUND_HALF_UP):f}" if abs(value) < _LARGEST else scientific
+
+
+def _parsed(strings: pa.Array) -> pd.Series:
+    joined = pc.replace_substring_regex(strings, r"(\d) ([Z+-])", r"\1\2")
+    pointed = pc.replace_substring(joined, ",", ".")
+    return pd.to_datetime(_series(pointed, None), format="ISO8601", utc=True, errors="coerce")
+
+
+def _moment_text(moment: pd.Series, index: pd.Index) -> pd.Series:
+    seconds = pa.array(moment.dt.tz_convert(None).dt.floor("s").astype("datetime64[s]"))
+    spaced = pc.cast(seconds, pa.string())
+    joined = pc.utf8_replace_slice(spaced, start=10, stop=11, replacement="T")
+    return _series(pc.binary_join_element_wise(joined, "Z", ""), index)
+
+
+def _strings(text: pd.Series) -> pa.Array:
+    array = pa.array(text, pa.string(), from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _series(strings: pa.Array, index: pd.Index | None) -> pd.Series:
+    return pd.Series(strings.to_pandas(), index=index).astype(TEXT)
+

@@ -1,0 +1,216 @@
+"""Section 4's invariant: what ROBIN holds depends only on the set of exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robin_etl import orders
+from robin_etl.reconcile import Reconciliation, reconcile
+
+DAYS = ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05"]
+HELD = ["email", "phone", "revenue", "profit", "order_date", "webstore_url", "is_first_order"]
+
+contacts = st.sampled_from(
+    [("a@x.nl", None), ("b@x.nl", None), ("a@x.nl", "+311"), ("c@x.nl", "+312"), (None, "+311")]
+)
+rows = st.fixed_dictionaries(
+    {
+        "order_number": st.sampled_from(["01", "1", "2", "3", "10"]),
+        "contact": contacts,
+        "revenue": st.integers(0, 2).map(lambda units: units * 100),
+        "profit": st.sampled_from([None, None, 0, 50]),
+        "order_date": st.sampled_from([f"2026-02-0{day}T10:00:00Z" for day in (1, 2, 3)]),
+        "webstore_url": st.sampled_from([None, "https://a", "https://b"]),
+    }
+)
+exports = st.fixed_dictionaries(
+    {day: st.lists(rows, max_size=5, unique_by=lambda row: row["order_number"]) for day in DAYS}
+)
+
+
+@dataclass
+class Robin:
+    """What ROBIN and the ledger hold, told by whole or interrupted runs."""
+
+    ledger: pd.DataFrame = field(default_factory=lambda: orders.empty(orders.LEDGER_DTYPES))
+    held: dict[str, dict[str, object]] = field(default_factory=dict)
+    posts: int = 0
+
+    def run(
+        self, exported: pd.DataFrame, *, stop_after: int | None = None, final: bool = False
+    ) -> Reconciliation:
+        """Reconcile and deliver; `stop_after` so many changes the run dies."""
+        result = reconcile(exported, self.known(exported), final=final)
+        self.acknowledge(result.confirmed)
+        for wave, changes in result.changes.head(stop_after).groupby("wave", sort=True):
+            assert not changes["order_number"].duplicated().any()
+            self.post(changes)
+            self.acknowledge(changes)
+        return result
+
+    def known(self, exported: pd.DataFrame) -> pd.DataFrame:
+        """What a look-up gives: the orders, and of their customers the flagged and the earliest."""
+        asked = self.ledger["order_number"].isin(exported["order_number"])
+        customers = {
+            *exported["email"].dropna(),
+            *exported["phone"].dropna(),
+            *self.ledger["customer"][asked],
+        }
+        others = self.ledger[self.ledger["customer"].isin(customers) & ~asked]
+        flagged = others[others["is_first_order"]]
+        earliest = (
+            others[~others["is_first_order"]]
+            .sort_values(["placed_at", "order_number"])
+            .drop_duplicates("customer")
+        )
+        return pd.concat([self.ledger[asked], flagged, earliest], ignore_index=True)
+
+    def post(self, changes: pd.DataFrame) -> None:
+        for change in changes.to_dict("records"):
+            order = change["order_number"]
+            known = self.held.get(order)
+            if known is None:
+                assert change["kind"] in orders.NEW_KINDS
+                assert pd.isna(change["old_revenue"])
+            else:
+                assert change["kind"] not in orders.NEW_KINDS
+                assert change["old_revenue"] == known["revenue"]
+                assert none(change["old_profit"]) == known["profit"]
+            told = {name: none(change[name]) for name in HELD}
+            assert told != known, "a post that says nothing new"
+            self.held[order] = told
+            self.posts += 1
+
+    def acknowledge(self, changes: pd.DataFrame) -> None:
+        rows = orders.typed(changes, orders.LEDGER_DTYPES)
+        both = pd.concat([self.ledger, rows], ignore_index=True)
+        self.ledger = both.drop_duplicates("order_number", keep="last").reset_index(drop=True)
+
+
+def none(value: object) -> object:
+    return None if value is None or pd.isna(value) else value
+
+
+def frame(days: dict[str, list[dict]], chosen: Iterable[str]) -> pd.DataFrame:
+    records = [
+        {
+            **row,
+            "day": day,
+            "email_address": row["contact"][0],
+            "phone_number": row["contact"][1],
+        }
+        for day in sorted(chosen)
+        for row in days[day]
+    ]
+    table = pd.DataFrame(records, columns=[*orders.EXPORTED_DTYPES])
+    return orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+
+
+def expected(days: dict[str, list[dict]]) -> dict[str, dict[str, object]]:
+    """The same in a dozen lines of plain Python: for each value, the newest export that said it."""
+    exported = frame(days, DAYS).to_dict("records")
+    held: dict[str, dict[str, object]] = {}
+    placed: dict[str, object] = {}
+    for row in exported:
+        order = held.setdefault(row["order_number"], dict.fromkeys(HELD))
+        order |= {name: row[name] for name in HELD[:-1] if none(row[name]) is not None}
+        number, moment = row["order_number"], row["order_date"]
+        placed[number] = min(placed.get(number, moment), moment)
+    firsts: dict[object, str] = {}
+    for number in sorted(held, key=lambda number: (placed[number], number)):
+        customer = held[number]["email"] or held[number]["phone"]
+        firsts.setdefault(customer, number)
+        held[number]["is_first_order"] = firsts[customer] == number
+    return held
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> list[tuple[list[str], int | None]]:
+    """Runs over days in any order and grouping, some cut off; each cut-off one is run again later."""
+    shuffled = draw(st.permutations(DAYS))
+    cuts = draw(st.lists(st.booleans(), min_size=len(DAYS) - 1, max_size=len(DAYS) - 1))
+    groups: list[list[str]] = [[shuffled[0]]]
+    for day, cut in zip(shuffled[1:], cuts, strict=True):
+        groups.append([day]) if cut else groups[-1].append(day)
+    extra = draw(st.lists(st.sampled_from(DAYS), max_size=2))
+    runs: list[tuple[list[str], int | None]] = []
+    for group in [*groups, *([day] for day in extra)]:
+        stop = draw(st.none() | st.integers(0, 4))
+        runs.append((group, stop))
+        if stop is not None:
+            runs.insert(draw(st.integers(len(runs), len(runs))), (group, None))
+    return runs
+
+
+@settings(max_examples=400, deadline=None)
+@given(exports, schedules(), st.booleans())
+def test_robin_ends_with_what_the_exports_say_however_their_days_are_run(
+    days: dict[str, list[dict]], runs: list[tuple[list[str], int | None]], final: bool
+) -> None:
+    robin = Robin()
+    for group, stop_after in runs:
+        robin.run(frame(days, group), stop_after=stop_after, final=final)
+    assert robin.held == expected(days)
+
+
+@settings(max_examples=100, deadline=None)
+@given(exports, schedules())
+def test_a_failed_run_may_wait_until_all_others_are_done(
+    days: dict[str, list[dict]], runs: list[tuple[list[str], int | None]]
+) -> None:
+    robin = Robin()
+    failed = []
+    for group, stop_after in runs:
+        robin.run(frame(days, group), stop_after=stop_after)
+        if stop_after is not None:
+            failed.append(group)
+    for group in failed:
+        robin.run(frame(days, group))
+    assert robin.held == expected(days)
+
+
+@settings(max_examples=100, deadline=None)
+@given(exports, schedules())
+def test_running_everything_again_posts_nothing(
+    days: dict[str, list[dict]], runs: list[tuple[list[str], int | None]]
+) -> None:
+    robin = Robin()
+    for group, _ in runs:
+        robin.run(frame(days, group))
+    posts = robin.posts
+    for group, _ in runs:
+        again = robin.run(frame(days, group))
+        assert again.changes.empty
+        assert again.confirmed.empty
+    assert robin.posts == posts
+
+
+@settings(max_examples=100, deadline=None)
+@given(exports)
+def test_every_exported_row_is_accounted_for(days: dict[str, list[dict]]) -> None:
+    robin = Robin()
+    for day in DAYS:
+        exported = frame(days, [day])
+        result = robin.run(exported)
+        own = result.changes["order_number"].isin(exported["order_number"])
+        assert len(exported) >= own.sum()
+        assert result.unchanged + result.stale + own.sum() >= len(exported)
+    assert np.isin(robin.ledger["order_number"], list(robin.held)).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(exports)
+def test_the_ledger_holds_what_robin_holds(days: dict[str, list[dict]]) -> None:
+    robin = Robin()
+    robin.run(frame(days, DAYS))
+    kept = robin.ledger.set_index("order_number")[HELD].to_dict("index")
+    plain = {
+        number: {name: none(value) for name, value in row.items()} for number, row in kept.items()
+    }
+    assert plain == robin.held

@@ -204,5 +204,6 @@ def _strings(text: pd.Series) -> pa.Array:
 
 
 def _series(strings: pa.Array, index: pd.Index | None) -> pd.Series:
-    return pd.Series(strings.to_pandas(), index=index).astype(TEXT)
+    series = strings.to_pandas().astype(TEXT)
+    return series if index is None else series.set_axis(index)
 

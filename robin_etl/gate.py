@@ -263,9 +263,11 @@ def _is_row_rule(expectation_type: str) -> bool:
 
 def _great_expectations() -> Any:
     """The module, imported when the gate first runs: it costs seconds, which `--help` need not pay."""
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations
 
+    # On import it turns its own log up and takes the process's warnings into it.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    logging.captureWarnings(capture=False)
     return great_expectations
 
 

@@ -1,0 +1,165 @@
+"""One request to ROBIN's Orders POST, and what its answer means. Knows neither pandas nor retries."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from http import HTTPStatus
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import requests
+
+from robin_etl.exceptions import AnswerError, AuthenticationError, ConfigurationError
+
+ORDERS_PATH = "/dynamic/orders"
+_WORDS_KEPT = 500
+
+
+class Meaning(Enum):
+    """What an answer asks of the sender."""
+
+    ACCEPTED = auto()  # acknowledged
+    REFUSED = auto()  # nothing was applied; fewer orders may be
+    BUSY = auto()  # nothing was applied; again later
+    NOT_SENT = auto()  # no connection; again later
+    LOST = auto()  # may have been applied; again later
+
+
+@dataclass(frozen=True)
+class Answer:
+    """ROBIN's answer, or the lack of one (`status` None). `retry_after` is in seconds, if told."""
+
+    meaning: Meaning
+    words: str
+    status: int | None = None
+    retry_after: float | None = None
+
+    @property
+    def again(self) -> bool:
+        return self.meaning in (Meaning.BUSY, Meaning.NOT_SENT, Meaning.LOST)
+
+
+class Client:
+    """A connection to one ROBIN; use as a context manager. `timeout` is in seconds.
+
+    Raises `ConfigurationError` for a base URL that would carry the secret in clear.
+    """
+
+    def __init__(self, base_url: str, api_key: str, api_secret: str, *, timeout: float) -> None:
+        self._url = _checked(base_url).rstrip("/") + ORDERS_PATH
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.auth = (api_key.encode(), api_secret.encode())
+        self._session.headers["Content-Type"] = "application/json"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._session.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._url!r})"
+
+    def post(self, body: bytes) -> Answer:
+        """Send one request.
+
+        Raises `AuthenticationError` on 401 and 403, `AnswerError` on every other answer that
+        sending again can't change: redirects, 404 and unknown 4xx.
+        """
+        try:
+            response = self._session.post(
+                self._url, data=body, timeout=self._timeout, allow_redirects=False
+            )
+        except requests.ConnectTimeout as error:
+            return Answer(Meaning.NOT_SENT, f"no connection: {_named(error)}")
+        except requests.ConnectionError as error:
+            # Refused at once means not sent; anything later may have reached ROBIN.
+            refused = "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error)
+            meaning = Meaning.NOT_SENT if refused else Meaning.LOST
+            return Answer(meaning, f"the connection failed: {_named(error)}")
+        except requests.RequestException as error:
+            return Answer(Meaning.LOST, f"the answer was lost: {_named(error)}")
+        return self._answer(response)
+
+    def _answer(self, response: requests.Response) -> Answer:
+        status, words = response.status_code, response.text[:_WORDS_KEPT]
+        match status:
+            case _ if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+                return Answer(Meaning.ACCEPTED, words, status)
+            case 400 | 413 | 422:
+                return Answer(Meaning.REFUSED, words, status)
+            case 429:
+                retry_after = _seconds(response.headers.get("Retry-After"))
+                return Answer(Meaning.BUSY, words, status, retry_after)
+            case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                # A server that failed may have applied the orders before it did.
+                return Answer(Meaning.LOST, words, status)
+            case 401 | 403:
+                raise AuthenticationError(
+                    f"ROBIN refused the API key or secret ({status}). Nothing more was sent. Mend "
+                    "ROBIN_ETL_API_KEY and ROBIN_ETL_API_SECRET (in Airflow the connection "
+                    "robin_default), then run again.",
+                    status=status,
+                )
+        location = response.headers.get("Location")
+        where = f", pointing to {location}" if location else ""
+        raise AnswerError(
+            f"ROBIN answered {status}{where} to POST {self._url}. Nothing more was sent. Look at "
+            "the base URL, then run again.",
+            status=status,
+        )
+
+
+def _checked(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.username or parts.password:
+        raise ConfigurationError(
+            "ROBIN_ETL_BASE_URL must not hold credentials; put them into ROBIN_ETL_API_KEY and "
+            "ROBIN_ETL_API_SECRET."
+        )
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ConfigurationError(
+            f"ROBIN_ETL_BASE_URL must be an https:// address, not {base_url!r}."
+        )
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ConfigurationError(
+            f"ROBIN_ETL_BASE_URL is {base_url!r}: plain http would send the secret in clear. Use "
+            "https://; only a sandbox on this machine may do without."
+        )
+    return base_url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A Retry-After header, in seconds or as an HTTP date; null where it is neither."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _named(error: requests.RequestException) -> str:
+    return type(error).__name__

@@ -1,0 +1,570 @@
+"""The ledger: what ROBIN has acknowledged, and the log of every delivery.
+
+SQLAlchemy Core over SQLite (the default, a file) or PostgreSQL, one code path. `orders` holds the last
+acknowledged state of each order and moves forward only by `accepted`, `confirm` and `baseline`, each
+one transaction. No e-mail address or phone number is stored: only keyed digests (`orders.digests`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from robin_etl import orders
+from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
+
+SCHEMA_VERSION = 1
+
+SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = OUTCOMES = (
+    "sending",
+    "accepted",
+    "refused",
+    "rejected",
+    "in doubt",
+)
+
+_ADVISORY_LOCK = 0x726F62696E  # "robin"
+
+# Order numbers and dates are compared byte by byte on every database, as Python compares them.
+_Text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+_metadata = sa.MetaData()
+
+_meta = sa.Table(
+    "meta",
+    _metadata,
+    sa.Column("only", sa.Integer, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    # Counts the transactions that changed `orders`: equal means that nothing has moved since.
+    sa.Column("revision", sa.BigInteger, nullable=False),
+)
+
+_orders = sa.Table(
+    "orders",
+    _metadata,
+    sa.Column("order_number", _Text, primary_key=True),
+    sa.Column("day", _Text, nullable=False),
+    sa.Column("customer", _Text, nullable=False),
+    sa.Column("email_day", _Text),
+    sa.Column("phone", _Text),
+    sa.Column("phone_day", _Text),
+    sa.Column("revenue", sa.BigInteger, nullable=False),
+    sa.Column("profit", sa.BigInteger),
+    sa.Column("profit_day", _Text),
+    sa.Column("order_date", _Text, nullable=False),
+    sa.Column("placed_at", _Text, nullable=False),
+    sa.Column("webstore_url", _Text),
+    sa.Column("webstore_url_day", _Text),
+    sa.Column("is_first_order", sa.Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+# Serves both look-ups by customer: the flagged orders, and the earliest of the others.
+sa.Index(
+    "orders_by_customer",
+    _orders.c.customer,
+    _orders.c.is_first_order,
+    _orders.c.placed_at,
+    _orders.c.order_number,
+)
+
+_deliveries = sa.Table(
+    "deliveries",
+    _metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("request", sa.BigInteger, nullable=False),  # the id of the request's first delivery
+    sa.Column("run", _Text, nullable=False),
+    sa.Column("order_number", _Text, nullable=False),
+    sa.Column("kind", _Text, nullable=False),
+    sa.Column("wave", sa.Integer, nullable=False),
+    sa.Column("payload", _Text, nullable=False),
+    sa.Column("outcome", _Text, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("words", _Text),
+    sa.Column("sent_at", _Text, nullable=False),
+    sa.Column("answered_at", _Text),
+    sqlite_with_rowid=False,
+)
+sa.Index("deliveries_by_order", _deliveries.c.order_number)
+sa.Index("deliveries_by_run", _deliveries.c.run, _deliveries.c.outcome)
+
+_runs = sa.Table(
+    "runs",
+    _metadata,
+    sa.Column("run", _Text, primary_key=True),
+    sa.Column("command", _Text, nullable=False),
+    sa.Column("from_day", _Text, nullable=False),
+    sa.Column("to_day", _Text, nullable=False),
+    sa.Column("started_at", _Text, nullable=False),
+    sa.Column("finished_at", _Text),
+    sa.Column("outcome", _Text, nullable=False),
+    sa.Column("words", _Text),
+    sa.Column("files", sa.Integer),
+    sa.Column("exported", sa.BigInteger),
+    sa.Column("counts", _Text),
+)
+sa.Index("runs_by_start", _runs.c.started_at)
+
+RUNNING, DONE, STOPPED = "running", "done", "stopped"
+_LEDGER_COLUMNS = [column.name for column in _orders.columns]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One change in one request, as it is logged. `payload` has no contact in it."""
+
+    order_number: str
+    kind: str
+    wave: int
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LoggedRequest:
+    """A request in the delivery log: the ids of its deliveries, both ends included."""
+
+    first: int
+    last: int
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """An open ledger; use as a context manager. `clock` gives the moments that are logged."""
+
+    def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] = _now) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._insert: Any = (
+            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        )
+
+    @classmethod
+    def open(
+        cls, location: str, *, read_only: bool = False, clock: Callable[[], datetime] = _now
+    ) -> Ledger:
+        """Open the ledger at a database URL or the path of an SQLite file; create it if need be.
+
+        `read_only` creates nothing: a ledger that is not there yet is then an empty one in memory.
+        Raises `ConfigurationError` for a location that names no ledger, `LedgerError` for one that
+        can't be opened or that a newer robin-etl has written.
+        """
+        url = _url(location)
+        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+            path = Path(str(url.database))
+            if read_only and not path.exists():
+                url = sa.make_url("sqlite://")
+            else:
+                _make_folder(path.parent)
+        engine = sa.create_engine(url, **_options(url))
+        if url.get_backend_name() == "sqlite":
+            sa.event.listen(engine, "connect", _set_pragmas)
+        ledger = cls(engine, clock=clock)
+        try:
+            ledger._create()
+        except sa.exc.SQLAlchemyError as error:
+            shown = url.render_as_string(hide_password=True)
+            raise LedgerError(
+                f"The ledger {shown} can't be opened: {_reason(error)}. "
+                "Look at ROBIN_ETL_LEDGER, and whether the database is there."
+            ) from error
+        return ledger
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # Look-ups
+
+    def look_up(self, order_numbers: pd.Series, customers: pd.Series) -> pd.DataFrame:
+        """What reconciliation needs to know (`orders.LEDGER_DTYPES`).
+
+        The rows of these orders; and of every customer named here or by those rows, each flagged
+        order and the earliest of the others. The cost grows with what is asked, not with the ledger.
+        """
+        numbers = self._keys(order_numbers)
+        with self._reading() as connection:
+            asked = connection.execute(
+                sa.select(_orders).where(_orders.c.order_number.in_(numbers))
+            ).all()
+            known = {row.customer for row in asked}
+            who = self._keys([*customers.dropna().unique(), *known])
+            flagged = connection.execute(
+                sa.select(_orders).where(
+                    _orders.c.customer.in_(who),
+                    _orders.c.is_first_order == sa.true(),
+                    _orders.c.order_number.not_in(numbers),
+                )
+            ).all()
+            earliest = connection.execute(self._earliest_of_the_others(who, numbers)).all()
+        frame = pd.DataFrame([*asked, *flagged, *earliest], columns=_LEDGER_COLUMNS)
+        frame = frame.astype({"customer": orders.TEXT, "phone": orders.TEXT})
+        # The customer is the e-mail address's digest wherever it is not the phone number's.
+        by_phone = (frame["customer"] == frame["phone"]).fillna(value=False)
+        return orders.typed(
+            frame.assign(email=frame["customer"].mask(by_phone)), orders.LEDGER_DTYPES
+        )
+
+    def revision(self) -> int:
+        """A number that grows whenever the state of any order moves."""
+        with self._reading() as connection:
+            return int(connection.execute(sa.select(_meta.c.revision)).scalar_one())
+
+    # Acknowledgement
+
+    def accepted(
+        self, request: LoggedRequest, states: pd.DataFrame, *, status: int, words: str
+    ) -> None:
+        """Log a request as accepted and take over the states it told, in one transaction."""
+        with self._writing() as connection:
+            self._answer(connection, request, ACCEPTED, status, words)
+            self._take_over(connection, states)
+
+    def confirm(self, confirmed: pd.DataFrame) -> None:
+        """Move the days of states forward that newer exports repeated."""
+        if len(confirmed):
+            with self._writing() as connection:
+                self._take_over(connection, confirmed)
+
+    def baseline(self, states: pd.DataFrame) -> None:
+        """Take over states that ROBIN has been told by other means, or never shall be."""
+        if len(states):
+            with self._writing() as connection:
+                self._take_over(connection, states)
+
+    # The delivery log
+
+    def sending(self, run: str, deliveries: Sequence[Delivery]) -> LoggedRequest:
+        """Log a request before it leaves."""
+        now = self._moment()
+        with self._writing() as connection:
+            highest = connection.execute(sa.select(sa.func.max(_deliveries.c.id))).scalar()
+            first = (highest or 0) + 1
+            connection.execute(
+                _deliveries.insert(),
+                [
+                    {
+                        "id": first + offset,
+                        "request": first,
+                        "run": run,
+                        "order_number": delivery.order_number,
+                        "kind": delivery.kind,
+                        "wave": delivery.wave,
+                        "payload": json.dumps(delivery.payload, ensure_ascii=False),
+                        "outcome": SENDING,
+                        "sent_at": now,
+                    }
+                    for offset, delivery in enumerate(deliveries)
+                ],
+            )
+        return LoggedRequest(first, first + len(deliveries) - 1)
+
+    def answered(
+        self, request: LoggedRequest, outcome: str, *, status: int | None, words: str
+    ) -> None:
+        """Log the outcome of a request that moved no state."""
+        with self._writing() as connection:
+            self._answer(connection, request, outcome, status, words)
+
+    def settle_interrupted(self) -> list[str]:
+        """Put in doubt what a dead run left as sending; the order numbers. Needs the posting lock."""
+        left = _deliveries.c.outcome == SENDING
+        with self._writing() as connection:
+            numbers = connection.execute(
+                sa.select(_deliveries.c.order_number).where(left).distinct()
+            ).scalars()
+            found = sorted(numbers)
+            connection.execute(
+                _deliveries.update()
+                .where(left)
+                .values(outcome=IN_DOUBT, words="The run died before an answer came.")
+            )
+        return found
+
+    def deliveries_of(self, run: str) -> pd.DataFrame:
+        """How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,
+        words.
+        """
+        columns = [_deliveries.c[name] for name in ("request", "order_number", "outcome")]
+        columns += [_deliveries.c.status, _deliveries.c.words]
+        with self._reading() as connection:
+            query = sa.select(*columns).where(_deliveries.c.run == run).order_by(_deliveries.c.id)
+            rows = connection.execute(query).all()
+        return pd.DataFrame(rows, columns=[column.name for column in columns])
+
+    # Runs
+
+    def start_run(self, run: str, *, command: str, first: date, last: date) -> None:
+        """Log that a run is under way; starting it again clears how it ended before."""
+        row = {
+            "run": run,
+            "command": command,
+            "from_day": first.isoformat(),
+            "to_day": last.isoformat(),
+            "started_at": self._moment(),
+            "finished_at": None,
+            "outcome": RUNNING,
+            "words": None,
+        }
+        insert = self._insert(_runs).values(row)
+        with self._writing() as connection:
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=[_runs.c.run], set_=row)
+            )
+
+    def finish_run(
+        self, run: str, outcome: str, *, words: str | None = None, counts: Mapping[str, Any]
+    ) -> None:
+        """Log how a run ended, with its counts (`exported` and `files` among them, if known)."""
+        with self._writing() as connection:
+            connection.execute(
+                _runs.update()
+                .where(_runs.c.run == run)
+                .values(
+                    outcome=outcome,
+                    words=words,
+                    finished_at=self._moment(),
+                    counts=json.dumps(dict(counts)),
+                    files=counts.get("files"),
+                    exported=counts.get("exported"),
+                )
+            )
+
+    def rows_per_day(self, days: int) -> list[float]:
+        """The rows of a day's export in the last finished runs, newest first."""
+        query = (
+            sa.select(_runs.c.exported, _runs.c.files)
+            .where(_runs.c.outcome == DONE, _runs.c.files > 0)
+            .order_by(_runs.c.started_at.desc())
+            .limit(days)
+        )
+        with self._reading() as connection:
+            return [row.exported / row.files for row in connection.execute(query)]
+
+    def runs(self, limit: int) -> list[dict[str, Any]]:
+        """The latest runs, newest first, as plain values."""
+        query = sa.select(_runs).order_by(_runs.c.started_at.desc()).limit(limit)
+        with self._reading() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [{**row, "counts": json.loads(row["counts"] or "{}")} for row in rows]
+
+    def totals(self) -> dict[str, Any]:
+        """What the ledger holds: numbers of orders, first orders and customers, money, newest day."""
+        flagged = sa.func.sum(sa.case((_orders.c.is_first_order == sa.true(), 1), else_=0))
+        query = sa.select(
+            sa.func.count().label("orders"),
+            sa.func.coalesce(flagged, 0).label("first_orders"),
+            sa.func.coalesce(sa.func.sum(_orders.c.revenue), 0).label("revenue"),
+            sa.func.max(_orders.c.day).label("newest_day"),
+        )
+        with self._reading() as connection:
+            row = dict(connection.execute(query).mappings().one())
+        numbers = ("orders", "first_orders", "revenue")
+        return {name: int(row[name]) if name in numbers else row[name] for name in row}
+
+    # One poster at a time
+
+    @contextmanager
+    def posting(self) -> Iterator[None]:
+        """Hold the lock that lets only one run post; raises `LedgerBusyError` while another has it.
+
+        The lock dies with the process or connection that holds it.
+        """
+        lock = self._advisory_lock() if self._is_postgresql else self._file_lock()
+        with lock:
+            yield
+
+    @property
+    def _is_postgresql(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def _advisory_lock(self) -> Iterator[None]:
+        with self._engine.connect() as connection:
+            key = sa.literal(_ADVISORY_LOCK, sa.BigInteger)
+            got = connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one()
+            if not got:
+                raise self._busy()
+            try:
+                yield
+            finally:
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+
+    @contextmanager
+    def _file_lock(self) -> Iterator[None]:
+        database = self._engine.url.database
+        in_memory = database in (None, "", ":memory:")
+        try:
+            with nullcontext() if in_memory else filelock.FileLock(f"{database}.lock", timeout=0):
+                yield
+        except filelock.Timeout:
+            raise self._busy() from None
+
+    def _busy(self) -> LedgerBusyError:
+        running = [run for run in self.runs(20) if run["outcome"] == RUNNING]
+        others = ", ".join(f"{run['run']} (since {run['started_at']})" for run in running)
+        return LedgerBusyError(
+            "Another run is posting against this ledger, and two would tell ROBIN things twice. "
+            f"Unfinished runs: {others or 'none logged'}. Run again when it is done."
+        )
+
+    # Inside
+
+    def _create(self) -> None:
+        _metadata.create_all(self._engine)
+        insert = self._insert(_meta).values(only=1, version=SCHEMA_VERSION, revision=0)
+        with self._engine.begin() as connection:
+            connection.execute(insert.on_conflict_do_nothing())
+            version = connection.execute(sa.select(_meta.c.version)).scalar_one()
+        if version > SCHEMA_VERSION:
+            raise LedgerError(
+                f"The ledger has schema version {version}, and this robin-etl knows versions up to "
+                f"{SCHEMA_VERSION}. Use the newer robin-etl that wrote it."
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._failures_named(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._failures_named(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            raise LedgerError(
+                f"The ledger failed: {_reason(error)}. What ROBIN acknowledged until then is kept; "
+                "mend the ledger's database, then run again."
+            ) from error
+
+    def _take_over(self, connection: sa.Connection, states: pd.DataFrame) -> None:
+        insert = self._insert(_orders)
+        columns = {name: insert.excluded[name] for name in _LEDGER_COLUMNS[1:]}
+        upsert = insert.on_conflict_do_update(
+            index_elements=[_orders.c.order_number], set_=columns
+        )
+        plain = states[_LEDGER_COLUMNS].astype(object)
+        connection.execute(upsert, plain.where(plain.notna(), None).to_dict("records"))
+        connection.execute(_meta.update().values(revision=_meta.c.revision + 1))
+
+    def _answer(
+        self,
+        connection: sa.Connection,
+        request: LoggedRequest,
+        outcome: str,
+        status: int | None,
+        words: str,
+    ) -> None:
+        connection.execute(
+            _deliveries.update()
+            .where(_deliveries.c.id.between(request.first, request.last))
+            .values(outcome=outcome, status=status, words=words, answered_at=self._moment())
+        )
+
+    def _earliest_of_the_others(
+        self, who: sa.Select[Any], numbers: sa.Select[Any]
+    ) -> sa.Select[Any]:
+        customers = who.subquery("customers")
+        other = _orders.alias("other")
+        earliest = (
+            sa.select(other.c.order_number)
+            .where(
+                other.c.customer == customers.c.value,
+                other.c.is_first_order == sa.false(),
+                other.c.order_number.not_in(numbers),
+            )
+            .order_by(other.c.placed_at, other.c.order_number)
+            .limit(1)
+            .correlate(customers)
+            .scalar_subquery()
+        )
+        return sa.select(_orders).where(
+            _orders.c.order_number.in_(sa.select(earliest).select_from(customers))
+        )
+
+    def _keys(self, values: Iterable[str]) -> sa.Select[Any]:
+        """Any number of keys as one parameter. Sorted, they touch each page of the index once."""
+        text = json.dumps(sorted(set(values)))
+        if self._is_postgresql:
+            parameter = sa.cast(sa.literal(text, sa.String), sa.JSON)
+            keys = sa.func.json_array_elements_text(parameter).table_valued("value")
+        else:
+            keys = sa.func.json_each(sa.literal(text, sa.String)).table_valued("value")
+        return sa.select(sa.cast(keys.c.value, sa.String).label("value"))
+
+    def _moment(self) -> str:
+        return self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _url(location: str) -> sa.URL:
+    text = location if "://" in location else f"sqlite:///{location}"
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError:
+        raise ConfigurationError(
+            "ROBIN_ETL_LEDGER is neither a path nor a database URL such as "
+            "postgresql://user@host/database."
+        ) from None
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigurationError(
+            f"A ledger is in SQLite or PostgreSQL, not in {url.get_backend_name()}: set "
+            "ROBIN_ETL_LEDGER to a path or a postgresql:// URL."
+        )
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _options(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        return {"poolclass": sa.pool.StaticPool, "connect_args": {"check_same_thread": False}}
+    return {}
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger's folder {folder} can't be made ({error}). Set ROBIN_ETL_LEDGER to a place "
+            "that can be written."
+        ) from error
+
+
+def _set_pragmas(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    # FULL, since WAL with NORMAL may lose an acknowledgement at power loss.
+    for pragma in (
+        "journal_mode=wal",
+        "synchronous=full",
+        "busy_timeout=30000",
+        "wal_autocheckpoint=20000",
+        "cache_size=-65536",
+        "secure_delete=on",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _reason(error: sa.exc.SQLAlchemyError) -> str:
+    """The driver's own words, without SQL and parameters."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

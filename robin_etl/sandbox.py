@@ -1,0 +1,279 @@
+"""A local ROBIN, strict about what ROBIN's documentation says and loud about what it would miscount.
+
+It shares no code with the sending side, so the two can't share a mistake. A request that breaks the
+schema is refused whole (400). What ROBIN would accept and count wrong is accepted and **complained**
+of. Nothing is kept but in memory; `/sandbox/state` shows all of it as JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+PATHS = ("/dynamic/orders", "/dynamic/orders/")
+STATE_PATH = "/sandbox/state"
+
+# Requests within seconds, as ROBIN documents them.
+LIMITS = ((3, 1), (180, 60), (10_000, 3_600), (100_000, 86_400))
+
+_TEXT_KEYS = ("order_number", "email_address", "phone_number", "order_date", "webstore_url")
+_NUMBER_KEYS = ("revenue", "old_revenue", "profit", "old_profit")
+_KEYS = {*_TEXT_KEYS, *_NUMBER_KEYS, "is_first_order"}
+_REQUIRED = ("order_number", "revenue", "order_date", "is_first_order")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+Order = dict[str, Any]
+
+
+class Robin:
+    """What ROBIN knows and says, without the network. `clock` is in seconds."""
+
+    def __init__(
+        self,
+        api_key: str,
+        api_secret: str,
+        *,
+        limits: tuple[tuple[int, int], ...] = LIMITS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._authorization = base64.b64encode(f"{api_key}:{api_secret}".encode()).decode()
+        self._limits = limits
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._arrivals: deque[float] = deque()
+        self._told: dict[str, Order] = {}
+        self.orders: dict[str, Order] = {}
+        self.complaints: list[str] = []
+        self.situations: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.largest_request = 0
+
+    def answer(self, authorization: str | None, body: bytes) -> tuple[int, Mapping[str, Any]]:
+        """Status and JSON for one POST."""
+        with self._lock:
+            status, said = self._judge(authorization, body)
+            self.statuses[status] += 1
+            return status, said
+
+    def state(self) -> dict[str, Any]:
+        """Everything it holds, as JSON: what it was told, how it answered, what it complains of."""
+        with self._lock:
+            return {
+                "orders": dict(sorted(self.orders.items())),
+                "situations": dict(self.situations),
+                "requests": sum(self.statuses.values()),
+                "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
+                "largest_request": self.largest_request,
+                "revenue": round(sum(order["revenue"] for order in self.orders.values()), 2),
+                "complaints": [*self.complaints, *self._customers_without_one_first_order()],
+            }
+
+    def _judge(self, authorization: str | None, body: bytes) -> tuple[int, Mapping[str, Any]]:
+        offered = (authorization or "").removeprefix("Basic ")
+        if not hmac.compare_digest(offered.encode(), self._authorization.encode()):
+            return 401, {"error": "wrong authentication"}
+        if (wait := self._over_limit()) is not None:
+            return 429, {"error": "too many requests", "retry_after": wait}
+        try:
+            orders = _orders(body)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+        for order in orders:
+            self._take(order)
+        self.largest_request = max(self.largest_request, len(orders))
+        return 201, {"created": len(orders)}
+
+    def _over_limit(self) -> int | None:
+        """Seconds until a request is welcome again; None where this one is, and counts."""
+        now = self._clock()
+        longest = max((seconds for _, seconds in self._limits), default=0)
+        while self._arrivals and self._arrivals[0] <= now - longest:
+            self._arrivals.popleft()
+        for allowed, seconds in self._limits:
+            if len(self._arrivals) >= allowed:
+                oldest = self._arrivals[-allowed]
+                if oldest > now - seconds:
+                    return int(oldest + seconds - now) + 1
+        self._arrivals.append(now)
+        return None
+
+    def _take(self, order: Order) -> None:
+        number = order["order_number"]
+        held = self.orders.get(number)
+        if held is None:
+            self.situations["first" if order["is_first_order"] else "repeat"] += 1
+            if "old_revenue" in order:
+                self._complain(number, "has an old_revenue, but is new")
+        else:
+            self._compare(number, held, order)
+        self._told[number] = order
+        new = {key: value for key, value in order.items() if not key.startswith("old_")}
+        self.orders[number] = {**(held or {}), **new}
+
+    def _compare(self, number: str, held: Order, order: Order) -> None:
+        if order == self._told[number]:
+            self._complain(number, "was told twice, word for word")
+        for key in ("revenue", "profit"):
+            old = order.get(f"old_{key}")
+            if old is None and key in order and key in held:
+                self._complain(number, f"is known, but comes without old_{key}")
+            elif old is not None and old != held.get(key):
+                self._complain(number, f"has old_{key} {old}, but held {held.get(key)}")
+        change = order["revenue"] - held["revenue"]
+        self.situations["return" if change < 0 else "upsell" if change > 0 else "correction"] += 1
+
+    def _customers_without_one_first_order(self) -> list[str]:
+        firsts: Counter[str] = Counter()
+        example: dict[str, str] = {}
+        for number, order in self.orders.items():
+            customer = order.get("email_address", order.get("phone_number", "")).strip().lower()
+            firsts[customer] += order["is_first_order"]
+            example.setdefault(customer, number)
+        return [
+            f"The customer of order {example[customer]} has {count} first orders instead of one"
+            for customer, count in firsts.items()
+            if count != 1
+        ]
+
+    def _complain(self, number: str, what: str) -> None:
+        self.complaints.append(f"Order {number} {what}")
+
+
+def _orders(body: bytes) -> list[Order]:
+    """The orders of a request; raises `ValueError` with what is wrong."""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        raise ValueError("the body is not JSON") from None
+    if not isinstance(content, dict) or set(content) != {"orders"}:
+        raise ValueError('the body must be {"orders": [...]}')
+    orders = content["orders"]
+    if not isinstance(orders, list) or not orders:
+        raise ValueError("orders must be a list with at least one order")
+    for order in orders:
+        _check(order)
+    repeated = [n for n, times in Counter(order["order_number"] for order in orders).items() if times > 1]
+    if repeated:
+        raise ValueError(f"order {repeated[0]} stands in the request twice")
+    return orders
+
+
+def _check(order: Any) -> None:
+    if not isinstance(order, dict):
+        raise ValueError("an order must be an object")
+    name = order.get("order_number")
+    if unknown := set(order) - _KEYS:
+        raise ValueError(f"order {name}: unknown key {sorted(unknown)[0]}")
+    for key in _REQUIRED:
+        if key not in order:
+            raise ValueError(f"order {name}: {key} is missing")
+    if "email_address" not in order and "phone_number" not in order:
+        raise ValueError(f"order {name}: email_address is missing")
+    for key in _TEXT_KEYS:
+        if key in order and (not isinstance(order[key], str) or not order[key].strip()):
+            raise ValueError(f"order {name}: {key} must be a text")
+    for key in _NUMBER_KEYS:
+        if key in order and (isinstance(order[key], bool) or not isinstance(order[key], int | float)):
+            raise ValueError(f"order {name}: {key} must be a number")
+        if key.endswith("revenue") and order.get(key, 0) < 0:
+            raise ValueError(f"order {name}: {key} must not be negative")
+    if not isinstance(order["is_first_order"], bool):
+        raise ValueError(f"order {name}: is_first_order must be true or false")
+    if "email_address" in order and not _EMAIL.fullmatch(order["email_address"]):
+        raise ValueError(f"order {name}: email_address is none")
+    _check_date(name, order["order_date"])
+
+
+def _check_date(name: Any, text: str) -> None:
+    if _DATE.fullmatch(text):
+        with suppress(ValueError):
+            datetime.fromisoformat(text)
+            return
+    raise ValueError(f"order {name}: order_date must be like 2017-04-05T12:34:56Z")
+
+
+class Sandbox:
+    """A `Robin` behind a real HTTP server on loopback; use as a context manager.
+
+    `port` 0 takes a free one; `url` is where it listens.
+    """
+
+    def __init__(self, robin: Robin, *, port: int = 0) -> None:
+        self.robin = robin
+        self._server = _Server(("127.0.0.1", port), _handler(robin))
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Sandbox:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def wait(self) -> None:
+        """Serve until interrupted."""
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def _handler(robin: Robin) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # Without it, an answer in two packets waits for the client's delayed acknowledgement.
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path not in PATHS:
+                self._say(404, {"error": f"there is nothing at {self.path}"})
+                return
+            status, said = robin.answer(self.headers.get("Authorization"), body)
+            self._say(status, said)
+
+        def do_GET(self) -> None:
+            if self.path == STATE_PATH:
+                self._say(200, robin.state())
+            else:
+                self._say(404, {"error": f"there is nothing at {self.path}; see {STATE_PATH}"})
+
+        def _say(self, status: int, said: Mapping[str, Any]) -> None:
+            body = json.dumps(said, ensure_ascii=False).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            if "retry_after" in said:
+                self.send_header("Retry-After", str(said["retry_after"]))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Silence: what it was told is in its state."""
+
+    return Handler

@@ -1,0 +1,117 @@
+"""The only reader of the environment: settings, checked once, secrets masked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from robin_etl import limits
+from robin_etl.exceptions import ConfigurationError
+
+PREFIX = "ROBIN_ETL_"
+
+
+def _shipped_expectations() -> str:
+    """The suites beside the package: inside it when installed, next to it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "expectations"
+    return str(inside if inside.is_dir() else package.parent / "expectations")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, from `ROBIN_ETL_…` or a TOML file named by `ROBIN_ETL_CONFIG`.
+
+    The environment wins over the file. Made with `Settings.read`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    base_url: str = Field("https://api.robinhq.com", description="Where ROBIN is.")
+    api_key: SecretStr = Field(SecretStr(""), description="The API key.")
+    api_secret: SecretStr = Field(SecretStr(""), description="The API secret.")
+    exports: str = Field(
+        "data/exports", description="Folder or URL of the exports, or one with {date} in it."
+    )
+    profile: str = Field("robin", description="How the shop writes its export.")
+    ledger: str = Field("data/ledger.db", description="A path (SQLite) or a postgresql:// URL.")
+    runs: str = Field("data/runs", description="Folder or URL of the runs' files.")
+    expectations: str = Field(
+        default_factory=_shipped_expectations, description="Folder of the gate's suites."
+    )
+    chunk_size: int = Field(100, ge=1, description="Orders in a request, at most.")
+    rate_limits: str = Field(
+        "3/s,180/min,10000/h,100000/d", description="Requests that ROBIN allows."
+    )
+    timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")
+    max_attempts: int = Field(6, ge=1, description="How often a request is tried.")
+    customer_key: SecretStr = Field(
+        SecretStr(""), description="Key of the customers' digests, up to 64 bytes."
+    )
+    export_lag_days: int = Field(0, ge=0, description="Days that an export's date lies back.")
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _rate_limits_are_readable(cls, text: str) -> str:
+        limits.parse(text)
+        return text
+
+    @field_validator("customer_key")
+    @classmethod
+    def _customer_key_fits(cls, key: SecretStr) -> SecretStr:
+        if len(key.get_secret_value().encode()) > 64:  # BLAKE2b takes no more
+            raise ValueError("at most 64 bytes")
+        return key
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources = (init_settings, env_settings)
+        if config := os.environ.get(f"{PREFIX}CONFIG"):
+            return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=config))
+        return sources
+
+    @classmethod
+    def read(cls, **overrides: Any) -> Settings:
+        """The settings as they are; `overrides` win. Raises `ConfigurationError` with a sentence."""
+        config = os.environ.get(f"{PREFIX}CONFIG")
+        if config and not Path(config).is_file():
+            raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}, and there is no such file.")
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            # Pydantic's own text would show the value, which may be a secret.
+            problems = "; ".join(
+                f"{PREFIX}{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}"
+                for one in error.errors(include_input=False, include_url=False)
+            )
+            raise ConfigurationError(f"Settings that can't be used: {problems}.") from None
+        except ValueError as error:
+            raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}: {error}.") from None
+
+    def credentials(self) -> tuple[str, str]:
+        """API key and secret; raises `ConfigurationError` where one is missing."""
+        key, secret = self.api_key.get_secret_value(), self.api_secret.get_secret_value()
+        if not (key and secret):
+            absent = "ROBIN_ETL_API_KEY" if not key else "ROBIN_ETL_API_SECRET"
+            raise ConfigurationError(
+                f"{absent} is not set; ROBIN's API key and secret are needed to post."
+            )
+        return key, secret
+
+    def digest_key(self) -> bytes:
+        return self.customer_key.get_secret_value().encode()

@@ -265,8 +265,9 @@ def _great_expectations() -> Any:
     """The module, imported when the gate first runs: it costs seconds, which `--help` need not pay."""
     import great_expectations
 
-    # On import it turns its own log up and takes the process's warnings into it.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # On import it turns parts of its log up and takes the process's warnings into it.
+    for chatty in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(capture=False)
     return great_expectations
 

@@ -38,6 +38,14 @@ def parse(text: str) -> tuple[RateLimit, ...]:
     return tuple(sorted(limits, key=lambda limit: limit.seconds))
 
 
+def duration(limits: Iterable[RateLimit], requests: int) -> float:
+    """The seconds that so many requests take at least."""
+    return max(
+        (max(0, requests - 1) // limit.requests * float(limit.seconds) for limit in limits),
+        default=0.0,
+    )
+
+
 class Pace:
     """Holds a sender back so that every limit is kept. `clock` and `sleep` are in seconds."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ from upath import UPath
 from robin_etl import exports, gate, limits, orders, payload, profiles
 from robin_etl.client import Client
 from robin_etl.delivery import Delivered, RetryPolicy, Sender
-from robin_etl.exceptions import CorrectionsError, RobinEtlError
+from robin_etl.exceptions import CorrectionsError, GateError, RobinEtlError
 from robin_etl.ledger import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED, Ledger
 from robin_etl.reconcile import reconcile
 from robin_etl.runs import Run
@@ -69,16 +70,13 @@ def extract(settings: Settings, run: Run) -> Counts:
         run.write_json("verdict_export", verdict.as_json())
         run.write_csv("quarantine", _quarantine(read, verdict.broken))
 
-        # The last row of an order wins even where it is quarantined: an older one is not its state.
-        last = ~rows.duplicated(["day", "order_number"], keep="last") | rows["order_number"].isna()
-        good = ~rows.index.isin(verdict.broken.index)
-        kept = rows[last & good]
+        kept, duplicates = _kept(rows, verdict.broken)
         run.write_frame("exported", kept[list(orders.EXPORTED_DTYPES)])
         counts = {
             "files": len(files),
             "exported": len(rows),
             "quarantined": len(verdict.broken),
-            "duplicates": int((~last & good).sum()),
+            "duplicates": duplicates,
             "warnings": list(verdict.warnings),
         }
         run.write_json("extract", counts)
@@ -166,14 +164,12 @@ def report(settings: Settings, run: Run) -> Counts:
         return summary
 
 
-def run_all(
-    settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambda _: None
-) -> Counts:
+def run_all(settings: Settings, run: Run) -> Counts:
     """All five stages, one after the other, and the summary of them."""
     extract(settings, run)
     classify(settings, run)
     validate(settings, run)
-    load(settings, run, progress=progress)
+    load(settings, run)
     return report(settings, run)
 
 
@@ -183,6 +179,54 @@ def baseline(settings: Settings, run: Run) -> Counts:
     classify(settings, run)
     acknowledge(settings, run)
     return report(settings, run)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
+    revenue, profit, order_date, kind of contact), and why a run would stop at it, if it would.
+    """
+
+    file: str
+    rows: int
+    quarantined: int
+    duplicates: int
+    rules: dict[str, int]
+    first_rows: list[list[str]]
+    stop: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def check(settings: Settings, file: str, day: date) -> Check:
+    """Read, map and validate one export; nothing is written. Raises `ExportError`."""
+    export = exports.read(UPath(file), profiles.named(settings.profile), day)
+    suite = UPath(settings.expectations) / gate.EXPORT_SUITE
+    verdict = gate.judge(export.rows, suite, {"fewest_rows": 0})
+    kept, duplicates = _kept(export.rows, verdict.broken)
+    try:
+        verdict.stop_unless_passed(file)
+        stop = None
+    except GateError as error:
+        stop = str(error)
+    head = kept.head(5)
+    money = [
+        (head[name] / 100).map("{:.2f}".format, na_action="ignore") for name in ("revenue", "profit")
+    ]
+    # A terminal is no place for an address; which kind of contact there is says enough.
+    contact = head["email_address"].notna().map({True: "e-mail", False: "phone"})
+    shown = pd.concat([head["order_number"], *money, head["order_date"], contact], axis=1)
+    return Check(
+        file=file,
+        rows=verdict.rows,
+        quarantined=len(verdict.broken),
+        duplicates=duplicates,
+        rules={rule.rule: rule.broken for rule in verdict.rules if rule.is_row_rule},
+        first_rows=shown.astype(object).fillna("").astype(str).to_numpy().tolist(),
+        stop=stop,
+    )
 
 
 # Inside
@@ -215,6 +259,16 @@ def _files(settings: Settings, run: Run) -> dict[date, UPath]:
     if not found:
         raise exports.missing(settings.exports, run.first, run.last)
     return found
+
+
+def _kept(rows: pd.DataFrame, broken: pd.Series) -> tuple[pd.DataFrame, int]:
+    """The rows to go on with, and how many good ones a later row of their order replaced.
+
+    The last row of an order wins even where it is quarantined: an older one is not its state.
+    """
+    last = ~rows.duplicated(["day", "order_number"], keep="last") | rows["order_number"].isna()
+    good = ~rows.index.isin(broken.index)
+    return rows[last & good], int((~last & good).sum())
 
 
 def _quarantine(read: list[exports.Export], broken: pd.Series) -> pd.DataFrame:
@@ -260,6 +314,9 @@ def _classify(settings: Settings, run: Run, ledger: Ledger) -> Counts:
         "superseded": result.superseded,
         "without_contact": int(nameless.sum()),
     }
+    counts["planned_requests"] = sum(
+        -(-len(wave) // settings.chunk_size) for _, wave in payload.waves(changes)
+    )
     _stop_at_mass_corrections(run, counts[orders.CORRECTION], len(exported))
     run.write_frame("changes", changes)
     run.write_frame("confirmed", result.confirmed)

@@ -1,0 +1,326 @@
+"""The command line: one door to the stages in `pipeline`; the DAG is the other.
+
+Only what parses arguments is imported here; each command imports what it runs, so that `--help` is
+quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robin_etl import __version__
+from robin_etl.exceptions import ConfigurationError, RobinEtlError
+
+if TYPE_CHECKING:
+    from robin_etl.runs import Run
+    from robin_etl.settings import Settings
+
+DONE, STOPPED, USAGE, INCOMPLETE = 0, 1, 2, 3
+
+Command = Callable[..., Any]
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_DAY_IN_NAME = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+
+
+def main() -> None:
+    """Run the command line; errors end as one sentence on standard error."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.Abort:
+        click.echo("Interrupted. What ROBIN acknowledged is kept; run again to go on.", err=True)
+        sys.exit(STOPPED)
+    except RobinEtlError as error:
+        if debug:
+            raise
+        click.echo(f"{error}", err=True)
+        sys.exit(USAGE if isinstance(error, ConfigurationError) else STOPPED)
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(
+            f"robin-etl broke ({type(error).__name__}: {error}). This is a mistake of robin-etl's: "
+            "please report it with what --debug prints. Running again is safe.",
+            err=True,
+        )
+        sys.exit(STOPPED)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88})
+@click.version_option(__version__, prog_name="robin-etl")
+@click.option("--debug", is_flag=True, help="Show tracebacks and every log line.")
+def cli(debug: bool) -> None:
+    """Tell ROBIN every day exactly which orders are first, repeat, return and upsell.
+
+    Settings come from the environment (ROBIN_ETL_BASE_URL, ROBIN_ETL_API_KEY, …) or from a TOML
+    file that ROBIN_ETL_CONFIG names.
+    """
+    level = logging.DEBUG if debug else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    if debug:
+        # urllib3 and SQLAlchemy would log requests' headers and parameters.
+        for chatty in ("urllib3", "sqlalchemy", "great_expectations", "fsspec", "asyncio"):
+            logging.getLogger(chatty).setLevel(logging.INFO)
+
+
+@cli.command()
+@click.option("--date", "day", type=_DAY, help="The export's date; today less the lag by default.")
+@click.option("--dry-run", is_flag=True, help="Everything but the posts and the ledger.")
+@click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
+@_as_json
+def run(day: datetime | None, dry_run: bool, allow_corrections: bool, as_json: bool) -> int:
+    """Run one day, all stages.
+
+    Example: robin-etl run --date 2026-11-01 --dry-run
+    """
+    from robin_etl.runs import Run
+    from robin_etl.settings import Settings
+
+    settings = Settings.read()
+    when = _given(day) or _today() - timedelta(days=settings.export_lag_days)
+    started = Run.start(
+        settings.runs,
+        command="run",
+        first=when,
+        last=when,
+        dry_run=dry_run,
+        allow_corrections=allow_corrections,
+    )
+    return _run_all(settings, started, as_json=as_json)
+
+
+@cli.command()
+@click.option("--from", "first", type=_DAY, required=True, help="The first day.")
+@click.option("--to", "last", type=_DAY, required=True, help="The last day, included.")
+@click.option("--final", is_flag=True, help="Only the last version of each order.")
+@click.option("--dry-run", is_flag=True, help="Everything but the posts and the ledger.")
+@click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
+@_as_json
+def backfill(
+    first: datetime,
+    last: datetime,
+    final: bool,
+    dry_run: bool,
+    allow_corrections: bool,
+    as_json: bool,
+) -> int:
+    """Run a range of days as one; a day without an export is passed over.
+
+    Example: robin-etl backfill --from 2024-01-01 --to 2026-10-31 --dry-run
+    """
+    from robin_etl.runs import Run
+    from robin_etl.settings import Settings
+
+    settings = Settings.read()
+    _check_range(first, last)
+    started = Run.start(
+        settings.runs,
+        command="backfill",
+        first=first.date(),
+        last=last.date(),
+        final=final,
+        dry_run=dry_run,
+        allow_corrections=allow_corrections,
+    )
+    return _run_all(settings, started, as_json=as_json)
+
+
+@cli.command()
+@click.option("--from", "first", type=_DAY, help="The first day.")
+@click.option("--to", "last", type=_DAY, help="The last day, included.")
+@click.option("--date", "day", type=_DAY, help="The day of FILEs without a date in their name.")
+@click.argument("files", nargs=-1)
+@_as_json
+def baseline(
+    first: datetime | None,
+    last: datetime | None,
+    day: datetime | None,
+    files: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Acknowledge exports without posting: ROBIN has these orders, or shall never celebrate them.
+
+    Example: robin-etl baseline --from 2020-01-01 --to 2026-10-31
+    """
+    from robin_etl import pipeline
+    from robin_etl.runs import Run
+    from robin_etl.settings import Settings
+
+    if bool(files) == bool(first or last) or bool(first) != bool(last):
+        raise click.UsageError("Give either --from and --to, or the FILEs to acknowledge.")
+    settings = Settings.read()
+    if first and last:
+        _check_range(first, last)
+        days, named = [first.date(), last.date()], ()
+    else:
+        named = tuple((_day_of(file, _given(day)).isoformat(), file) for file in files)
+        days = [date.fromisoformat(text) for text, _ in named]
+        if len(set(days)) < len(days):
+            raise click.UsageError("Two FILEs are of one day; acknowledge them one by one.")
+    started = Run.start(
+        settings.runs,
+        command="baseline",
+        first=min(days),
+        last=max(days),
+        final=True,
+        allow_corrections=True,
+        files=named,
+    )
+    with _told_apart(settings, started):
+        summary = pipeline.baseline(settings, started)
+    _tell(summary, started, as_json=as_json)
+    return INCOMPLETE if summary["quarantined"] else DONE
+
+
+@cli.command()
+@click.argument("file")
+@_as_json
+def check(file: str, as_json: bool) -> int:
+    """Read, map and validate one export; post nothing and write nothing.
+
+    Example: robin-etl check data/exports/orders_2026-11-01.csv
+    """
+    from robin_etl import pipeline, tables
+    from robin_etl.settings import Settings
+
+    checked = pipeline.check(Settings.read(), file, _day_of(file, _today()))
+    if as_json:
+        click.echo(json.dumps(checked.as_json()))
+    else:
+        tables.show_check(checked)
+    if checked.stop:
+        click.echo(checked.stop, err=True)
+        return STOPPED
+    return INCOMPLETE if checked.quarantined else DONE
+
+
+@cli.command()
+@click.option("--runs", "shown", default=10, show_default=True, help="How many runs to show.")
+@_as_json
+def status(shown: int, as_json: bool) -> None:
+    """Show what the ledger knows: its orders and its latest runs."""
+    from robin_etl import tables
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+
+    settings = Settings.read()
+    with Ledger.open(settings.ledger, read_only=True) as ledger:
+        known = {**ledger.totals(), "runs": ledger.runs(shown)}
+    if as_json:
+        click.echo(json.dumps(known))
+    else:
+        tables.show_status(known)
+
+
+@cli.command()
+@click.option("--port", default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--key", default="sandbox", show_default=True, help="The API key it accepts.")
+@click.option("--secret", default="sandbox", show_default=True, help="The secret it accepts.")
+@click.option("--no-limits", is_flag=True, help="Without ROBIN's rate limits.")
+def sandbox(port: int, key: str, secret: str, no_limits: bool) -> None:
+    """Serve a local ROBIN that keeps strictly to its documentation, until interrupted."""
+    from robin_etl.sandbox import LIMITS, STATE_PATH, Robin, Sandbox
+
+    robin = Robin(key, secret, limits=() if no_limits else LIMITS)
+    try:
+        server = Sandbox(robin, port=port)
+    except OSError as error:
+        raise click.UsageError(f"Port {port} can't be listened on ({error}); try another.") from None
+    with server:
+        click.echo(f"ROBIN_ETL_BASE_URL={server.url}")
+        click.echo(f"What it was told: {server.url}{STATE_PATH}")
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            click.echo(f"It was told {len(robin.orders)} orders.")
+
+
+@cli.command()
+@click.option("--airflow", is_flag=True, help="Run the days through Airflow's DAG.")
+@click.option("--folder", default="data/demo", show_default=True, help="Where its files go.")
+def demo(airflow: bool, folder: str) -> None:
+    """Generate a few days of orders, run them against a sandbox, and show what ROBIN was told."""
+    from robin_etl import demo as show
+
+    show.play(folder, through_airflow=airflow)
+
+
+def _run_all(settings: Settings, started: Run, *, as_json: bool) -> int:
+    from robin_etl import pipeline, tables
+
+    if not started.dry_run:
+        settings.credentials()
+    with _told_apart(settings, started):
+        pipeline.extract(settings, started)
+        plan = pipeline.classify(settings, started)
+        pipeline.validate(settings, started)
+        if as_json or started.dry_run:
+            pipeline.load(settings, started)
+        else:
+            with tables.progress(plan, settings.rate_limits) as advance:
+                pipeline.load(settings, started, progress=advance)
+        summary = pipeline.report(settings, started)
+    _tell(summary, started, as_json=as_json)
+    incomplete = ("quarantined", "rejected", "held_back", "without_contact")
+    return INCOMPLETE if any(summary[name] for name in incomplete) else DONE
+
+
+@contextmanager
+def _told_apart(settings: Settings, started: Run) -> Iterator[None]:
+    """Names the run's folder beside an error, since its files say more."""
+    try:
+        yield
+    except RobinEtlError:
+        click.echo(f"The run's files are in {started.folder}.", err=True)
+        raise
+
+
+def _tell(summary: dict[str, Any], started: Run, *, as_json: bool) -> None:
+    from robin_etl import tables
+
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        tables.show_summary(summary, str(started.folder), dry_run=started.dry_run)
+
+
+def _given(day: datetime | None) -> date | None:
+    return day.date() if day else None
+
+
+def _today() -> date:
+    return datetime.now().astimezone().date()
+
+
+def _check_range(first: datetime, last: datetime) -> None:
+    if last < first:
+        raise click.UsageError(f"The range ends ({last:%Y-%m-%d}) before it begins ({first:%Y-%m-%d}).")
+
+
+def _day_of(file: str, otherwise: date | None) -> date:
+    """The date in a file's name, or else the one given."""
+    name = file.rsplit("/", 1)[-1]
+    found = _DAY_IN_NAME.search(name)
+    try:
+        day = date.fromisoformat(found[0]) if found else otherwise
+    except ValueError:
+        day = otherwise
+    if day is None:
+        raise click.UsageError(f"{name} has no date in its name; say which day it is with --date.")
+    return day

@@ -1,0 +1,156 @@
+"""What a person at a terminal sees: tables that fit 80 columns, and a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from robin_etl import limits
+from robin_etl.orders import KINDS
+
+if TYPE_CHECKING:
+    from robin_etl.pipeline import Check
+
+_NAMED = 10  # orders named in a line; the run's files have all
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=80)
+
+
+@contextmanager
+def progress(plan: Mapping[str, Any], rate_limits: str) -> Iterator[Callable[[int], Any]]:
+    """A bar over the changes to post, on standard error; `plan` is what classify counted."""
+    console = _console(stderr=True)
+    total, requests = sum(plan[kind] for kind in KINDS), plan["planned_requests"]
+    least = timedelta(seconds=limits.duration(limits.parse(rate_limits), requests))
+    console.print(
+        f"{total:,} changes in {requests:,} requests: at least {least} under ROBIN's limits."
+    )
+    columns = (
+        TextColumn("posting"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("posting", total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def show_summary(summary: Mapping[str, Any], folder: str, *, dry_run: bool) -> None:
+    """The counts of a run, what needs somebody's attention, and where the files are."""
+    console = _console()
+    days = summary["from"] if summary["from"] == summary["to"] else (
+        f"{summary['from']} to {summary['to']}"
+    )
+    table = Table(title=f"{days}{', dry run' if dry_run else ''}", title_justify="left", box=None)
+    table.add_column("exported", justify="right")
+    for kind in (*KINDS, "unchanged", "stale"):
+        table.add_column(kind, justify="right")
+    row = [summary["exported"], *(summary[kind] for kind in (*KINDS, "unchanged", "stale"))]
+    table.add_row(*(f"{count:,}" for count in row))
+    console.print(table)
+    for line in _outcome(summary, dry_run=dry_run):
+        console.print(line, markup=False)
+    console.print(f"Files of the run: {folder}", markup=False, soft_wrap=True)
+
+
+def _outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[str]:
+    if dry_run:
+        yield (
+            f"Would post {summary['would_post']:,} changes in {summary['would_request']:,} requests "
+            "(requests.jsonl)."
+        )
+    elif "acknowledged" in summary:
+        yield f"Acknowledged {summary['acknowledged']:,} orders without posting."
+    else:
+        yield f"Posted {summary['posted']:,} changes in {summary['requests']:,} requests."
+    if summary["quarantined"]:
+        yield f"Quarantined {summary['quarantined']:,} rows; see quarantine.csv."
+    if summary["without_contact"]:
+        yield (
+            f"{summary['without_contact']:,} corrections wait until their customers are exported "
+            "again."
+        )
+    named = (
+        ("rejected", "ROBIN rejected", "orders_rejected"),
+        ("held_back", "Held back behind a rejected change", "orders_held_back"),
+        ("in_doubt", "In doubt, ROBIN may have seen twice", "orders_in_doubt"),
+    )
+    for count, words, orders in named:
+        if summary[count]:
+            yield f"{words}: {_names(summary[orders])}."
+    for rule in summary.get("warnings", ()):
+        yield f"Warning: the rule {rule} failed."
+
+
+def show_check(check: Check) -> None:
+    """What a file holds: the first rows as ROBIN would be told them, and the rules they break."""
+    console = _console()
+    console.print(
+        f"{check.file}: {check.rows:,} rows, {check.quarantined:,} of them to quarantine, "
+        f"{check.duplicates:,} duplicates.",
+        markup=False,
+        soft_wrap=True,
+    )
+    if check.first_rows:
+        table = Table(box=None)
+        for name in ("order_number", "revenue", "profit", "order_date", "contact"):
+            table.add_column(name, justify="right" if name in ("revenue", "profit") else "left")
+        for row in check.first_rows:
+            table.add_row(*row)
+        console.print(table)
+    broken = [(rule, count) for rule, count in check.rules.items() if count]
+    if broken:
+        rules = Table(box=None)
+        rules.add_column("rule")
+        rules.add_column("rows", justify="right")
+        for rule, count in broken:
+            rules.add_row(rule, f"{count:,}")
+        console.print(rules)
+
+
+def show_status(known: Mapping[str, Any]) -> None:
+    """What the ledger holds, and its latest runs."""
+    console = _console()
+    if not known["orders"] and not known["runs"]:
+        console.print("The ledger is empty: no run has been made yet.")
+        return
+    console.print(
+        f"{known['orders']:,} orders, {known['first_orders']:,} of them first orders; revenue "
+        f"{known['revenue'] / 100:,.2f}; newest export {known['newest_day']}."
+    )
+    table = Table(box=None)
+    for name in ("started", "days", "command", "outcome"):
+        table.add_column(name)
+    for name in ("posted", "rejected"):
+        table.add_column(name, justify="right")
+    for run in known["runs"]:
+        days = run["from_day"] if run["from_day"] == run["to_day"] else (
+            f"{run['from_day']} … {run['to_day']}"
+        )
+        counts = run["counts"]
+        table.add_row(
+            run["started_at"][:16].replace("T", " "),
+            days,
+            run["command"],
+            run["outcome"],
+            *(f"{counts[name]:,}" if name in counts else "" for name in ("posted", "rejected")),
+        )
+    console.print(table)
+    for run in known["runs"][:1]:
+        if run["words"]:
+            console.print(f"The last run stopped: {run['words']}", markup=False)
+
+
+def _names(orders: Sequence[str]) -> str:
+    more = f" and {len(orders) - _NAMED:,} more" if len(orders) > _NAMED else ""
+    return ", ".join(orders[:_NAMED]) + more

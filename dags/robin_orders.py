@@ -1,4 +1,5 @@
-"""Tell ROBIN every day which orders of the shop are first, repeat, return and upsell.
+"""
+Tell ROBIN every day which orders of the shop are first, repeat, return and upsell.
 
 Wiring only: each task runs one stage of `robin_etl.pipeline`, as the command line does. Tasks pass the
 run's folder and counts. Everything heavy is imported inside the tasks, so that this file parses fast.
@@ -24,8 +25,8 @@ DAY = {"type": ["null", "string"], "format": "date"}
     params={
         "from_date": Param(None, **DAY, description="First day of a manual run."),
         "to_date": Param(None, **DAY, description="Last day of a range, included."),
-        "final": Param(False, type="boolean", description="Only each order's last version."),
-        "dry_run": Param(False, type="boolean", description="Everything but posts and ledger."),
+        "final": Param(default=False, type="boolean", description="Only each order's last version."),
+        "dry_run": Param(default=False, type="boolean", description="Everything but posts and ledger."),
     },
     doc_md=__doc__,
     tags=["robin"],

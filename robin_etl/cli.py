@@ -1,4 +1,5 @@
-"""The command line: one door to the stages in `pipeline`; the DAG is the other.
+"""
+The command line: one door to the stages in `pipeline`; the DAG is the other.
 
 Only what parses arguments is imported here; each command imports what it runs, so that `--help` is
 quick.
@@ -66,7 +67,8 @@ def main() -> None:
 @click.version_option(__version__, prog_name="robin-etl")
 @click.option("--debug", is_flag=True, help="Show tracebacks and every log line.")
 def cli(debug: bool) -> None:
-    """Tell ROBIN every day exactly which orders are first, repeat, return and upsell.
+    """
+    Tell ROBIN every day exactly which orders are first, repeat, return and upsell.
 
     Settings come from the environment (ROBIN_ETL_BASE_URL, ROBIN_ETL_API_KEY, …) or from a TOML
     file that ROBIN_ETL_CONFIG names.
@@ -85,7 +87,8 @@ def cli(debug: bool) -> None:
 @click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
 @_as_json
 def run(day: datetime | None, dry_run: bool, allow_corrections: bool, as_json: bool) -> int:
-    """Run one day, all stages.
+    """
+    Run one day, all stages.
 
     Example: robin-etl run --date 2026-11-01 --dry-run
     """
@@ -120,7 +123,8 @@ def backfill(
     allow_corrections: bool,
     as_json: bool,
 ) -> int:
-    """Run a range of days as one; a day without an export is passed over.
+    """
+    Run a range of days as one; a day without an export is passed over.
 
     Example: robin-etl backfill --from 2024-01-01 --to 2026-10-31 --dry-run
     """
@@ -154,7 +158,8 @@ def baseline(
     files: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Acknowledge exports without posting: ROBIN has these orders, or shall never celebrate them.
+    """
+    Acknowledge exports without posting: ROBIN has these orders, or shall never celebrate them.
 
     Example: robin-etl baseline --from 2020-01-01 --to 2026-10-31
     """
@@ -165,12 +170,13 @@ def baseline(
     if bool(files) == bool(first or last) or bool(first) != bool(last):
         raise click.UsageError("Give either --from and --to, or the FILEs to acknowledge.")
     settings = Settings.read()
+    named: tuple[tuple[str, str], ...] = ()
     if first and last:
         _check_range(first, last)
-        days, named = [first.date(), last.date()], ()
+        days = [first.date(), last.date()]
     else:
         named = tuple((_day_of(file, _given(day)).isoformat(), file) for file in files)
-        days = [date.fromisoformat(text) for text, _ in named]
+        days = [date.fromisoformat(when) for when, _ in named]
         if len(set(days)) < len(days):
             raise click.UsageError("Two FILEs are of one day; acknowledge them one by one.")
     started = Run.start(
@@ -182,7 +188,7 @@ def baseline(
         allow_corrections=True,
         files=named,
     )
-    with _told_apart(settings, started):
+    with _folder_told(started):
         summary = pipeline.baseline(settings, started)
     _tell(summary, started, as_json=as_json)
     return INCOMPLETE if summary["quarantined"] else DONE
@@ -192,7 +198,8 @@ def baseline(
 @click.argument("file")
 @_as_json
 def check(file: str, as_json: bool) -> int:
-    """Read, map and validate one export; post nothing and write nothing.
+    """
+    Read, map and validate one export; post nothing and write nothing.
 
     Example: robin-etl check data/exports/orders_2026-11-01.csv
     """
@@ -266,7 +273,7 @@ def _run_all(settings: Settings, started: Run, *, as_json: bool) -> int:
 
     if not started.dry_run:
         settings.credentials()
-    with _told_apart(settings, started):
+    with _folder_told(started):
         pipeline.extract(settings, started)
         plan = pipeline.classify(settings, started)
         pipeline.validate(settings, started)
@@ -282,7 +289,7 @@ def _run_all(settings: Settings, started: Run, *, as_json: bool) -> int:
 
 
 @contextmanager
-def _told_apart(settings: Settings, started: Run) -> Iterator[None]:
+def _folder_told(started: Run) -> Iterator[None]:
     """Names the run's folder beside an error, since its files say more."""
     try:
         yield

@@ -12,6 +12,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 import requests
+from requests.auth import HTTPBasicAuth
 
 from robin_etl.exceptions import AnswerError, AuthenticationError, ConfigurationError
 
@@ -44,7 +45,8 @@ class Answer:
 
 
 class Client:
-    """A connection to one ROBIN; use as a context manager. `timeout` is in seconds.
+    """
+    A connection to one ROBIN; use as a context manager. `timeout` is in seconds.
 
     Raises `ConfigurationError` for a base URL that would carry the secret in clear.
     """
@@ -53,7 +55,7 @@ class Client:
         self._url = _checked(base_url).rstrip("/") + ORDERS_PATH
         self._timeout = timeout
         self._session = requests.Session()
-        self._session.auth = (api_key.encode(), api_secret.encode())
+        self._session.auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
         self._session.headers["Content-Type"] = "application/json"
 
     def __enter__(self) -> Client:
@@ -71,7 +73,8 @@ class Client:
         return f"Client({self._url!r})"
 
     def post(self, body: bytes) -> Answer:
-        """Send one request.
+        """
+        Send one request.
 
         Raises `AuthenticationError` on 401 and 403, `AnswerError` on every other answer that
         sending again can't change: redirects, 404 and unknown 4xx.
@@ -128,9 +131,7 @@ def _checked(base_url: str) -> str:
             "ROBIN_ETL_API_SECRET."
         )
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ConfigurationError(
-            f"ROBIN_ETL_BASE_URL must be an https:// address, not {base_url!r}."
-        )
+        raise ConfigurationError(f"ROBIN_ETL_BASE_URL must be an https:// address, not {base_url!r}.")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ConfigurationError(
             f"ROBIN_ETL_BASE_URL is {base_url!r}: plain http would send the secret in clear. Use "

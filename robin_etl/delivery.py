@@ -1,4 +1,5 @@
-"""Delivery: changes through the client into the ledger, chunk by chunk and wave by wave.
+"""
+Delivery: changes through the client into the ledger, chunk by chunk and wave by wave.
 
 Every request is logged as sending before it leaves, and its outcome after. The ledger takes a chunk's
 states over only when ROBIN has accepted it, so whatever goes wrong, running again goes on from there.
@@ -65,7 +66,8 @@ class RetryPolicy:
 
 @dataclass
 class Delivered:
-    """What came of a delivery, as it goes: numbers of changes and requests, and orders by name.
+    """
+    What came of a delivery, as it goes: numbers of changes and requests, and orders by name.
 
     `rejected`: ROBIN's words by order number. `held_back`: orders whose earlier change was rejected.
     `in_doubt`: orders that ROBIN may have seen twice.
@@ -80,7 +82,8 @@ class Delivered:
 
 
 class Sender:
-    """Delivers the changes of one run. Needs the ledger's posting lock held.
+    """
+    Delivers the changes of one run. Needs the ledger's posting lock held.
 
     `progress` is called with the number of changes done with after each answer.
     """
@@ -106,7 +109,8 @@ class Sender:
         self.delivered = Delivered()
 
     def deliver(self, changes: pd.DataFrame) -> Delivered:
-        """Send every change once.
+        """
+        Send every change once.
 
         Raises `AuthenticationError`, `AnswerError` or `RobinUnavailableError` where the run has to
         stop; what was acknowledged until then is in the ledger.

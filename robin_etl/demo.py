@@ -20,7 +20,7 @@ from rich.table import Table
 from robin_etl import pipeline
 from robin_etl.exceptions import StoppedError
 from robin_etl.runs import Run
-from robin_etl.sandbox import STATE_PATH, Robin, Sandbox
+from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import PREFIX, Settings
 
 KEY, SECRET = "demo-key", "demo-secret"  # of the sandbox, which dies with the demonstration

@@ -1,4 +1,5 @@
-"""Every error a user meets. Each is a sentence that says what happened and what to do.
+"""
+Every error a user meets. Each is a sentence that says what happened and what to do.
 
 The subclasses are named for what the caller does next: a `StoppedError` needs a person first and is
 never retried; an `UnavailableError` may pass, so running again is the remedy.
@@ -24,7 +25,8 @@ class ConfigurationError(StoppedError):
 
 
 class ExportError(StoppedError):
-    """An export can't be read as a whole.
+    """
+    An export can't be read as a whole.
 
     Attributes: `path`, the file; `column`, the column concerned, if one is.
     """

@@ -1,4 +1,5 @@
-"""A day's export, from bytes to rows: find the file, read it as text, parse the columns.
+"""
+A day's export, from bytes to rows: find the file, read it as text, parse the columns.
 
 Reading drops no row. A cell that can't be read becomes null beside its raw text, and the gate's row
 rules (`expectations/export.json`) decide what that means. Only a file that is no export at all is an
@@ -48,7 +49,8 @@ _PARQUET_TYPES = {
 
 @dataclass(frozen=True)
 class Export:
-    """One file, read.
+    """
+    One file, read.
 
     `cells`: every column as text, as it was. `lines`: the line (in Parquet, the row) each record
     starts on. `rows`: the parsed columns (`orders.EXPORTED_DTYPES`) with `revenue_text`,
@@ -70,7 +72,8 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def find(location: str, days: Iterable[date]) -> dict[date, UPath]:
-    """The files of those days that exist, under a folder or URL, or one with `{date}` in it.
+    """
+    The files of those days that exist, under a folder or URL, or one with `{date}` in it.
 
     `{date}` may carry a strftime format, as in `{date:%Y%m%d}`. In a folder the name is
     `orders_{date}` with any of `SUFFIXES`; two for one day raise `ExportError`.
@@ -167,7 +170,7 @@ def _dated(pattern: str, day: date) -> str:
 
 def _content(path: UPath) -> bytes:
     try:
-        return path.read_bytes()
+        return bytes(path.read_bytes())
     except FileNotFoundError:
         raise ExportMissingError(f"There is no file {path}.", location=str(path)) from None
     except OSError as error:
@@ -348,4 +351,5 @@ def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:
 def _parquet_text(column: pa.ChunkedArray) -> pd.Series:
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         column = column.cast(pa.timestamp("us", "UTC"))
-    return column.cast(pa.string()).to_pandas().astype(orders.TEXT)
+    text: pd.Series = column.cast(pa.string()).to_pandas().astype(orders.TEXT)
+    return text

@@ -1,4 +1,5 @@
-"""The gate: Great Expectations over a frame, from a suite in JSON to a verdict.
+"""
+The gate: Great Expectations over a frame, from a suite in JSON to a verdict.
 
 A suite's rules are row rules (column, pair and multi-column expectations: they name the rows that
 break them) or rules on the whole. A row rule's `mostly` is not looked at: every row that breaks it is
@@ -29,7 +30,8 @@ EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
 
 @dataclass(frozen=True)
 class RuleVerdict:
-    """How one rule fared. `broken` is the number of rows that break it; for a rule on the whole,
+    """
+    How one rule fared. `broken` is the number of rows that break it; for a rule on the whole,
     `observed` is what was found instead. `failure` says why it could not be evaluated, if so.
     """
 
@@ -50,7 +52,8 @@ class RuleVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a suite says of a frame.
+    """
+    What a suite says of a frame.
 
     `rows`: how many were judged. `broken`: for each row that breaks a row rule, the names of those
     rules, with the frame's index. `max_quarantined`: the share of all rows that may.
@@ -123,13 +126,15 @@ def load(path: UPath) -> dict[str, Any]:
             f"The suite {path} needs a number max_quarantined in its meta: the share of rows that "
             "may be quarantined before the run stops, such as 0.05."
         )
-    return raw
+    suite: dict[str, Any] = raw
+    return suite
 
 
 def judge(
     frame: pd.DataFrame, suite_path: UPath, parameters: Mapping[str, Any] | None = None
 ) -> Verdict:
-    """Run the suite at `suite_path` over `frame`, which needs a unique index.
+    """
+    Run the suite at `suite_path` over `frame`, which needs a unique index.
 
     `parameters` fill the suite's `{"$PARAMETER": name}`. Raises `ConfigurationError` where the suite
     can't be read, `GateError` where Great Expectations would leave one of its rules out.
@@ -175,7 +180,7 @@ def _suite(raw: dict[str, Any], path: UPath) -> ExpectationSuite:
     try:
         suite = gx.ExpectationSuite(name=path.stem, expectations=expectations)
         loaded = len(suite.expectations)
-    except Exception:  # whatever it is, the look at each rule below names it
+    except Exception:  # noqa: BLE001 (it raises many kinds; the look at each rule below names it)
         loaded = -1
     if loaded != len(expectations):
         # A misspelt type or severity is dropped with no more than a log line; one by one it shows.
@@ -194,7 +199,7 @@ def _check_known(expectation: dict[str, Any], path: UPath) -> None:
         gx = _great_expectations()
         if gx.ExpectationSuite(name="one", expectations=[expectation]).expectations:
             return
-    except Exception as error:  # Great Expectations raises many kinds for a suite it can't load
+    except Exception as error:  # noqa: BLE001 (it raises many kinds for a rule it can't load)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     name = _name(expectation)
     raise GateError(

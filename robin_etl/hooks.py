@@ -1,4 +1,5 @@
-"""Airflow's side of the stages: settings with the secret of a connection, errors as task failures.
+"""
+Airflow's side of the stages: settings with the secret of a connection, errors as task failures.
 
 Needs the `airflow` extra. The connection (by default `robin_default`) has ROBIN's address as host, the
 API key as login and the secret as password; nothing of it is passed between tasks.
@@ -22,7 +23,8 @@ DEFAULT_CONNECTION = "robin_default"
 
 
 def settings_of(connection_id: str = DEFAULT_CONNECTION) -> Settings:
-    """The settings from the environment, with address, key and secret from the connection.
+    """
+    The settings from the environment, with address, key and secret from the connection.
 
     A connection without a host leaves `ROBIN_ETL_BASE_URL` as it is.
     """
@@ -48,13 +50,14 @@ def as_task_failures() -> Iterator[None]:
 def days_of(
     params: Mapping[str, Any], logical_date: datetime | None, *, timezone: str, lag_days: int
 ) -> tuple[date, date]:
-    """The days a DAG run is about: its parameters, or else the logical date's local day less the lag.
+    """
+    The days a DAG run is about: its parameters, or else the logical date's local day less the lag.
 
     Raises `ConfigurationError` for a manual run that names no day.
     """
     first, last = params.get("from_date"), params.get("to_date")
     if first or last:
-        return date.fromisoformat(first or last), date.fromisoformat(last or first)
+        return date.fromisoformat(str(first or last)), date.fromisoformat(str(last or first))
     if logical_date is None:
         raise ConfigurationError(
             "This manual run names no day. Trigger it with from_date (and to_date for a range), or "

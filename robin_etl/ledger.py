@@ -1,4 +1,5 @@
-"""The ledger: what ROBIN has acknowledged, and the log of every delivery.
+"""
+The ledger: what ROBIN has acknowledged, and the log of every delivery.
 
 SQLAlchemy Core over SQLite (the default, a file) or PostgreSQL, one code path. `orders` holds the last
 acknowledged state of each order and moves forward only by `accepted`, `confirm` and `baseline`, each
@@ -145,15 +146,14 @@ class Ledger:
     def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] = _now) -> None:
         self._engine = engine
         self._clock = clock
-        self._insert: Any = (
-            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        )
+        self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     @classmethod
     def open(
         cls, location: str, *, read_only: bool = False, clock: Callable[[], datetime] = _now
     ) -> Ledger:
-        """Open the ledger at a database URL or the path of an SQLite file; create it if need be.
+        """
+        Open the ledger at a database URL or the path of an SQLite file; create it if need be.
 
         `read_only` creates nothing: a ledger that is not there yet is then an empty one in memory.
         Raises `ConfigurationError` for a location that names no ledger, `LedgerError` for one that
@@ -192,7 +192,8 @@ class Ledger:
     # Look-ups
 
     def look_up(self, order_numbers: pd.Series, customers: pd.Series) -> pd.DataFrame:
-        """What reconciliation needs to know (`orders.LEDGER_DTYPES`).
+        """
+        What reconciliation needs to know (`orders.LEDGER_DTYPES`).
 
         The rows of these orders; and of every customer named here or by those rows, each flagged
         order and the earliest of the others. The cost grows with what is asked, not with the ledger.
@@ -216,9 +217,7 @@ class Ledger:
         frame = frame.astype({"customer": orders.TEXT, "phone": orders.TEXT})
         # The customer is the e-mail address's digest wherever it is not the phone number's.
         by_phone = (frame["customer"] == frame["phone"]).fillna(value=False)
-        return orders.typed(
-            frame.assign(email=frame["customer"].mask(by_phone)), orders.LEDGER_DTYPES
-        )
+        return orders.typed(frame.assign(email=frame["customer"].mask(by_phone)), orders.LEDGER_DTYPES)
 
     def revision(self) -> int:
         """A number that grows whenever the state of any order moves."""
@@ -227,9 +226,7 @@ class Ledger:
 
     # Acknowledgement
 
-    def accepted(
-        self, request: LoggedRequest, states: pd.DataFrame, *, status: int, words: str
-    ) -> None:
+    def accepted(self, request: LoggedRequest, states: pd.DataFrame, *, status: int, words: str) -> None:
         """Log a request as accepted and take over the states it told, in one transaction."""
         with self._writing() as connection:
             self._answer(connection, request, ACCEPTED, status, words)
@@ -274,9 +271,7 @@ class Ledger:
             )
         return LoggedRequest(first, first + len(deliveries) - 1)
 
-    def answered(
-        self, request: LoggedRequest, outcome: str, *, status: int | None, words: str
-    ) -> None:
+    def answered(self, request: LoggedRequest, outcome: str, *, status: int | None, words: str) -> None:
         """Log the outcome of a request that moved no state."""
         with self._writing() as connection:
             self._answer(connection, request, outcome, status, words)
@@ -297,7 +292,8 @@ class Ledger:
         return found
 
     def deliveries_of(self, run: str) -> pd.DataFrame:
-        """How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,
+        """
+        How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,
         words.
         """
         columns = [_deliveries.c[name] for name in ("request", "order_number", "outcome")]
@@ -323,9 +319,7 @@ class Ledger:
         }
         insert = self._insert(_runs).values(row)
         with self._writing() as connection:
-            connection.execute(
-                insert.on_conflict_do_update(index_elements=[_runs.c.run], set_=row)
-            )
+            connection.execute(insert.on_conflict_do_update(index_elements=[_runs.c.run], set_=row))
 
     def finish_run(
         self, run: str, outcome: str, *, words: str | None = None, counts: Mapping[str, Any]
@@ -381,7 +375,8 @@ class Ledger:
 
     @contextmanager
     def posting(self) -> Iterator[None]:
-        """Hold the lock that lets only one run post; raises `LedgerBusyError` while another has it.
+        """
+        Hold the lock that lets only one run post; raises `LedgerBusyError` while another has it.
 
         The lock dies with the process or connection that holds it.
         """
@@ -460,11 +455,10 @@ class Ledger:
     def _take_over(self, connection: sa.Connection, states: pd.DataFrame) -> None:
         insert = self._insert(_orders)
         columns = {name: insert.excluded[name] for name in _LEDGER_COLUMNS[1:]}
-        upsert = insert.on_conflict_do_update(
-            index_elements=[_orders.c.order_number], set_=columns
-        )
+        upsert = insert.on_conflict_do_update(index_elements=[_orders.c.order_number], set_=columns)
         plain = states[_LEDGER_COLUMNS].astype(object)
-        connection.execute(upsert, plain.where(plain.notna(), None).to_dict("records"))
+        rows: Any = plain.where(plain.notna(), None).to_dict("records")
+        connection.execute(upsert, rows)
         connection.execute(_meta.update().values(revision=_meta.c.revision + 1))
 
     def _answer(
@@ -481,9 +475,7 @@ class Ledger:
             .values(outcome=outcome, status=status, words=words, answered_at=self._moment())
         )
 
-    def _earliest_of_the_others(
-        self, who: sa.Select[Any], numbers: sa.Select[Any]
-    ) -> sa.Select[Any]:
+    def _earliest_of_the_others(self, who: sa.Select[Any], numbers: sa.Select[Any]) -> sa.Select[Any]:
         customers = who.subquery("customers")
         other = _orders.alias("other")
         earliest = (

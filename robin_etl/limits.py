@@ -68,4 +68,6 @@ class Pace:
             self._bucket.leak(item.timestamp)
             if self._bucket.put(item):
                 return
-            self._sleep(max(0, self._bucket.waiting(item)) / 1000 + JITTER)
+            milliseconds = self._bucket.waiting(item)
+            assert isinstance(milliseconds, int)  # awaitable only for a bucket elsewhere
+            self._sleep(max(0, milliseconds) / 1000 + JITTER)

@@ -1,4 +1,5 @@
-"""The words and types that every other module speaks: columns, money, dates, addresses, customers.
+"""
+The words and types that every other module speaks: columns, money, dates, addresses, customers.
 
 All functions are pure and take and give whole columns. Text columns are pandas' `str` with nulls;
 money is `Int64` cents; a moment is the text ROBIN is sent, `2017-04-05T12:34:56Z` (UTC), which sorts
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import blake2b
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,10 @@ FIRST, REPEAT, RETURN, UPSELL, CORRECTION = KINDS = (
 )
 NEW_KINDS = (FIRST, REPEAT)
 
-TEXT, CENTS, FLAG, COUNT = "str", "Int64", "boolean", "int64"
+TEXT: Final = "str"
+CENTS: Final = "Int64"
+FLAG: Final = "boolean"
+COUNT: Final = "int64"
 
 # One row for each order and export day, as extract leaves it: the contact in clear.
 EXPORTED_DTYPES: dict[str, str] = {
@@ -116,7 +121,8 @@ def addresses(text: pd.Series) -> pd.Series:
 
 
 def cents(text: pd.Series) -> pd.Series:
-    """Decimal text to whole cents (`Int64`), rounded half up, away from zero; unreadable is null.
+    """
+    Decimal text to whole cents (`Int64`), rounded half up, away from zero; unreadable is null.
 
     Exact: no float is involved. A decimal comma or thousands separator must be gone by now.
     Numbers of 10^13 and more are unreadable, since JSON could not carry their cents.
@@ -135,7 +141,8 @@ def cents(text: pd.Series) -> pd.Series:
 
 
 def moments(text: pd.Series, timezone: str = "UTC") -> pd.Series:
-    """ISO 8601 dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
+    """
+    ISO 8601 dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
 
     What has no offset is in `timezone`; a date alone is its midnight. In the hour that a clock
     repeats in autumn the earlier moment is taken; a time that it skips in spring moves forward.
@@ -161,7 +168,8 @@ def digests(contacts: pd.Series, *, key: bytes) -> pd.Series:
 
 
 def identified(exported: pd.DataFrame, *, key: bytes) -> pd.DataFrame:
-    """Exported rows with the digests of their contact, `email` and `phone`, beside it.
+    """
+    Exported rows with the digests of their contact, `email` and `phone`, beside it.
 
     An address and a phone number never share a digest, whatever their text.
     """
@@ -172,7 +180,7 @@ def identified(exported: pd.DataFrame, *, key: bytes) -> pd.DataFrame:
 
 
 def _plain_numbers(strings: pa.Array) -> pa.Array:
-    scientific = pc.fill_null(pc.match_substring_regex(strings, _SCIENTIFIC), False)
+    scientific = pc.fill_null(pc.match_substring_regex(strings, _SCIENTIFIC), fill_value=False)
     if not pc.any(scientific).as_py():
         return strings
     plain = [_plain(value.as_py()) for value in strings.filter(scientific)]
@@ -204,6 +212,5 @@ def _strings(text: pd.Series) -> pa.Array:
 
 
 def _series(strings: pa.Array, index: pd.Index | None) -> pd.Series:
-    series = strings.to_pandas().astype(TEXT)
+    series: pd.Series = strings.to_pandas().astype(TEXT)
     return series if index is None else series.set_axis(index)
-

@@ -33,7 +33,8 @@ def chunks(changes: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
 
 
 def payloads(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """One JSON object for each change; what is null is left out.
+    """
+    One JSON object for each change; what is null is left out.
 
     Money leaves cents only here: cents / 100 is the double nearest to the value, and its shortest
     text is the value itself, `113.34`.
@@ -43,8 +44,7 @@ def payloads(changes: pd.DataFrame) -> list[dict[str, Any]]:
         columns[name] = [None if cents is pd.NA else cents / 100 for cents in columns[name]]
     rows = zip(*columns.values(), strict=True)
     return [
-        {key: value for key, value in zip(columns, row, strict=True) if _is_said(value)}
-        for row in rows
+        {key: value for key, value in zip(columns, row, strict=True) if _is_said(value)} for row in rows
     ]
 
 

@@ -1,4 +1,5 @@
-"""The one story that both doors tell: extract, classify, validate, load, report.
+"""
+The one story that both doors tell: extract, classify, validate, load, report.
 
 Each stage reads what the one before left in the run's folder, leaves its own files there and returns
 its counts. Nothing is posted before validate has passed.
@@ -51,7 +52,8 @@ _SIDE_COUNTS = ("duplicates", "superseded", "held_back", "without_contact")
 
 
 def extract(settings: Settings, run: Run) -> Counts:
-    """Read the run's exports and let the gate part them into `exported` and `quarantine`.
+    """
+    Read the run's exports and let the gate part them into `exported` and `quarantine`.
 
     Raises `ExportMissingError`, `ExportError` or `GateError`.
     """
@@ -87,7 +89,8 @@ def extract(settings: Settings, run: Run) -> Counts:
 
 
 def classify(settings: Settings, run: Run) -> Counts:
-    """Compare what was exported with the ledger; leave `changes` and `confirmed`.
+    """
+    Compare what was exported with the ledger; leave `changes` and `confirmed`.
 
     Raises `CorrectionsError` for more corrections than a shop makes.
     """
@@ -103,10 +106,9 @@ def validate(settings: Settings, run: Run) -> Counts:
         return _validate(settings, run)
 
 
-def load(
-    settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambda _: None
-) -> Counts:
-    """Post the changes, or in a dry run keep what would be posted.
+def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambda _: None) -> Counts:
+    """
+    Post the changes, or in a dry run keep what would be posted.
 
     Only one run posts at a time. Where the ledger has moved since classify (another run, or an
     earlier try of this one), the changes are made and validated anew before anything is posted.
@@ -183,7 +185,8 @@ def baseline(settings: Settings, run: Run) -> Counts:
 
 @dataclass(frozen=True)
 class Check:
-    """What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
+    """
+    What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
     revenue, profit, order_date, kind of contact), and why a run would stop at it, if it would.
     """
 
@@ -262,7 +265,8 @@ def _files(settings: Settings, run: Run) -> dict[date, UPath]:
 
 
 def _kept(rows: pd.DataFrame, broken: pd.Series) -> tuple[pd.DataFrame, int]:
-    """The rows to go on with, and how many good ones a later row of their order replaced.
+    """
+    The rows to go on with, and how many good ones a later row of their order replaced.
 
     The last row of an order wins even where it is quarantined: an older one is not its state.
     """
@@ -325,7 +329,8 @@ def _classify(settings: Settings, run: Run, ledger: Ledger) -> Counts:
 
 
 def _with_contacts_of_earlier_exports(settings: Settings, changes: pd.DataFrame) -> pd.DataFrame:
-    """Changes of orders whose customer no row of this run names, named from the earlier exports.
+    """
+    Changes of orders whose customer no row of this run names, named from the earlier exports.
 
     That happens when an order leaves a customer for another: the customer's next order becomes the
     first. The ledger knows no address, but it knows the day whose export told it.

@@ -1,4 +1,5 @@
-"""Reconciliation: what a shop exported, compared with what ROBIN has acknowledged, gives the changes.
+"""
+Reconciliation: what a shop exported, compared with what ROBIN has acknowledged, gives the changes.
 
 One pure function over whole columns: no I/O, no clock, no loop over orders. What ROBIN holds in the
 end must depend only on the set of exports, so every rule here is about the newest export that said
@@ -47,7 +48,8 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What comes of one comparison.
+    """
+    What comes of one comparison.
 
     `changes`: what to send, one row for each order and wave (`orders.CHANGE_DTYPES`), wave by wave,
     oldest first. Its contact columns are null for an order whose customer no exported row names.
@@ -65,7 +67,8 @@ class Reconciliation:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the orders lie in the history: `start` and `end` are the first and last position of each
+    """
+    Where the orders lie in the history: `start` and `end` are the first and last position of each
     order, `order` the order of each row, `phase` what each row is.
     """
 
@@ -76,7 +79,8 @@ class _Layout:
 
     @property
     def is_ledger(self) -> Mask:
-        return self.phase == _LEDGER
+        mask: Mask = self.phase == _LEDGER
+        return mask
 
     @property
     def ledger_row(self) -> Positions:
@@ -87,10 +91,9 @@ class _Layout:
         return found
 
 
-def reconcile(
-    exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = False
-) -> Reconciliation:
-    """Compare exported rows with the ledger's rows.
+def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = False) -> Reconciliation:
+    """
+    Compare exported rows with the ledger's rows.
 
     `exported`: one row for each order and day (`orders.EXPORTED_DTYPES`) with the digests of
     `orders.identified`. `ledger` (`orders.LEDGER_DTYPES`): the rows of those orders and, of every
@@ -115,9 +118,7 @@ def reconcile(
     version = (fresh | at.is_ledger) & is_end if final else fresh | (at.is_ledger & is_end)
     before = at.ledger_row[at.order] if final else _row_before(at)
 
-    robin = pd.DataFrame(
-        {name: told[name].where(~at.is_ledger, history[name]) for name in told.columns}
-    )
+    robin = pd.DataFrame({name: told[name].where(~at.is_ledger, history[name]) for name in told.columns})
     candidates = np.flatnonzero(version)
     kinds = _kinds(told.take(candidates), _rows_or_null(robin, before[candidates]))
     sent = candidates[kinds != ""]
@@ -175,7 +176,8 @@ def _completed(history: pd.DataFrame, at: _Layout) -> pd.DataFrame:
 
 
 def _row_that_said(said: Mask, said_on: pd.Series, at: _Layout) -> Positions:
-    """For each row the last row of its order, up to itself, that said the value; -1 without one.
+    """
+    For each row the last row of its order, up to itself, that said the value; -1 without one.
 
     A stale row is older than ROBIN's state, but may be newer than the export that said this value
     (or the only one that ever did): then it, and not the ledger's row, is what was said last.
@@ -199,14 +201,12 @@ def _earliest_row(placed: npt.NDArray[np.int64], at: _Layout) -> Positions:
     return ordered[at.start]
 
 
-def _is_earliest(
-    customers: pd.Series, placed: npt.NDArray[np.int64], numbers: pd.Series
-) -> Mask:
+def _is_earliest(customers: pd.Series, placed: npt.NDArray[np.int64], numbers: pd.Series) -> Mask:
     """For each order whether it is its customer's earliest by (placed_at, order_number)."""
     codes, distinct = pd.factorize(customers, use_na_sentinel=False)
     first = np.full(len(distinct), np.iinfo(np.int64).max)
     np.minimum.at(first, codes, placed)
-    earliest = placed == first[codes]
+    earliest: Mask = placed == first[codes]
     tied = earliest & (np.bincount(codes[earliest], minlength=len(distinct))[codes] > 1)
     if tied.any():
         ties = pd.DataFrame({"customer": codes[tied], "number": numbers[tied]})
@@ -239,9 +239,7 @@ def _kinds(told: pd.DataFrame, before: pd.DataFrame) -> npt.NDArray[np.object_]:
     ).astype(object)
 
 
-def _changes(
-    told: pd.DataFrame, before: pd.DataFrame, kinds: npt.NDArray[np.object_]
-) -> pd.DataFrame:
+def _changes(told: pd.DataFrame, before: pd.DataFrame, kinds: npt.NDArray[np.object_]) -> pd.DataFrame:
     changes = told.reset_index(drop=True)
     changes["kind"] = kinds
     changes["old_revenue"] = before["revenue"].array
@@ -250,13 +248,14 @@ def _changes(
 
 
 def _closing_rows(sent: Positions, at: _Layout) -> Positions:
-    """For each change the last row that still says the same: the one before the order's next change.
+    """
+    For each change the last row that still says the same: the one before the order's next change.
 
     The acknowledged state stands for that row's day, so that a day run late can't undo it.
     """
     if not len(sent):
         return sent
-    following = np.append(sent[1:], len(at.order)) - 1
+    following: Positions = np.append(sent[1:], len(at.order)) - 1
     return np.minimum(following, at.end[at.order[sent]])
 
 

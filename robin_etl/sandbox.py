@@ -1,4 +1,5 @@
-"""A local ROBIN, strict about what ROBIN's documentation says and loud about what it would miscount.
+"""
+A local ROBIN, strict about what ROBIN's documentation says and loud about what it would miscount.
 
 It shares no code with the sending side, so the two can't share a mistake. A request that breaks the
 schema is refused whole (400). What ROBIN would accept and count wrong is accepted and **complained**
@@ -27,9 +28,9 @@ STATE_PATH = "/sandbox/state"
 # Requests within seconds, as ROBIN documents them.
 LIMITS = ((3, 1), (180, 60), (10_000, 3_600), (100_000, 86_400))
 
-_TEXT_KEYS = ("order_number", "email_address", "phone_number", "order_date", "webstore_url")
-_NUMBER_KEYS = ("revenue", "old_revenue", "profit", "old_profit")
-_KEYS = {*_TEXT_KEYS, *_NUMBER_KEYS, "is_first_order"}
+_TEXT_KEYS = {"order_number", "email_address", "phone_number", "order_date", "webstore_url"}
+_NUMBER_KEYS = {"revenue", "old_revenue", "profit", "old_profit"}
+_KEYS = _TEXT_KEYS | _NUMBER_KEYS | {"is_first_order"}
 _REQUIRED = ("order_number", "revenue", "order_date", "is_first_order")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -138,7 +139,8 @@ class Robin:
         firsts: Counter[str] = Counter()
         example: dict[str, str] = {}
         for number, order in self.orders.items():
-            customer = order.get("email_address", order.get("phone_number", "")).strip().lower()
+            contact = order.get("email_address") or order["phone_number"]
+            customer = contact.strip().lower()
             firsts[customer] += order["is_first_order"]
             example.setdefault(customer, number)
         return [
@@ -164,7 +166,9 @@ def _orders(body: bytes) -> list[Order]:
         raise ValueError("orders must be a list with at least one order")
     for order in orders:
         _check(order)
-    repeated = [n for n, times in Counter(order["order_number"] for order in orders).items() if times > 1]
+    repeated = [
+        n for n, times in Counter(order["order_number"] for order in orders).items() if times > 1
+    ]
     if repeated:
         raise ValueError(f"order {repeated[0]} stands in the request twice")
     return orders
@@ -175,25 +179,29 @@ def _check(order: Any) -> None:
         raise ValueError("an order must be an object")
     name = order.get("order_number")
     if unknown := set(order) - _KEYS:
-        raise ValueError(f"order {name}: unknown key {sorted(unknown)[0]}")
+        raise ValueError(f"order {name}: unknown key {min(unknown)}")
     for key in _REQUIRED:
         if key not in order:
             raise ValueError(f"order {name}: {key} is missing")
     if "email_address" not in order and "phone_number" not in order:
         raise ValueError(f"order {name}: email_address is missing")
-    for key in _TEXT_KEYS:
-        if key in order and (not isinstance(order[key], str) or not order[key].strip()):
-            raise ValueError(f"order {name}: {key} must be a text")
-    for key in _NUMBER_KEYS:
-        if key in order and (isinstance(order[key], bool) or not isinstance(order[key], int | float)):
-            raise ValueError(f"order {name}: {key} must be a number")
-        if key.endswith("revenue") and order.get(key, 0) < 0:
-            raise ValueError(f"order {name}: {key} must not be negative")
-    if not isinstance(order["is_first_order"], bool):
-        raise ValueError(f"order {name}: is_first_order must be true or false")
+    _check_types(name, order)
     if "email_address" in order and not _EMAIL.fullmatch(order["email_address"]):
         raise ValueError(f"order {name}: email_address is none")
     _check_date(name, order["order_date"])
+
+
+def _check_types(name: Any, order: Order) -> None:
+    for key in order.keys() & _TEXT_KEYS:
+        if not isinstance(order[key], str) or not order[key].strip():
+            raise ValueError(f"order {name}: {key} must be a text")
+    for key in order.keys() & _NUMBER_KEYS:
+        if isinstance(order[key], bool) or not isinstance(order[key], int | float):
+            raise ValueError(f"order {name}: {key} must be a number")
+        if key in ("revenue", "old_revenue") and order[key] < 0:
+            raise ValueError(f"order {name}: {key} must not be negative")
+    if not isinstance(order["is_first_order"], bool):
+        raise ValueError(f"order {name}: is_first_order must be true or false")
 
 
 def _check_date(name: Any, text: str) -> None:
@@ -205,7 +213,8 @@ def _check_date(name: Any, text: str) -> None:
 
 
 class Sandbox:
-    """A `Robin` behind a real HTTP server on loopback; use as a context manager.
+    """
+    A `Robin` behind a real HTTP server on loopback; use as a context manager.
 
     `port` 0 takes a free one; `url` is where it listens.
     """

@@ -31,9 +31,7 @@ def progress(plan: Mapping[str, Any], rate_limits: str) -> Iterator[Callable[[in
     console = _console(stderr=True)
     total, requests = sum(plan[kind] for kind in KINDS), plan["planned_requests"]
     least = timedelta(seconds=limits.duration(limits.parse(rate_limits), requests))
-    console.print(
-        f"{total:,} changes in {requests:,} requests: at least {least} under ROBIN's limits."
-    )
+    console.print(f"{total:,} changes in {requests:,} requests: at least {least} under ROBIN's limits.")
     columns = (
         TextColumn("posting"),
         BarColumn(bar_width=30),
@@ -48,8 +46,10 @@ def progress(plan: Mapping[str, Any], rate_limits: str) -> Iterator[Callable[[in
 def show_summary(summary: Mapping[str, Any], folder: str, *, dry_run: bool) -> None:
     """The counts of a run, what needs somebody's attention, and where the files are."""
     console = _console()
-    days = summary["from"] if summary["from"] == summary["to"] else (
-        f"{summary['from']} to {summary['to']}"
+    days = (
+        summary["from"]
+        if summary["from"] == summary["to"]
+        else (f"{summary['from']} to {summary['to']}")
     )
     table = Table(title=f"{days}{', dry run' if dry_run else ''}", title_justify="left", box=None)
     table.add_column("exported", justify="right")
@@ -77,8 +77,7 @@ def _outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[str]:
         yield f"Quarantined {summary['quarantined']:,} rows; see quarantine.csv."
     if summary["without_contact"]:
         yield (
-            f"{summary['without_contact']:,} corrections wait until their customers are exported "
-            "again."
+            f"{summary['without_contact']:,} corrections wait until their customers are exported again."
         )
     named = (
         ("rejected", "ROBIN rejected", "orders_rejected"),
@@ -134,8 +133,10 @@ def show_status(known: Mapping[str, Any]) -> None:
     for name in ("posted", "rejected"):
         table.add_column(name, justify="right")
     for run in known["runs"]:
-        days = run["from_day"] if run["from_day"] == run["to_day"] else (
-            f"{run['from_day']} … {run['to_day']}"
+        days = (
+            run["from_day"]
+            if run["from_day"] == run["to_day"]
+            else (f"{run['from_day']} … {run['to_day']}")
         )
         counts = run["counts"]
         table.add_row(

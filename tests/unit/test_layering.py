@@ -1,0 +1,42 @@
+"""Imports run one way: the core and the command line know neither Airflow nor Great Expectations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import robin_etl
+
+PURE = ("exceptions", "orders", "reconcile", "payload", "limits", "sandbox")
+CORE = tuple(
+    path.stem for path in Path(robin_etl.__file__).parent.glob("*.py") if path.stem != "hooks"
+)
+
+
+def imported_by(module: str) -> set[str]:
+    code = f"import sys, robin_etl.{module}; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in shown.stdout.split()}
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_no_module_of_the_core_imports_airflow_or_great_expectations(module: str) -> None:
+    assert imported_by(module).isdisjoint({"airflow", "great_expectations"})
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_pure_modules_know_neither_network_nor_database(module: str) -> None:
+    assert imported_by(module).isdisjoint({"requests", "sqlalchemy", "upath", "pydantic_settings"})
+
+
+def test_the_sandbox_shares_nothing_with_the_sending_side() -> None:
+    code = "import sys, robin_etl.sandbox; print(*(m for m in sys.modules if 'robin_etl' in m))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(shown.stdout.split()) == {"robin_etl", "robin_etl.sandbox"}
+
+
+def test_the_command_lines_help_imports_nothing_heavy() -> None:
+    assert imported_by("cli").isdisjoint({"pandas", "requests", "sqlalchemy", "rich", "pydantic"})

@@ -1,0 +1,77 @@
+"""The four windows at once, on a clock that only the waiting moves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robin_etl import limits
+from robin_etl.limits import Pace, RateLimit
+
+ROBINS = limits.parse("3/s,180/min,10000/h,100000/d")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+def departures(pace: Pace, clock: Clock, requests: int, latency: float = 0.0) -> list[float]:
+    left = []
+    for _ in range(requests):
+        pace.wait()
+        left.append(clock.now)
+        clock.now += latency
+    return left
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    return max(sum(start <= time < start + seconds for time in times) for start in times)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.05, 0.5])
+def test_no_window_ever_holds_more_than_it_may(latency: float) -> None:
+    clock = Clock()
+    times = departures(Pace(ROBINS, clock=clock, sleep=clock.sleep), clock, 600, latency)
+    assert most_within(times, 1) <= 3
+    assert most_within(times, 60) <= 180
+
+
+def test_at_least_95_percent_of_what_is_allowed_is_used() -> None:
+    clock = Clock()
+    times = departures(Pace(ROBINS, clock=clock, sleep=clock.sleep), clock, 1000)
+    assert len(times) / (times[-1] - times[0]) >= 0.95 * 3
+
+
+def test_the_hour_is_kept_as_well() -> None:
+    clock = Clock()
+    pace = Pace(limits.parse("5/s,20/min,100/h"), clock=clock, sleep=clock.sleep)
+    times = departures(pace, clock, 250)
+    assert most_within(times, 3600) == 100
+    assert most_within(times, 60) == 20
+
+
+@given(st.integers(1, 50), st.integers(1, 200))
+def test_the_estimate_is_never_longer_than_the_real_thing(allowed: int, requests: int) -> None:
+    clock = Clock()
+    window = (RateLimit(allowed, 60),)
+    times = departures(Pace(window, clock=clock, sleep=clock.sleep), clock, requests)
+    assert limits.duration(window, requests) <= times[-1] - times[0] + 1e-6
+
+
+@pytest.mark.parametrize("text", ["3", "3/week", "0/s", "-1/s", "three/s", ""])
+def test_a_limit_that_is_none_is_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="is no rate limit"):
+        limits.parse(text)
+
+
+def test_limits_may_stand_in_any_order() -> None:
+    assert limits.parse("180/min, 3/s") == limits.parse("3/s,180/min")

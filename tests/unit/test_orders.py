@@ -1,0 +1,145 @@
+"""Money, dates, addresses and customers, column by column."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robin_etl import orders
+
+
+def text(*values: str | None) -> pd.Series:
+    return pd.Series(values, dtype=orders.TEXT)
+
+
+def plain(series: pd.Series) -> list[object]:
+    return [None if pd.isna(value) else value for value in series]
+
+
+@pytest.mark.parametrize(
+    ("written", "cents"),
+    [
+        ("113.34", 11334),
+        ("10", 1000),
+        ("5.", 500),
+        (".5", 50),
+        ("+7", 700),
+        (" 7 ", 700),
+        ("0.005", 1),
+        ("-0.005", -1),
+        ("1.00499999999999999999999", 100),
+        ("1e3", 100000),
+        ("1.5E-2", 2),
+        ("9999999999999.99", 999999999999999),
+        ("10000000000000", None),
+        ("1e13", None),
+        ("1,50", None),
+        ("1 000", None),
+        ("nan", None),
+        ("inf", None),
+        ("0x10", None),
+        ("NA", None),
+        ("", None),
+        (None, None),
+        ("1\n", 100),
+        ("٣", None),
+    ],
+)
+def test_money_is_exact_cents_or_null(written: str | None, cents: int | None) -> None:
+    assert plain(orders.cents(text(written))) == [cents]
+
+
+@given(st.decimals(min_value=-(10**12), max_value=10**12, places=6))
+def test_money_rounds_half_up_as_decimal_does(value: Decimal) -> None:
+    expected = int(value.quantize(Decimal("0.01"), ROUND_HALF_UP) * 100)
+    assert plain(orders.cents(text(f"{value:f}"))) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2017-04-05T12:34:56Z", "2017-04-05T12:34:56Z"),
+        ("2017-04-05T12:34:56+02:00", "2017-04-05T10:34:56Z"),
+        ("2017-04-05 12:34:56 +0200", "2017-04-05T10:34:56Z"),
+        ("2017-04-05 12:34:56 -0200", "2017-04-05T14:34:56Z"),
+        ("2017-04-05T12:34:56.999Z", "2017-04-05T12:34:56Z"),
+        ("2017-04-05T12:34:56,5Z", "2017-04-05T12:34:56Z"),
+        ("2017-04-05 12:34", "2017-04-05T10:34:00Z"),
+        ("2017-01-05 12:34", "2017-01-05T11:34:00Z"),
+        ("2017-04-05", "2017-04-04T22:00:00Z"),
+        # 02:30 comes twice on the last Sunday of October, and never on that of March.
+        ("2025-10-26 02:30", "2025-10-26T00:30:00Z"),
+        ("2025-03-30 02:30", "2025-03-30T01:00:00Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+        ("2017-02-30", None),
+        ("2017-13-01", None),
+        ("05/04/2017", None),
+        ("2017", None),
+        ("20170405", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_date_becomes_a_moment_in_utc_or_null(written: str | None, moment: str | None) -> None:
+    assert plain(orders.moments(text(written), "Europe/Amsterdam")) == [moment]
+
+
+@given(st.datetimes())
+def test_any_date_and_time_survives_to_the_second(moment: object) -> None:
+    written = f"{moment:%Y}".zfill(4) + f"-{moment:%m-%dT%H:%M:%S.%f}Z"
+    assert plain(orders.moments(text(written))) == [f"{written[:19]}Z"]
+
+
+def test_addresses_are_trimmed_and_lower_cased_and_blank_is_null() -> None:
+    assert plain(orders.addresses(text(" Ann@Shop.NL ", "\u00a0b@x.nl\t", "  ", None))) == [
+        "ann@shop.nl",
+        "b@x.nl",
+        None,
+        None,
+    ]
+
+
+def test_leading_zeros_and_the_text_na_stay_as_they_are() -> None:
+    assert plain(orders.trimmed(text("01235", "NA", "null", " 7"))) == ["01235", "NA", "null", "7"]
+
+
+def test_a_digest_depends_on_the_key_and_never_shows_the_contact() -> None:
+    contacts = text("ann@shop.nl", "ann@shop.nl", "bob@shop.nl", None)
+    one, two = orders.digests(contacts, key=b"one"), orders.digests(contacts, key=b"two")
+    assert one[0] == one[1] != one[2]
+    assert pd.isna(one[3])
+    assert set(one.dropna()).isdisjoint(two.dropna())
+    assert one.dropna().str.fullmatch("[0-9a-f]{32}").all()
+
+
+def test_an_address_and_a_phone_number_of_the_same_text_are_two_customers() -> None:
+    rows = pd.DataFrame({"email_address": text("0612", None), "phone_number": text(None, "0612")})
+    known = orders.identified(rows, key=b"")
+    assert known["email"][0] != known["phone"][1]
+
+
+@pytest.mark.parametrize("index", [[7, 3], [10, 11]])
+def test_every_column_function_keeps_the_index(index: list[int]) -> None:
+    column = pd.Series(["2017-04-05", "2017-04-06"], index=index, dtype=orders.TEXT)
+    for result in (
+        orders.trimmed(column),
+        orders.addresses(column),
+        orders.cents(column),
+        orders.moments(column),
+        orders.digests(column, key=b""),
+    ):
+        assert result.index.tolist() == index
+    assert orders.addresses(column).tolist() == column.tolist()
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype"),
+    [(orders.cents, "Int64"), (orders.moments, "str"), (orders.addresses, "str")],
+)
+def test_an_empty_column_keeps_its_type(function: object, dtype: str) -> None:
+    assert str(function(text()).dtype) == dtype  # type: ignore[operator]

@@ -1,0 +1,77 @@
+"""What a request says: keys, money, waves and chunks."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robin_etl import orders, payload
+
+
+def changes(*rows: dict[str, object]) -> pd.DataFrame:
+    usual = {
+        "order_number": "01235",
+        "email_address": "ann@x.nl",
+        "revenue": 11334,
+        "order_date": "2017-04-05T12:34:56Z",
+        "is_first_order": True,
+        "kind": "first",
+        "wave": 0,
+    }
+    return orders.typed(pd.DataFrame([{**usual, **row} for row in rows]), orders.CHANGE_DTYPES)
+
+
+def test_a_first_order_says_no_more_than_it_has() -> None:
+    assert payload.payloads(changes({})) == [
+        {
+            "order_number": "01235",
+            "email_address": "ann@x.nl",
+            "revenue": 113.34,
+            "order_date": "2017-04-05T12:34:56Z",
+            "is_first_order": True,
+        }
+    ]
+
+
+def test_an_update_says_what_robin_held() -> None:
+    row = {"kind": "return", "revenue": 0, "old_revenue": 11334, "profit": -5, "old_profit": 100}
+    (order,) = payload.payloads(changes({**row, "phone_number": "+316", "webstore_url": "https://a"}))
+    assert order["revenue"] == 0
+    assert order["old_revenue"] == 113.34
+    assert (order["profit"], order["old_profit"]) == (-0.05, 1)
+    assert (order["phone_number"], order["webstore_url"]) == ("+316", "https://a")
+
+
+@given(st.integers(0, 10**15 - 1))
+def test_money_is_the_shortest_json_number_of_its_value(cents: int) -> None:
+    body = payload.body(payload.payloads(changes({"revenue": cents})))
+    (order,) = json.loads(body, parse_float=Decimal, parse_int=Decimal)["orders"]
+    assert order["revenue"] == Decimal(cents) / 100
+
+
+def test_what_is_kept_of_a_payload_names_nobody() -> None:
+    (order,) = payload.payloads(changes({"phone_number": "+316"}))
+    assert set(payload.without_contact(order)) == {
+        "order_number",
+        "revenue",
+        "order_date",
+        "is_first_order",
+    }
+
+
+def test_a_body_is_utf8_json_with_one_list() -> None:
+    body = payload.body(payload.payloads(changes({"order_number": "é\u2028"})))
+    assert list(json.loads(body)) == ["orders"]
+    assert "é".encode() in body
+
+
+def test_waves_come_in_order_and_chunks_are_full() -> None:
+    table = changes(*({"order_number": f"{n}", "wave": n % 2} for n in range(7)))
+    sizes = {
+        wave: [len(chunk) for chunk in payload.chunks(rows, 3)] for wave, rows in payload.waves(table)
+    }
+    assert sizes == {0: [3, 1], 1: [3]}

@@ -14,9 +14,11 @@ from hashlib import blake2b
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas.api.extensions import ExtensionArray
 
 REQUIRED_COLUMNS = ("order_number", "email_address", "revenue", "order_date")
 OPTIONAL_COLUMNS = ("phone_number", "profit", "webstore_url")
@@ -157,6 +159,14 @@ def moments(text: pd.Series, timezone: str = "UTC") -> pd.Series:
     first_of_two = np.ones(len(naive), dtype=bool)
     local = naive.dt.tz_localize(timezone, ambiguous=first_of_two, nonexistent="shift_forward")
     return _moment_text(told.fillna(local.dt.tz_convert("UTC")), text.index)
+
+
+def moments_as_seconds(moments: ExtensionArray) -> npt.NDArray[np.int64]:
+    """Moments as seconds since 1970; null is 0."""
+    strings = pa.array(moments, pa.string(), from_pandas=True)
+    seconds = pc.cast(strings, pa.timestamp("s", "UTC")).cast(pa.int64())
+    whole: npt.NDArray[np.int64] = pc.fill_null(seconds, 0).to_numpy()
+    return whole
 
 
 def digests(contacts: pd.Series, *, key: bytes) -> pd.Series:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from robin_etl.orders import (
     CHANGE_DTYPES,
@@ -28,7 +29,9 @@ from robin_etl.orders import (
     LEDGER_DTYPES,
     REPEAT,
     RETURN,
+    TEXT,
     UPSELL,
+    moments_as_seconds,
     typed,
 )
 
@@ -42,6 +45,10 @@ _COMPARED = (*_SAID, "order_date", "is_first_order")
 # What moves forward without anything to tell ROBIN.
 _KEPT = ("day", "email_day", "phone_day", "profit_day", "webstore_url_day", "placed_at")
 
+# What a change says of an order, and to whom.
+_STATE = (*LEDGER_DTYPES, *_CLEAR.values())
+
+Columns = dict[str, ExtensionArray]
 Positions = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
@@ -92,8 +99,7 @@ class _Layout:
 
 
 def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = False) -> Reconciliation:
-    """
-    Compare exported rows with the ledger's rows.
+    """Compare exported rows with the ledger's rows.
 
     `exported`: one row for each order and day (`orders.EXPORTED_DTYPES`) with the digests of
     `orders.identified`. `ledger` (`orders.LEDGER_DTYPES`): the rows of those orders and, of every
@@ -102,38 +108,41 @@ def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = Fal
     """
     history, at = _history(exported, ledger)
     told = _completed(history, at)
-    placed = _seconds(history["placed_at"])
-    earliest_row = _earliest_row(placed, at)
-    told["placed_at"] = history["placed_at"].take(earliest_row[at.order]).array
-    customers = told["customer"].take(at.end).reset_index(drop=True)
-    numbers = history["order_number"].take(at.end).reset_index(drop=True)
-    is_earliest = _is_earliest(customers, placed[earliest_row], numbers)
-    told["is_first_order"] = pd.array(is_earliest[at.order], dtype=FLAG)
+    ordered_at = moments_as_seconds(history["order_date"])
+    placed_at = np.where(at.is_ledger, moments_as_seconds(history["placed_at"]), ordered_at)
+    earliest = np.lexsort((placed_at, at.order))[at.start]
+    told["placed_at"] = history["placed_at"].take(earliest[at.order])
+    is_first = _is_earliest(
+        told["customer"].take(at.end), placed_at[earliest], told["order_number"].take(at.end)
+    )
+    told["is_first_order"] = pd.array(is_first[at.order], dtype=FLAG)
 
     # A ledger row that no newer row follows may still have something to tell: that its order is no
     # longer the first, say. It is then compared with itself as ROBIN holds it.
-    is_end = np.zeros(len(history), dtype=np.bool_)
+    is_end = np.zeros(len(at.order), dtype=np.bool_)
     is_end[at.end] = True
     fresh = at.phase == _FRESH
     version = (fresh | at.is_ledger) & is_end if final else fresh | (at.is_ledger & is_end)
     before = at.ledger_row[at.order] if final else _row_before(at)
 
-    robin = pd.DataFrame({name: told[name].where(~at.is_ledger, history[name]) for name in told.columns})
+    held = _as_robin_holds_it(told, history, at)
     candidates = np.flatnonzero(version)
-    kinds = _kinds(told.take(candidates), _rows_or_null(robin, before[candidates]))
-    sent = candidates[kinds != ""]
-    changes = _changes(told.take(sent), _rows_or_null(robin, before[sent]), kinds[kinds != ""])
-
-    closing = _closing_rows(sent, at)
-    for column in _KEPT:
-        changes[column] = told[column].take(closing).array
+    kinds = _kinds(told, held, candidates, before[candidates])
+    is_sent = kinds != ""
+    sent, kinds = candidates[is_sent], kinds[is_sent]
     wave = np.arange(len(sent)) - np.searchsorted(at.order[sent], at.order[sent])
-    changes["wave"] = wave
-    ordered = np.lexsort((sent, _seconds(changes["order_date"]), wave))
+    oldest_first = np.lexsort((sent, ordered_at[sent], wave))
+    closing = _closing_rows(sent, at)[oldest_first]
+    rows = sent[oldest_first]
+    columns = {
+        **{name: told[name].take(closing if name in _KEPT else rows) for name in _STATE},
+        "kind": kinds[oldest_first],
+        "wave": wave[oldest_first],
+        "old_revenue": _take(held["revenue"], before[rows]),
+        "old_profit": _take(held["profit"], before[rows]),
+    }
     return Reconciliation(
-        changes=_with_contacts(
-            typed(changes.take(ordered).reset_index(drop=True), CHANGE_DTYPES), exported
-        ),
+        changes=_with_contacts(typed(pd.DataFrame(columns), CHANGE_DTYPES), exported),
         confirmed=_confirmed(told, history, at, sent, final=final),
         unchanged=int(fresh[candidates].sum() - fresh[sent].sum()),
         stale=int((at.phase == _STALE).sum()),
@@ -141,13 +150,19 @@ def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = Fal
     )
 
 
-def _history(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[pd.DataFrame, _Layout]:
+def _history(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, _Layout]:
     """All rows, those of an order together and oldest first; the ledger's before those of its day."""
-    rows = typed(exported, EXPORTED_DTYPES | CONTACT_DTYPES)
+    rows: dict[str, pd.Series] = {name: exported[name] for name in EXPORTED_DTYPES | CONTACT_DTYPES}
     for name in _SAID:
-        rows[f"{name}_day"] = rows["day"].where(rows[name].notna())
-    rows["placed_at"] = rows["order_date"]
-    both = pd.concat([ledger, rows], ignore_index=True)
+        rows[f"{name}_day"] = exported["day"].where(exported[name].notna())
+    rows["placed_at"] = exported["order_date"]
+    both: dict[str, pd.Series] = {}
+    for name, dtype in (EXPORTED_DTYPES | LEDGER_DTYPES).items():
+        parts = [
+            known[name] if name in known else pd.Series(index=index, dtype=dtype)
+            for known, index in ((ledger, ledger.index), (rows, exported.index))
+        ]
+        both[name] = pd.concat(parts, ignore_index=True)
 
     codes, numbers = pd.factorize(both["order_number"])
     days, _ = pd.factorize(both["day"], sort=True)
@@ -161,21 +176,30 @@ def _history(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[pd.DataFrame
     start = np.flatnonzero(np.diff(order, prepend=-1))
     end = np.append(start[1:], len(order)) - 1 if len(order) else start
     at = _Layout(order=order, start=start, end=end, phase=phase[ordered])
-    return both.take(ordered).reset_index(drop=True), at
+    return {name: column.array.take(ordered) for name, column in both.items()}, at
 
 
-def _completed(history: pd.DataFrame, at: _Layout) -> pd.DataFrame:
+def _completed(history: Columns, at: _Layout) -> Columns:
     """The history with every unsaid value replaced by what was said last, and on which day."""
-    told = history.drop(columns="is_first_order")
+    told = dict(history)
     for name in _SAID:
-        source = _row_that_said(history[name].notna().to_numpy(), history[f"{name}_day"], at)
+        source = _row_that_said(~history[name].isna(), history[f"{name}_day"], at)
         for column in filter(None, (name, f"{name}_day", _CLEAR.get(name))):
-            told[column] = history[column].array.take(source, allow_fill=True)
-    told["customer"] = told["email"].fillna(told["phone"])
+            told[column] = _take(history[column], source)
+    told["customer"] = pd.Series(told["email"]).fillna(pd.Series(told["phone"])).array
     return told
 
 
-def _row_that_said(said: Mask, said_on: pd.Series, at: _Layout) -> Positions:
+def _as_robin_holds_it(told: Columns, history: Columns, at: _Layout) -> Columns:
+    """What each row leaves ROBIN holding: at a ledger row what it holds now, else what is told."""
+    held = dict(told)
+    differing = (*_SAID, "is_first_order") if (at.phase == _STALE).any() else ("is_first_order",)
+    for name in differing:
+        held[name] = pd.Series(told[name]).where(~at.is_ledger, pd.Series(history[name])).array
+    return held
+
+
+def _row_that_said(said: Mask, said_on: ExtensionArray, at: _Layout) -> Positions:
     """
     For each row the last row of its order, up to itself, that said the value; -1 without one.
 
@@ -195,21 +219,17 @@ def _row_that_said(said: Mask, said_on: pd.Series, at: _Layout) -> Positions:
     return np.where(last >= at.start[at.order], last, -1)
 
 
-def _earliest_row(placed: npt.NDArray[np.int64], at: _Layout) -> Positions:
-    """For each order the row with the earliest date it was ever exported with."""
-    ordered = np.lexsort((placed, at.order))
-    return ordered[at.start]
-
-
-def _is_earliest(customers: pd.Series, placed: npt.NDArray[np.int64], numbers: pd.Series) -> Mask:
+def _is_earliest(
+    customers: ExtensionArray, placed_at: npt.NDArray[np.int64], numbers: ExtensionArray
+) -> Mask:
     """For each order whether it is its customer's earliest by (placed_at, order_number)."""
     codes, distinct = pd.factorize(customers, use_na_sentinel=False)
     first = np.full(len(distinct), np.iinfo(np.int64).max)
-    np.minimum.at(first, codes, placed)
-    earliest: Mask = placed == first[codes]
-    tied = earliest & (np.bincount(codes[earliest], minlength=len(distinct))[codes] > 1)
-    if tied.any():
-        ties = pd.DataFrame({"customer": codes[tied], "number": numbers[tied]})
+    np.minimum.at(first, codes, placed_at)
+    earliest: Mask = placed_at == first[codes]
+    tied = np.flatnonzero(earliest & (np.bincount(codes[earliest])[codes] > 1))
+    if len(tied):
+        ties = pd.DataFrame({"customer": codes[tied], "number": numbers.take(tied)}, index=tied)
         later = ties.sort_values("number").duplicated("customer")
         earliest[later.index[later]] = False
     return earliest
@@ -222,29 +242,22 @@ def _row_before(at: _Layout) -> Positions:
     return np.where(before >= at.start[at.order], before, -1)
 
 
-def _kinds(told: pd.DataFrame, before: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """The kind of change of each version, or "" where nothing changed."""
-    new = before["order_number"].isna().to_numpy()
-    now, held = (frame["revenue"].to_numpy(dtype=np.int64, na_value=0) for frame in (told, before))
-    differs = np.zeros(len(told), dtype=np.bool_)
-    for column in _COMPARED:
-        left, right = told[column].reset_index(drop=True), before[column].reset_index(drop=True)
-        unequal = (left != right).fillna(value=True).to_numpy(dtype=np.bool_)
-        differs |= unequal & ~(left.isna() & right.isna()).to_numpy()
-    first = told["is_first_order"].to_numpy(dtype=np.bool_)
+def _kinds(told: Columns, held: Columns, rows: Positions, before: Positions) -> npt.NDArray[np.object_]:
+    """The kind of change of these rows against the ones before them, or "" where nothing changed."""
+    new = before < 0
+    now, old = (
+        revenue.to_numpy(dtype=np.int64, na_value=0)
+        for revenue in (told["revenue"].take(rows), _take(held["revenue"], before))
+    )
+    differs = np.zeros(len(rows), dtype=np.bool_)
+    for name in _COMPARED:
+        differs |= _differ(told[name].take(rows), _take(held[name], before))
+    first = told["is_first_order"].take(rows).to_numpy(dtype=np.bool_)
     return np.select(
-        [new & first, new, now < held, now > held, differs],
+        [new & first, new, now < old, now > old, differs],
         [FIRST, REPEAT, RETURN, UPSELL, CORRECTION],
         default="",
     ).astype(object)
-
-
-def _changes(told: pd.DataFrame, before: pd.DataFrame, kinds: npt.NDArray[np.object_]) -> pd.DataFrame:
-    changes = told.reset_index(drop=True)
-    changes["kind"] = kinds
-    changes["old_revenue"] = before["revenue"].array
-    changes["old_profit"] = before["profit"].array
-    return changes
 
 
 def _closing_rows(sent: Positions, at: _Layout) -> Positions:
@@ -260,7 +273,7 @@ def _closing_rows(sent: Positions, at: _Layout) -> Positions:
 
 
 def _confirmed(
-    told: pd.DataFrame, history: pd.DataFrame, at: _Layout, sent: Positions, *, final: bool
+    told: Columns, history: Columns, at: _Layout, sent: Positions, *, final: bool
 ) -> pd.DataFrame:
     """The ledger rows that the rows right after them repeat, with the days of the last of those."""
     has_row = np.flatnonzero(at.ledger_row >= 0)
@@ -274,31 +287,35 @@ def _confirmed(
     repeated = ~changes | (closing > ledger_row) & (not final)
     ledger_row, closing = ledger_row[repeated], closing[repeated]
 
-    kept = list(_KEPT)
-    now = told[kept].take(closing).reset_index(drop=True)
-    held = history[kept].take(ledger_row).reset_index(drop=True)
-    moved = ((now != held) & ~(now.isna() & held.isna())).any(axis=1).to_numpy()
-    confirmed = history.take(ledger_row[moved]).reset_index(drop=True)
-    confirmed[kept] = now[moved].reset_index(drop=True)
-    return typed(confirmed, LEDGER_DTYPES)
+    moved = np.zeros(len(closing), dtype=np.bool_)
+    for name in _KEPT:
+        moved |= _differ(told[name].take(closing), history[name].take(ledger_row))
+    ledger_row, closing = ledger_row[moved], closing[moved]
+    return pd.DataFrame(
+        {
+            name: told[name].take(closing) if name in _KEPT else history[name].take(ledger_row)
+            for name in LEDGER_DTYPES
+        }
+    )
 
 
 def _with_contacts(changes: pd.DataFrame, exported: pd.DataFrame) -> pd.DataFrame:
     """The changes with the contact in clear where any exported row of that customer has it."""
     for digest, clear in _CLEAR.items():
-        known = exported[[digest, clear]].dropna().drop_duplicates(digest, keep="last")
-        named = changes[digest].map(known.set_index(digest)[clear]).astype(changes[clear].dtype)
-        changes[clear] = changes[clear].fillna(named)
+        wanted = changes[digest].notna() & changes[clear].isna()
+        if wanted.any():
+            known = exported[[digest, clear]].dropna().drop_duplicates(digest, keep="last")
+            named = changes[digest][wanted].map(known.set_index(digest)[clear])
+            changes.loc[wanted, clear] = named.astype(TEXT)
     return changes
 
 
-def _rows_or_null(frame: pd.DataFrame, positions: Positions) -> pd.DataFrame:
-    """The rows at these positions, all null where the position is -1."""
-    return pd.DataFrame(
-        {name: frame[name].array.take(positions, allow_fill=True) for name in frame.columns}
-    )
+def _take(column: ExtensionArray, positions: Positions) -> ExtensionArray:
+    """The values at these positions, null where the position is -1."""
+    return column.take(positions, allow_fill=True)
 
 
-def _seconds(moments: pd.Series) -> npt.NDArray[np.int64]:
-    parsed = pd.to_datetime(moments, format="ISO8601", utc=True).dt.tz_convert(None)
-    return parsed.to_numpy(dtype="datetime64[s]").astype(np.int64)
+def _differ(left: ExtensionArray, right: ExtensionArray) -> Mask:
+    """Where two columns differ; two nulls are the same."""
+    unequal = pd.array(left != right, dtype=FLAG).to_numpy(dtype=np.bool_, na_value=True)
+    return unequal & ~(left.isna() & right.isna())

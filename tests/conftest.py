@@ -103,9 +103,7 @@ def settings(tmp_path: Path, exports: Path, sandbox: Sandbox) -> Settings:
     )
 
 
-def run_days(
-    settings: Settings, first: str, last: str | None = None, **options: Any
-) -> dict[str, Any]:
+def run_days(settings: Settings, first: str, last: str | None = None, **options: Any) -> dict[str, Any]:
     """All stages over these days; the summary."""
     started = Run.start(
         settings.runs,

@@ -11,9 +11,7 @@ import pytest
 import robin_etl
 
 PURE = ("exceptions", "orders", "reconcile", "payload", "limits", "sandbox")
-CORE = tuple(
-    path.stem for path in Path(robin_etl.__file__).parent.glob("*.py") if path.stem != "hooks"
-)
+CORE = tuple(path.stem for path in Path(robin_etl.__file__).parent.glob("*.py") if path.stem != "hooks")
 
 
 def imported_by(module: str) -> set[str]:

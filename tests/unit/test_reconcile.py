@@ -109,7 +109,9 @@ def test_a_blank_cell_says_nothing_and_the_value_stays(blank: str) -> None:
 
 def test_a_blank_address_beside_a_phone_number_keeps_the_customer() -> None:
     first = compare({"order_number": "1"})
-    change = only(compare({"order_number": "1", "email_address": None, "phone_number": "+316"}, after=first))
+    change = only(
+        compare({"order_number": "1", "email_address": None, "phone_number": "+316"}, after=first)
+    )
     assert change["kind"] == "correction"
     assert change["customer"] == first.changes["customer"][0]
     assert change["phone_number"] == "+316"

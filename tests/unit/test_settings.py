@@ -10,9 +10,7 @@ from robin_etl.exceptions import ConfigurationError
 from robin_etl.settings import Settings
 
 
-def test_the_environment_wins_over_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "robin.toml"
     config.write_text('chunk_size = 7\nexports = "s3://shop/out"\n')
     monkeypatch.setenv("ROBIN_ETL_CONFIG", str(config))

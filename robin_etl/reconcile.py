@@ -208,7 +208,7 @@ def _row_that_said(said: Mask, said_on: ExtensionArray, at: _Layout) -> Position
     """
     if (stale := at.phase == _STALE).any():
         said = said.copy()
-        days, _ = pd.factorize(said_on, sort=True)  # unsaid: -1
+        days, _ = pd.factorize(pd.Series(said_on), sort=True)  # unsaid: -1
         ledger_day = days[at.ledger_row]
         said &= ~stale | (days >= ledger_day[at.order])
         overruled = np.zeros(len(at.start), dtype=np.bool_)
@@ -223,7 +223,7 @@ def _is_earliest(
     customers: ExtensionArray, placed_at: npt.NDArray[np.int64], numbers: ExtensionArray
 ) -> Mask:
     """For each order whether it is its customer's earliest by (placed_at, order_number)."""
-    codes, distinct = pd.factorize(customers, use_na_sentinel=False)
+    codes, distinct = pd.factorize(pd.Series(customers), use_na_sentinel=False)
     first = np.full(len(distinct), np.iinfo(np.int64).max)
     np.minimum.at(first, codes, placed_at)
     earliest: Mask = placed_at == first[codes]
@@ -317,5 +317,5 @@ def _take(column: ExtensionArray, positions: Positions) -> ExtensionArray:
 
 def _differ(left: ExtensionArray, right: ExtensionArray) -> Mask:
     """Where two columns differ; two nulls are the same."""
-    unequal = pd.array(left != right, dtype=FLAG).to_numpy(dtype=np.bool_, na_value=True)
+    unequal: Mask = pd.Series(left != right, dtype=FLAG).to_numpy(dtype=np.bool_, na_value=True)
     return unequal & ~(left.isna() & right.isna())

@@ -66,11 +66,11 @@ def test_gzipped_csv_reads_as_csv_does(tmp_path: Path) -> None:
 
 def test_jsonl_keeps_numbers_and_zeros_as_they_were_written(tmp_path: Path) -> None:
     lines = [
-        '{"order_number": "01235", "email_address": "ann@x.nl", "revenue": 113.345,'
-        ' "order_date": "2026-03-01T10:00:00Z", "profit": null}',
+        '{"order_number": "01235", "email_address": "ann@x.nl", "revenue": 113.345, '
+        + '"order_date": "2026-03-01T10:00:00Z", "profit": null}',
         "",
-        '{"order_number": 7, "email_address": "b@x.nl", "revenue": "5.00",'
-        ' "order_date": "2026-03-01", "tags": ["new"], "gift": true}',
+        '{"order_number": 7, "email_address": "b@x.nl", "revenue": "5.00", '
+        + '"order_date": "2026-03-01", "tags": ["new"], "gift": true}',
     ]
     export = read(written(tmp_path, "\n".join(lines), "orders.jsonl"))
     assert CANONICAL.items() <= values(export).items()

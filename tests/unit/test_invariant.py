@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robin_etl import orders
@@ -16,20 +16,20 @@ from robin_etl.reconcile import Reconciliation, reconcile
 
 Days = dict[str, list[dict[str, Any]]]
 
-DAYS = ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05"]
+DAYS = ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"]
 HELD = ["email", "phone", "revenue", "profit", "order_date", "webstore_url", "is_first_order"]
 
 contacts = st.sampled_from(
-    [("a@x.nl", None), ("b@x.nl", None), ("a@x.nl", "+311"), ("c@x.nl", "+312"), (None, "+311")]
+    [("a@x.nl", None), ("a@x.nl", None), ("b@x.nl", None), ("a@x.nl", "+311"), (None, "+311")]
 )
 rows = st.fixed_dictionaries(
     {
-        "order_number": st.sampled_from(["01", "1", "2", "3", "10"]),
+        "order_number": st.sampled_from(["01", "1", "2"]),
         "contact": contacts,
-        "revenue": st.integers(0, 2).map(lambda units: units * 100),
-        "profit": st.sampled_from([None, None, 0, 50]),
-        "order_date": st.sampled_from([f"2026-02-0{day}T10:00:00Z" for day in (1, 2, 3)]),
-        "webstore_url": st.sampled_from([None, "https://a", "https://b"]),
+        "revenue": st.sampled_from([0, 100]),
+        "profit": st.sampled_from([None, 50]),
+        "order_date": st.sampled_from([f"2026-02-0{day}T10:00:00Z" for day in (1, 2)]),
+        "webstore_url": st.sampled_from([None, "https://a"]),
     }
 )
 exports = st.fixed_dictionaries(
@@ -151,6 +151,7 @@ def schedules(draw: st.DrawFn) -> list[tuple[list[str], int | None]]:
     return runs
 
 
+@settings(max_examples=3 * settings().max_examples)
 @given(exports, schedules(), st.booleans())
 def test_robin_ends_with_what_the_exports_say_however_their_days_are_run(
     days: Days, runs: list[tuple[list[str], int | None]], final: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -44,7 +44,7 @@ def kinds(result: Reconciliation) -> dict[str, str]:
 
 
 def only(result: Reconciliation) -> dict[str, Any]:
-    (change,) = result.changes.to_dict("records")
+    (change,) = cast("list[dict[str, Any]]", result.changes.to_dict("records"))
     return {str(key): None if pd.isna(value) else value for key, value in change.items()}
 
 
@@ -100,9 +100,9 @@ def test_anything_else_that_differs_is_a_correction(changed: dict[str, Any]) -> 
 def test_a_blank_cell_says_nothing_and_the_value_stays(blank: str) -> None:
     said = {"profit": 5, "webstore_url": "https://a.example.com", "phone_number": "+316"}
     first = compare({"order_number": "1", **said})
-    again = compare({"order_number": "1", **{**said, blank: None}}, after=first)
+    again = compare({"order_number": "1", **said, blank: None}, after=first)
     assert again.changes.empty
-    later = only(compare({"order_number": "1", "revenue": 1, **{**said, blank: None}}, after=first))
+    later = only(compare({"order_number": "1", "revenue": 1, **said, blank: None}, after=first))
     if blank != "phone_number":  # which the ledger keeps as a digest alone
         assert later[blank] == said[blank]
 

@@ -19,6 +19,7 @@ from typing import Any
 import filelock
 import pandas as pd
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy.dialects import postgresql, sqlite
 
 from robin_etl import orders
@@ -32,6 +33,14 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = OUTCOMES = (
     "refused",
     "rejected",
     "in doubt",
+)
+
+# The switch of a new file to WAL does not wait for another process that makes it too.
+_CREATING = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_message(match=r"(?s).*database is locked"),
+    stop=tenacity.stop_after_attempt(20),
+    wait=tenacity.wait_random(0.01, 0.1),
+    reraise=True,
 )
 
 _ADVISORY_LOCK = 0x726F62696E  # "robin"
@@ -171,8 +180,14 @@ class Ledger:
             sa.event.listen(engine, "connect", _set_pragmas)
         ledger = cls(engine, clock=clock)
         try:
-            ledger._create()
+            for attempt in _CREATING:
+                with attempt:
+                    ledger._create()
+        except LedgerError:
+            ledger.close()
+            raise
         except sa.exc.SQLAlchemyError as error:
+            ledger.close()
             shown = url.render_as_string(hide_password=True)
             raise LedgerError(
                 f"The ledger {shown} can't be opened: {_reason(error)}. "
@@ -421,9 +436,15 @@ class Ledger:
     # Inside
 
     def _create(self) -> None:
-        _metadata.create_all(self._engine)
         insert = self._insert(_meta).values(only=1, version=SCHEMA_VERSION, revision=0)
         with self._engine.begin() as connection:
+            if self._is_postgresql:  # where "if not exists" alone loses a race
+                key = sa.literal(_ADVISORY_LOCK + 1, sa.BigInteger)
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+            for table in _metadata.sorted_tables:
+                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                for index in sorted(table.indexes, key=lambda one: str(one.name)):
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
             connection.execute(insert.on_conflict_do_nothing())
             version = connection.execute(sa.select(_meta.c.version)).scalar_one()
         if version > SCHEMA_VERSION:
@@ -545,9 +566,9 @@ def _set_pragmas(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     # FULL, since WAL with NORMAL may lose an acknowledgement at power loss.
     for pragma in (
+        "busy_timeout=30000",
         "journal_mode=wal",
         "synchronous=full",
-        "busy_timeout=30000",
         "wal_autocheckpoint=20000",
         "cache_size=-65536",
         "secure_delete=on",

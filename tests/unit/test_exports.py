@@ -66,17 +66,16 @@ def test_gzipped_csv_reads_as_csv_does(tmp_path: Path) -> None:
 
 def test_jsonl_keeps_numbers_and_zeros_as_they_were_written(tmp_path: Path) -> None:
     lines = [
-        '{"order_number": "01235", "email_address": "ann@x.nl", "revenue": 113.345, '
-        + '"order_date": "2026-03-01T10:00:00Z", "profit": null}',
+        '{"order_number": "01235", "email_address": "ann@x.nl", "revenue": 113.345, "order_date": D}',
         "",
-        '{"order_number": 7, "email_address": "b@x.nl", "revenue": "5.00", '
-        + '"order_date": "2026-03-01", "tags": ["new"], "gift": true}',
+        '{"order_number": 7, "email_address": "b@x.nl", "tags": ["n"], "revenue": "5", "order_date": D}',
     ]
+    lines = [line.replace("D}", '"2026-03-01T10:00:00Z", "profit": null}') for line in lines]
     export = read(written(tmp_path, "\n".join(lines), "orders.jsonl"))
     assert CANONICAL.items() <= values(export).items()
     assert values(export, 1)["order_number"] == "7"
     assert export.lines.tolist() == [1, 3]
-    assert export.cells["tags"].tolist()[1] == '["new"]'
+    assert export.cells["tags"].tolist()[1] == '["n"]'
 
 
 def test_parquet_reads_typed_columns_exactly(tmp_path: Path) -> None:

@@ -1,0 +1,299 @@
+"""Delivery against answers in a script, with the real client, and with the real ledger behind it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from robin_etl import orders
+from robin_etl.client import Answer, Client, Meaning
+from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl.exceptions import (
+    AnswerError,
+    AuthenticationError,
+    ConfigurationError,
+    RobinUnavailableError,
+)
+from robin_etl.ledger import Ledger
+
+OK = Answer(Meaning.ACCEPTED, "", 201)
+BAD = Answer(Meaning.REFUSED, "no such address", 400)
+GONE = Answer(Meaning.LOST, "reset")
+BUSY = Answer(Meaning.BUSY, "", 429, retry_after=7)
+
+
+def changes(*numbers: str, wave: int = 0) -> pd.DataFrame:
+    return orders.typed(
+        pd.DataFrame(
+            {
+                "order_number": list(numbers),
+                "day": "2026-03-01",
+                "customer": "c",
+                "email": "c",
+                "email_address": "ann@x.nl",
+                "revenue": 100,
+                "order_date": "2026-03-01T10:00:00Z",
+                "placed_at": "2026-03-01T10:00:00Z",
+                "is_first_order": False,
+                "kind": "repeat",
+                "wave": wave,
+            }
+        ),
+        orders.CHANGE_DTYPES,
+    )
+
+
+class Script:
+    """A ROBIN that answers as told: by a list, then by a rule on the order numbers."""
+
+    def __init__(self, *answers: Answer, rule: Callable[[list[str]], Answer] = lambda _: OK) -> None:
+        self.answers = list(answers)
+        self.rule = rule
+        self.seen: list[list[str]] = []
+
+    def post(self, body: bytes) -> Answer:
+        numbers = [order["order_number"] for order in json.loads(body)["orders"]]
+        self.seen.append(numbers)
+        return self.answers.pop(0) if self.answers else self.rule(numbers)
+
+
+class NoLimits:
+    def wait(self) -> None:
+        """Never waits."""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(str(tmp_path / "ledger.db")) as opened:
+        yield opened
+
+
+def sender(
+    script: Script, ledger: Ledger, *, chunk_size: int = 4, attempts: int = 3
+) -> tuple[Sender, list[float]]:
+    slept: list[float] = []
+    retry = RetryPolicy(attempts, sleep=slept.append)
+    return (
+        Sender(script, ledger, NoLimits(), run="r", chunk_size=chunk_size, retry=retry),
+        slept,
+    )
+
+
+def acknowledged(ledger: Ledger, *numbers: str) -> list[str]:
+    asked = pd.Series(numbers, dtype=orders.TEXT)
+    return sorted(ledger.look_up(asked, pd.Series(dtype=orders.TEXT))["order_number"])
+
+
+def test_chunks_go_out_whole_and_are_acknowledged(ledger: Ledger) -> None:
+    script = Script()
+    sending, _ = sender(script, ledger)
+    delivered = sending.deliver(changes(*"abcdefghij"))
+    assert [len(chunk) for chunk in script.seen] == [4, 4, 2]
+    assert (delivered.posted, delivered.requests) == (10, 3)
+    assert delivered.by_kind["repeat"] == 10
+    assert len(acknowledged(ledger, *"abcdefghij")) == 10
+
+
+def test_no_later_wave_leaves_before_the_earlier_one_is_acknowledged(ledger: Ledger) -> None:
+    script = Script()
+    sending, _ = sender(script, ledger)
+    sending.deliver(pd.concat([changes(*"abcde"), changes("a", "b", wave=1)], ignore_index=True))
+    assert script.seen == [["a", "b", "c", "d"], ["e"], ["a", "b"]]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_chunk_is_halved_until_the_refused_order_stands_alone(
+    ledger: Ledger, status: int
+) -> None:
+    bad = Answer(Meaning.REFUSED, "no such address", status)
+    script = Script(rule=lambda numbers: bad if "f" in numbers else OK)
+    sending, _ = sender(script, ledger, chunk_size=8)
+    delivered = sending.deliver(changes(*"abcdefgh"))
+    assert delivered.rejected == {"f": "no such address"}
+    assert delivered.posted == 7
+    assert acknowledged(ledger, *"abcdefgh") == list("abcdegh")
+    log = ledger.deliveries_of("r")
+    assert log[log["outcome"] == "rejected"]["words"].tolist() == ["no such address"]
+    if status != 413:
+        assert delivered.requests == 7  # the chunk, then two for each of three halvings
+
+
+def test_413_lowers_the_chunk_size_for_the_run(ledger: Ledger) -> None:
+    large = Answer(Meaning.REFUSED, "too large", 413)
+    script = Script(rule=lambda numbers: large if len(numbers) > 2 else OK)
+    sending, _ = sender(script, ledger, chunk_size=8)
+    sending.deliver(changes(*"abcdefghijklmnop"))
+    assert [len(numbers) for numbers in script.seen] == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+def test_a_later_wave_of_a_rejected_order_is_held_back_and_told(ledger: Ledger) -> None:
+    script = Script(rule=lambda numbers: BAD if "a" in numbers else OK)
+    sending, _ = sender(script, ledger)
+    both = pd.concat([changes("a", "b"), changes("a", "b", wave=1)], ignore_index=True)
+    delivered = sending.deliver(both)
+    assert delivered.held_back == {"a"}
+    assert script.seen[-1] == ["b"]
+
+
+def test_twenty_refusals_before_any_success_stop_the_run(ledger: Ledger) -> None:
+    script = Script(rule=lambda _: BAD)
+    sending, _ = sender(script, ledger, chunk_size=1)
+    with pytest.raises(AnswerError, match="the fault is not the orders'"):
+        sending.deliver(changes(*(f"{n}" for n in range(50))))
+    assert len(script.seen) == 20
+
+
+def test_a_lost_answer_is_sent_again_and_told_in_doubt(ledger: Ledger) -> None:
+    script = Script(OK, GONE, OK)
+    sending, slept = sender(script, ledger)
+    delivered = sending.deliver(changes(*"abcdef"))
+    assert script.seen == [["a", "b", "c", "d"], ["e", "f"], ["e", "f"]]
+    assert delivered.in_doubt == {"e", "f"}
+    assert delivered.posted == 6
+    assert len(slept) == 1
+
+
+def test_busy_waits_as_long_as_robin_says_and_leaves_no_doubt(ledger: Ledger) -> None:
+    sending, slept = sender(Script(BUSY, OK), ledger)
+    delivered = sending.deliver(changes("a"))
+    assert slept == [7]
+    assert delivered.in_doubt == set()
+
+
+def test_retries_back_off_and_end_with_what_was_acknowledged_kept(ledger: Ledger) -> None:
+    script = Script(OK, rule=lambda _: GONE)
+    sending, slept = sender(script, ledger, attempts=5)
+    with pytest.raises(RobinUnavailableError, match=r"in 5 attempts .*4 changes of this run"):
+        sending.deliver(changes(*"abcdef"))
+    assert len(script.seen) == 6
+    assert len(slept) == 4
+    assert slept[3] > slept[0]
+    assert acknowledged(ledger, *"abcdef") == list("abcd")
+
+
+def test_every_request_is_in_the_log_before_it_leaves(ledger: Ledger) -> None:
+    seen: list[list[str]] = []
+
+    class Watching(Script):
+        def post(self, body: bytes) -> Answer:
+            seen.append(ledger.deliveries_of("r")["outcome"].tolist())
+            return super().post(body)
+
+    sending, _ = sender(Watching(GONE, OK), ledger)
+    sending.deliver(changes("a"))
+    assert seen == [["sending"], ["in doubt", "sending"]]
+
+
+# The client, against a real server that answers as told
+
+
+@contextmanager
+def answering(status: int, headers: dict[str, str], body: bytes = b"{}") -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Silence."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def post(url: str) -> Answer:
+    with Client(url, "key", "hush-hush", timeout=5) as client:
+        return client.post(b"{}")
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (200, Meaning.ACCEPTED),
+        (201, Meaning.ACCEPTED),
+        (204, Meaning.ACCEPTED),
+        (400, Meaning.REFUSED),
+        (413, Meaning.REFUSED),
+        (422, Meaning.REFUSED),
+        (429, Meaning.BUSY),
+        (500, Meaning.LOST),
+        (503, Meaning.LOST),
+    ],
+)
+def test_an_answer_has_one_meaning(status: int, meaning: Meaning) -> None:
+    with answering(status, {}, b"" if status == 204 else b"words") as url:
+        answer = post(url)
+    assert (answer.meaning, answer.status) == (meaning, status)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 405, 410])
+def test_a_redirect_or_an_unknown_refusal_stops(status: int) -> None:
+    with (
+        answering(status, {"Location": "https://elsewhere.example.com/"}) as url,
+        pytest.raises(AnswerError, match=f"ROBIN answered {status}.*Look at the base URL"),
+    ):
+        post(url)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_secret_stops_without_showing_it(status: int) -> None:
+    with answering(status, {}) as url, pytest.raises(AuthenticationError) as caught:
+        post(url)
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+    with answering(429, {"Retry-After": "12"}) as url:
+        assert post(url).retry_after == 12
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    with answering(429, {"Retry-After": later}) as url:
+        assert 90 < (post(url).retry_after or 0) <= 100
+    with answering(429, {"Retry-After": "soon"}) as url:
+        assert post(url).retry_after is None
+
+
+def test_a_port_where_nobody_listens_means_not_sent() -> None:
+    with answering(200, {}) as url:
+        pass
+    assert post(url).meaning is Meaning.NOT_SENT
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://api.robinhq.com", "plain http"),
+        ("ftp://api.robinhq.com", "must be an https"),
+        ("api.robinhq.com", "must be an https"),
+        ("https://key:hush@api.robinhq.com", "must not hold credentials"),
+    ],
+)
+def test_an_address_that_would_tell_the_secret_is_refused(url: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        Client(url, "k", "s", timeout=1)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_client_never_shows_its_secret() -> None:
+    with Client("https://api.robinhq.com", "the-key", "hush-hush", timeout=1) as client:
+        assert "hush-hush" not in repr(client) + str(vars(client))

@@ -1,0 +1,251 @@
+"""The ledger, on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from robin_etl import orders
+from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
+from robin_etl.ledger import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED, Delivery, Ledger
+
+
+def states(*rows: dict[str, Any]) -> pd.DataFrame:
+    usual = {
+        "day": "2026-03-01",
+        "customer": "c1",
+        "email": "c1",
+        "email_day": "2026-03-01",
+        "revenue": 1000,
+        "order_date": "2026-03-01T10:00:00Z",
+        "placed_at": "2026-03-01T10:00:00Z",
+        "is_first_order": False,
+    }
+    return orders.typed(pd.DataFrame([{**usual, **row} for row in rows]), orders.LEDGER_DTYPES)
+
+
+def keys(*values: str) -> pd.Series:
+    return pd.Series(values, dtype=orders.TEXT)
+
+
+def delivery(order_number: str) -> Delivery:
+    return Delivery(order_number, "first", 0, {"order_number": order_number, "revenue": 10})
+
+
+def test_what_was_acknowledged_is_looked_up_as_it_was(ledger_url: str) -> None:
+    told = states(
+        {"order_number": "01", "profit": -5, "profit_day": "2026-02-01", "is_first_order": True},
+        {"order_number": "1", "customer": "p", "email": None, "phone": "p", "phone_day": "2026-03-01"},
+        {
+            "order_number": "é'\"\\",
+            "webstore_url": "https://a",
+            "revenue": 10**14,
+            "customer": "c2",
+            "email": "c2",
+        },
+    )
+    with Ledger.open(ledger_url) as ledger:
+        ledger.baseline(told)
+    with Ledger.open(ledger_url) as ledger:
+        found = ledger.look_up(told["order_number"], keys())
+    pd.testing.assert_frame_equal(
+        found.sort_values("order_number", ignore_index=True),
+        told.sort_values("order_number", ignore_index=True),
+    )
+
+
+def test_a_look_up_finds_of_each_customer_the_flagged_and_the_earliest_other(ledger_url: str) -> None:
+    told = states(
+        {"order_number": "1", "is_first_order": True, "placed_at": "2026-03-05T00:00:00Z"},
+        {"order_number": "2", "placed_at": "2026-03-02T00:00:00Z"},
+        {"order_number": "10", "placed_at": "2026-03-02T00:00:00Z"},
+        {"order_number": "4", "placed_at": "2026-03-01T00:00:00Z"},
+        {"order_number": "5", "customer": "c2", "email": "c2"},
+        {"order_number": "6", "customer": "c3", "email": "c3"},
+    )
+    with Ledger.open(ledger_url) as ledger:
+        ledger.baseline(told)
+        by_customer = ledger.look_up(keys("4", "new"), keys("c2"))
+    # 4 is asked for, and so its customer c1: 1 is flagged, 10 the earliest of the rest (as text).
+    assert sorted(by_customer["order_number"]) == ["1", "10", "4", "5"]
+
+
+def test_looking_up_nothing_finds_nothing_with_types(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        found = ledger.look_up(keys(), keys())
+    assert found.empty
+    assert found.dtypes.astype(str).to_dict() == orders.LEDGER_DTYPES
+
+
+def test_many_keys_are_one_question(ledger_url: str) -> None:
+    told = states(
+        *({"order_number": f"{n}", "customer": f"c{n}", "email": f"c{n}"} for n in range(3000))
+    )
+    with Ledger.open(ledger_url) as ledger:
+        ledger.baseline(told)
+        assert len(ledger.look_up(told["order_number"], told["customer"])) == 3000
+
+
+def test_an_accepted_request_moves_states_and_log_together(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        before = ledger.revision()
+        request = ledger.sending("run-1", [delivery("1"), delivery("2")])
+        assert ledger.revision() == before
+        ledger.accepted(
+            request, states({"order_number": "1"}, {"order_number": "2"}), status=201, words="{}"
+        )
+        assert ledger.revision() == before + 1
+        log = ledger.deliveries_of("run-1")
+        assert log["outcome"].tolist() == [ACCEPTED, ACCEPTED]
+        assert set(log["request"]) == {1}
+        assert len(ledger.look_up(keys("1", "2"), keys())) == 2
+
+
+def test_what_was_not_accepted_moves_no_state(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        for outcome, words in ((REJECTED, "bad address"), (IN_DOUBT, "reset")):
+            request = ledger.sending("run-1", [delivery("1")])
+            ledger.answered(request, outcome, status=None, words=words)
+        assert ledger.look_up(keys("1"), keys()).empty
+        log = ledger.deliveries_of("run-1")
+        assert log[["outcome", "words"]].to_numpy().tolist() == [
+            [REJECTED, "bad address"],
+            [IN_DOUBT, "reset"],
+        ]
+        assert log["request"].is_monotonic_increasing
+
+
+def test_what_a_dead_run_left_as_sending_is_in_doubt_at_the_next_start(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        ledger.sending("run-1", [delivery("2"), delivery("1")])
+    with Ledger.open(ledger_url) as ledger:
+        assert ledger.settle_interrupted() == ["1", "2"]
+        assert ledger.settle_interrupted() == []
+        assert set(ledger.deliveries_of("run-1")["outcome"]) == {IN_DOUBT}
+
+
+def test_confirming_moves_only_the_days_that_are_given(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        ledger.baseline(states({"order_number": "1"}, {"order_number": "2"}))
+        ledger.confirm(states({"order_number": "1", "day": "2026-03-09"}))
+        found = ledger.look_up(keys("1", "2"), keys()).set_index("order_number")["day"]
+    assert found.to_dict() == {"1": "2026-03-09", "2": "2026-03-01"}
+
+
+def test_runs_are_logged_from_start_to_end(ledger_url: str) -> None:
+    moments = iter(datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 20))
+    with Ledger.open(ledger_url, clock=lambda: next(moments)) as ledger:
+        for run, files, exported in (("a", 1, 100), ("b", 2, 60)):
+            ledger.start_run(run, command="run", first=date(2026, 3, 1), last=date(2026, 3, 2))
+            ledger.finish_run(run, DONE, counts={"files": files, "exported": exported})
+        ledger.start_run("c", command="run", first=date(2026, 3, 1), last=date(2026, 3, 1))
+        ledger.finish_run("c", STOPPED, words="because", counts={})
+        assert [run["run"] for run in ledger.runs(2)] == ["c", "b"]
+        assert ledger.runs(1)[0]["words"] == "because"
+        assert ledger.rows_per_day(5) == [30, 100]
+
+
+def test_totals_say_what_robin_was_told(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        assert ledger.totals() == {
+            "orders": 0,
+            "first_orders": 0,
+            "revenue": 0,
+            "newest_day": None,
+        }
+        ledger.baseline(states({"order_number": "1", "is_first_order": True}, {"order_number": "2"}))
+        assert ledger.totals()["first_orders"] == 1
+        assert ledger.totals()["revenue"] == 2000
+
+
+def test_only_one_holds_the_posting_lock_and_then_the_next_one_can(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as one, Ledger.open(ledger_url) as two:
+        busy = pytest.raises(LedgerBusyError, match="Another run is posting")
+        with one.posting(), busy, two.posting():
+            raise AssertionError("two hold it")
+        with two.posting():
+            assert two.revision() == 0
+
+
+def test_a_ledger_of_a_newer_schema_is_refused(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger, ledger._writing() as connection:
+        connection.execute(sa.text("update meta set version = 99"))
+    with pytest.raises(LedgerError, match="schema version 99"):
+        Ledger.open(ledger_url)
+
+
+def test_two_that_open_a_new_ledger_at_once_both_get_it(ledger_url: str) -> None:
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            with Ledger.open(ledger_url) as ledger:
+                ledger.revision()
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the result)
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+@pytest.mark.parametrize("location", ["mysql://x/y", "://"])
+def test_a_location_that_can_be_no_ledger_is_a_setting_to_mend(location: str) -> None:
+    with pytest.raises(ConfigurationError, match="ROBIN_ETL_LEDGER"):
+        Ledger.open(location)
+
+
+def test_a_database_that_is_away_is_a_sentence_without_its_password() -> None:
+    with pytest.raises(LedgerError, match="can't be opened") as caught:
+        Ledger.open("postgresql://robin:hush@127.0.0.1:9/none?connect_timeout=2")
+    assert "hush" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_text("not a database, but long enough to be taken for one" * 50)
+    with pytest.raises(LedgerError, match="file is not a database"):
+        Ledger.open(str(path))
+
+
+def test_reading_only_creates_nothing(tmp_path: Path) -> None:
+    with Ledger.open(str(tmp_path / "folder" / "ledger.db"), read_only=True) as ledger:
+        assert ledger.totals()["orders"] == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sqlite_keeps_every_acknowledgement_through_a_power_loss(tmp_path: Path) -> None:
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger, ledger._reading() as connection:
+        assert connection.execute(sa.text("pragma synchronous")).scalar() == 2
+        assert connection.execute(sa.text("pragma journal_mode")).scalar() == "wal"
+
+
+def test_a_look_up_uses_indexes_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    asked: list[tuple[str, Any]] = []
+    with Ledger.open(str(path)) as ledger:
+        ledger.baseline(states({"order_number": "1"}))
+        sa.event.listen(
+            ledger._engine,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, parameters, *_: asked.append(
+                (statement, parameters)
+            ),
+        )
+        ledger.look_up(keys("1"), keys("c1"))
+    with sqlite3.connect(path) as connection:
+        for statement, parameters in asked:
+            plan = connection.execute(f"explain query plan {statement}", parameters).fetchall()
+            touching = [row[3] for row in plan if "orders" in row[3] or "other" in row[3]]
+            assert touching
+            assert all(step.startswith("SEARCH") for step in touching), plan

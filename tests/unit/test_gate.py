@@ -1,0 +1,244 @@
+"""The gate: each shipped rule catches what it is there for, and a broken suite stops the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from upath import UPath
+
+from robin_etl import gate, orders
+from robin_etl.exceptions import ConfigurationError, GateError
+
+SUITES = UPath(__file__).parents[2] / "expectations"
+
+GOOD_ROW = {
+    "order_number": "1",
+    "email_address": "ann@x.nl",
+    "revenue": 1000,
+    "revenue_text": "10.00",
+    "order_date": "2026-03-01T10:00:00Z",
+}
+EXPORT_DTYPES = {
+    **orders.EXPORTED_DTYPES,
+    "revenue_text": "str",
+    "profit_text": "str",
+    "order_date_text": "str",
+    "surplus_cells": "str",
+}
+
+
+def rows(*changed: dict[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame([GOOD_ROW, *({**GOOD_ROW, **change} for change in changed)])
+    return orders.typed(table, EXPORT_DTYPES)
+
+
+def judged(*changed: dict[str, Any], fewest_rows: int = 0) -> gate.Verdict:
+    return gate.judge(rows(*changed), SUITES / "export.json", {"fewest_rows": fewest_rows})
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule"),
+    [
+        ({"order_number": None}, "order_number_present"),
+        ({"email_address": None}, "contact_present"),
+        ({"email_address": "ann"}, "email_address_valid"),
+        ({"email_address": "ann@localhost"}, "email_address_valid"),
+        ({"email_address": "an n@x.nl"}, "email_address_valid"),
+        ({"email_address": "a@b@x.nl"}, "email_address_valid"),
+        ({"email_address": "ann@x.nl,bob@x.nl"}, "email_address_valid"),
+        ({"email_address": "ann@x.nl\n"}, "email_address_valid"),
+        ({"revenue": None, "revenue_text": None}, "revenue_present"),
+        ({"revenue": None, "revenue_text": "ten"}, "revenue_is_a_number"),
+        ({"revenue": -1, "revenue_text": "-0.01"}, "revenue_not_negative"),
+        ({"profit": None, "profit_text": "n/a"}, "profit_is_a_number"),
+        ({"order_date": None}, "order_date_readable"),
+        ({"surplus_cells": "x"}, "cells_fit_header"),
+    ],
+)
+def test_a_row_that_breaks_a_rule_is_named_with_that_rule(changed: dict[str, Any], rule: str) -> None:
+    assert judged(changed).broken.to_dict() == {1: rule}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"email_address": None, "phone_number": "+316"},
+        {"revenue": 0, "revenue_text": "0"},
+        {"profit": -500, "profit_text": "-5"},
+        {"email_address": "o'brien+shop@sub.x-y.co.uk"},
+    ],
+)
+def test_a_row_that_is_only_unusual_passes(changed: dict[str, Any]) -> None:
+    assert judged(changed).broken.empty
+
+
+def test_a_row_that_breaks_two_rules_is_one_row_with_both() -> None:
+    verdict = judged({"order_number": None, "order_date": None})
+    assert verdict.broken.to_dict() == {1: "order_number_present; order_date_readable"}
+
+
+def test_five_percent_of_all_rows_may_be_quarantined_and_no_more() -> None:
+    bad = {"order_date": None}
+    judged(bad, *[{}] * 18).stop_unless_passed("the export")
+    with pytest.raises(GateError, match=r"2 of 20 rows break a rule \(order_date_readable 2\)"):
+        judged(bad, bad, *[{}] * 17).stop_unless_passed("the export")
+
+
+def test_far_fewer_rows_than_usual_are_a_warning() -> None:
+    verdict = judged(fewest_rows=100)
+    verdict.stop_unless_passed("the export")
+    assert verdict.warnings == ("volume",)
+    assert judged().warnings == ()
+
+
+def test_an_export_without_rows_passes() -> None:
+    verdict = gate.judge(rows().iloc[:0], SUITES / "export.json", {"fewest_rows": 0})
+    verdict.stop_unless_passed("the export")
+    assert verdict.rows == 0
+
+
+NEW = {"kind": "first", "is_first_order": True, "wave": 0}
+UPDATE = {"kind": "return", "is_first_order": True, "wave": 1, "old_revenue": 2000}
+
+
+def changes(*changed: dict[str, Any]) -> gate.Verdict:
+    usual = {name: GOOD_ROW[name] for name in ("email_address", "revenue", "order_date")}
+    table = pd.DataFrame(
+        [{"order_number": f"{at}", **usual, **change} for at, change in enumerate(changed)]
+    )
+    return gate.judge(orders.typed(table, orders.CHANGE_DTYPES), SUITES / "changes.json")
+
+
+def test_changes_as_reconciliation_makes_them_pass() -> None:
+    verdict = changes(
+        NEW,
+        {**NEW, "kind": "repeat", "is_first_order": False},
+        UPDATE,
+        {**UPDATE, "kind": "upsell", "old_revenue": 500},
+        {**UPDATE, "kind": "correction", "old_revenue": 1000, "profit": 1, "old_profit": 2},
+        {**NEW, "email_address": None, "phone_number": "+316"},
+    )
+    verdict.stop_unless_passed("the changes")
+    assert all(rule.success for rule in verdict.rules)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({**NEW, "kind": "refund"}, "kind_known"),
+        ({**NEW, "kind": None}, "kind_present"),
+        ({**NEW, "order_number": None}, "order_number_present"),
+        ({**NEW, "order_number": "1 "}, "order_number_text"),
+        ({**NEW, "email_address": None}, "contact_present"),
+        ({**NEW, "revenue": None}, "revenue_present"),
+        ({**NEW, "revenue": -1}, "revenue_not_negative"),
+        ({**NEW, "is_first_order": None}, "is_first_order_present"),
+        ({**NEW, "order_date": None}, "order_date_present"),
+        ({**NEW, "order_date": "2026-03-01 10:00:00"}, "order_date_format"),
+        ({**NEW, "order_date": "2026-03-01T10:00:00Z\n"}, "order_date_format"),
+        ({**NEW, "old_revenue": 5}, "old_revenue_absent_on_first_posts"),
+        ({**NEW, "profit": 5, "old_profit": 5}, "old_profit_absent_on_first_posts"),
+        ({**UPDATE, "old_revenue": None}, "old_revenue_present_on_updates"),
+        ({**UPDATE, "old_profit": 5}, "old_profit_goes_with_profit"),
+        ({**UPDATE, "old_revenue": 1000}, "return_is_lower"),
+        ({**UPDATE, "kind": "upsell"}, "upsell_is_higher"),
+        ({**UPDATE, "kind": "correction"}, "correction_keeps_revenue"),
+        ({**NEW, "is_first_order": False}, "first_is_flagged"),
+        ({**NEW, "kind": "repeat"}, "repeat_is_not_flagged"),
+        ({**NEW, "wave": -1}, "wave_counts_from_zero"),
+    ],
+)
+def test_a_change_that_breaks_a_promise_stops_the_run(change: dict[str, Any], rule: str) -> None:
+    verdict = changes(NEW, change)
+    assert rule in verdict.broken[1]
+    with pytest.raises(GateError, match=rule):
+        verdict.stop_unless_passed("the changes")
+
+
+def test_one_order_twice_in_a_wave_stops_the_run() -> None:
+    verdict = changes({**NEW, "order_number": "7"}, {**NEW, "order_number": "7"})
+    assert set(verdict.broken) == {"one_row_for_each_order_and_wave"}
+
+
+def test_every_shipped_rule_is_named_and_explained() -> None:
+    for suite in ("export.json", "changes.json"):
+        expectations = gate.load(SUITES / suite)["expectations"]
+        names = [expectation["meta"]["rule"] for expectation in expectations]
+        assert len(set(names)) == len(names)
+        assert all(expectation["notes"] for expectation in expectations)
+
+
+def suite_of(folder: Path, *expectations: dict[str, Any], **meta: Any) -> UPath:
+    path = folder / "suite.json"
+    content = {"expectations": expectations, "meta": {"max_quarantined": 0.5, **meta}}
+    path.write_text(json.dumps(content))
+    return UPath(path)
+
+
+PRESENT = {
+    "type": "expect_column_values_to_not_be_null",
+    "severity": "critical",
+    "kwargs": {"column": "order_number"},
+    "meta": {"rule": "present"},
+}
+COUNT = {
+    "type": "expect_table_row_count_to_be_between",
+    "severity": "critical",
+    "kwargs": {"min_value": 10},
+    "meta": {"rule": "count"},
+}
+
+
+@pytest.mark.parametrize(
+    "typo",
+    [
+        {**PRESENT, "type": "expect_column_values_to_be_not_null"},
+        {**PRESENT, "severity": "grave"},
+        {**PRESENT, "kwargs": {"colum": "order_number"}},
+    ],
+)
+def test_a_rule_dropped_on_loading_stops_the_run(tmp_path: Path, typo: dict[str, Any]) -> None:
+    with pytest.raises(GateError, match=r"The rule present of .*suite\.json is none"):
+        gate.judge(rows(), suite_of(tmp_path, COUNT, typo))
+
+
+def test_a_rule_that_cannot_be_evaluated_stops_the_run(tmp_path: Path) -> None:
+    missing = {**PRESENT, "kwargs": {"column": "no_such_column"}}
+    verdict = gate.judge(rows(), suite_of(tmp_path, missing))
+    with pytest.raises(GateError, match=r"could not all be evaluated .*present"):
+        verdict.stop_unless_passed("the export")
+
+
+def test_a_critical_rule_on_the_whole_stops_and_a_warning_does_not(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match=r"count \(found 1\)"):
+        gate.judge(rows(), suite_of(tmp_path, COUNT)).stop_unless_passed("the export")
+    mild = {**COUNT, "severity": "warning"}
+    gate.judge(rows(), suite_of(tmp_path, mild)).stop_unless_passed("the export")
+
+
+def test_mostly_does_not_hide_the_rows_that_break_a_rule(tmp_path: Path) -> None:
+    lenient = {**PRESENT, "kwargs": {"column": "order_number", "mostly": 0.1}}
+    verdict = gate.judge(rows({"order_number": None}), suite_of(tmp_path, lenient))
+    assert verdict.broken.to_dict() == {1: "present"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("{", "is not JSON"), ("{}", "max_quarantined"), ("[]", "max_quarantined")]
+)
+def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "suite.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=words):
+        gate.judge(rows(), UPath(path))
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        gate.load(UPath(tmp_path / "none.json"))
+
+
+def test_a_verdict_is_kept_without_any_rows_content() -> None:
+    kept = json.dumps(judged({"email_address": "secret person"}).as_json())
+    assert "secret person" not in kept
+    assert '"broken": 1' in kept

@@ -55,15 +55,15 @@ def robin_orders() -> None:
                 final=params["final"],
                 dry_run=params["dry_run"],
             )
-            return {"folder": str(run.folder), **pipeline.extract(settings, run)}
+            return hooks.passed_on(run, pipeline.extract(settings, run))
 
     def stage(name: str, folder: str) -> dict[str, Any]:
         from robin_etl import hooks, pipeline
         from robin_etl.runs import Run
 
         with hooks.as_task_failures():
-            counts = getattr(pipeline, name)(hooks.settings_of(), Run.open(folder))
-            return {"folder": folder, **counts}
+            run = Run.open(folder)
+            return hooks.passed_on(run, getattr(pipeline, name)(hooks.settings_of(), run))
 
     @task
     def classify(extracted: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def robin_orders() -> None:
     def report(loaded: dict[str, Any]) -> dict[str, Any]:
         summary = stage("report", loaded["folder"])
         for name, value in summary.items():
-            print(f"{name:>16}  {value}")
+            print(f"{name:>17}  {value}")
         return summary
 
     report(load(validate(classify(extract()))))

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -57,7 +58,7 @@ def play(folder: str, *, through_airflow: bool) -> None:
     shutil.rmtree(home, ignore_errors=True)
     days = generate(home / "exports")
     robin = Robin(KEY, SECRET)
-    table = Table(title="What ROBIN was told", title_justify="left")
+    table = Table(title="What ROBIN was told", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("day", *SITUATIONS, "quarantined", "unchanged"):
         table.add_column(name, justify="left" if name == "day" else "right")
     with Sandbox(robin) as sandbox:
@@ -78,7 +79,7 @@ def play(folder: str, *, through_airflow: bool) -> None:
             table.add_row(f"{day}", *(str(count) for count in shown))
         state = robin.state()
     (home / "robin.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    Console(width=100).print(table)
+    Console(width=80).print(table)
     click.echo(
         f"ROBIN holds {len(state['orders'])} orders worth {state['revenue']:.2f} and has "
         f"{len(state['complaints'])} complaints.\n"

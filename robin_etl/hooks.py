@@ -17,6 +17,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowFailException
 
 from robin_etl.exceptions import ConfigurationError, StoppedError
+from robin_etl.runs import Run
 from robin_etl.settings import Settings
 
 DEFAULT_CONNECTION = "robin_default"
@@ -45,6 +46,12 @@ def as_task_failures() -> Iterator[None]:
         yield
     except StoppedError as error:
         raise AirflowFailException(str(error)) from error
+
+
+def passed_on(run: Run, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task hands to the next: the run's folder and counts, neither rows nor names."""
+    numbers = {name: count for name, count in counts.items() if isinstance(count, int)}
+    return {"folder": str(run.folder), **numbers}
 
 
 def days_of(

@@ -1,0 +1,263 @@
+"""The installed command, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from robin_etl.sandbox import Sandbox
+from robin_etl.settings import Settings
+from tests.conftest import KEY, SECRET, Export
+
+COMMAND = Path(sys.executable).with_name("robin-etl")
+
+COUNTS = {
+    *("exported", "first", "repeat", "return", "upsell", "correction", "unchanged", "stale"),
+    *("quarantined", "posted", "rejected", "in_doubt", "requests"),
+}
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(settings: Settings, **changed: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ROBIN_ETL_")}
+    return {
+        **kept,
+        "ROBIN_ETL_BASE_URL": settings.base_url,
+        "ROBIN_ETL_API_KEY": KEY,
+        "ROBIN_ETL_API_SECRET": SECRET,
+        "ROBIN_ETL_EXPORTS": settings.exports,
+        "ROBIN_ETL_LEDGER": settings.ledger,
+        "ROBIN_ETL_RUNS": settings.runs,
+        "ROBIN_ETL_RATE_LIMITS": settings.rate_limits,
+        "ROBIN_ETL_MAX_ATTEMPTS": "1",
+        **{f"ROBIN_ETL_{name}": value for name, value in changed.items()},
+    }
+
+
+@pytest.fixture
+def robin_etl(settings: Settings, tmp_path: Path) -> Command:
+    """Runs the command; settings by their names without the prefix."""
+
+    def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            env=environment(settings, **changed),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert SECRET not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    counts: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return counts
+
+
+def test_a_day_is_run_and_its_last_line_is_one_object_with_the_counts(
+    robin_etl: Command, export: Export, sandbox: Sandbox
+) -> None:
+    export("2026-03-01", "1,a@x.nl,10,2026-03-01", "2,a@x.nl,10,2026-03-02")
+    done = robin_etl("run", "--date", "2026-03-01", "--json")
+    assert done.returncode == 0, done.stderr
+    counts = last_line(done)
+    assert set(counts) >= COUNTS
+    assert (counts["first"], counts["repeat"], counts["posted"]) == (1, 1, 2)
+    assert len(sandbox.robin.orders) == 2
+    again = robin_etl("run", "--date", "2026-03-01")
+    assert "Posted 0 changes in 0 requests." in again.stdout
+
+
+def test_quarantined_rows_end_with_exit_code_3(robin_etl: Command, export: Export) -> None:
+    export("2026-03-01", *(f"{n},c{n}@x.nl,1,2026-03-01" for n in range(30)), "x,,1,2026-03-01")
+    done = robin_etl("run", "--date", "2026-03-01")
+    assert done.returncode == 3
+    assert "Quarantined 1 rows; see quarantine.csv." in done.stdout
+
+
+def test_rejected_orders_end_with_exit_code_3_and_are_named(
+    robin_etl: Command, export: Export, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    suites = Path(__file__).parents[2] / "expectations"
+    for suite in suites.glob("*.json"):  # without the rule on addresses, ROBIN has to say it
+        raw = json.loads(suite.read_text())
+        raw["expectations"] = [
+            one for one in raw["expectations"] if one["meta"]["rule"] != "email_address_valid"
+        ]
+        (tmp_path / suite.name).write_text(json.dumps(raw))
+    export("2026-03-01", "1,a@x.nl,1,2026-03-01", "2,nonsense,1,2026-03-01", "3,b@x.nl,1,2026-03-01")
+    done = robin_etl("run", "--date", "2026-03-01", EXPECTATIONS=str(tmp_path))
+    assert done.returncode == 3, done.stderr
+    assert "ROBIN rejected: 2." in done.stdout
+    assert set(sandbox.robin.orders) == {"1", "3"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed", "code", "words"),
+    [
+        (["run", "--date", "2026-03-09"], {}, 1, "There is no export for 2026-03-09"),
+        (["run", "--date", "2026-03-01"], {"API_SECRET": "wrong"}, 1, "ROBIN refused the API key"),
+        (["run", "--date", "2026-03-01"], {"BASE_URL": "http://127.0.0.1:9"}, 1, "ROBIN did not accept"),
+        (["run", "--date", "2026-03-01"], {"API_SECRET": ""}, 2, "ROBIN_ETL_API_SECRET is not set"),
+        (["run", "--date", "2026-03-01"], {"BASE_URL": "http://robin.example"}, 2, "plain http"),
+        (["run", "--date", "2026-03-01"], {"CHUNK_SIZE": "0"}, 2, "ROBIN_ETL_CHUNK_SIZE"),
+        (["run", "--date", "2026-03-01"], {"PROFILE": "shop"}, 2, "There is no profile 'shop'"),
+        (["run", "--date", "2026-03-01"], {"LEDGER": "/proc/none/l.db"}, 1, "folder"),
+        (["run", "--date", "yesterday"], {}, 2, "--date"),
+        (["backfill", "--from", "2026-03-02", "--to", "2026-03-01"], {}, 2, "ends"),
+        (["backfill", "--from", "2026-03-02"], {}, 2, "--to"),
+        (["baseline"], {}, 2, "either --from and --to"),
+        (["baseline", "orders.csv"], {}, 2, "no date in its name"),
+        (["check", "no.csv"], {}, 1, "There is no file no.csv"),
+        (["frobnicate"], {}, 2, "No such command"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence_and_an_exit_code(
+    robin_etl: Command,
+    export: Export,
+    arguments: list[str],
+    changed: dict[str, str],
+    code: int,
+    words: str,
+) -> None:
+    export("2026-03-01", "1,a@x.nl,10,2026-03-01")
+    done = robin_etl(*arguments, **changed)
+    assert done.returncode == code
+    assert words in done.stderr
+
+
+def test_a_traceback_is_shown_on_request_alone(robin_etl: Command, settings: Settings) -> None:
+    done = subprocess.run(
+        [COMMAND, "--debug", "run", "--date", "2026-03-09"],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_a_backfill_runs_a_range_and_says_what_it_would_take(
+    robin_etl: Command, export: Export, sandbox: Sandbox
+) -> None:
+    export("2026-03-01", "1,a@x.nl,10,2026-03-01")
+    export("2026-03-04", "1,a@x.nl,5,2026-03-01", "2,b@x.nl,5,2026-03-04")
+    dry = robin_etl("backfill", "--from", "2026-03-01", "--to", "2026-03-31", "--dry-run")
+    assert "Would post 3 changes in 2 requests" in dry.stdout
+    assert sandbox.robin.state()["requests"] == 0
+    limited = {"RATE_LIMITS": "1/s"}
+    done = robin_etl("backfill", "--from", "2026-03-01", "--to", "2026-03-31", **limited)
+    assert "3 changes in 2 requests: at least 0:00:01 under ROBIN's limits." in done.stderr
+    assert sandbox.robin.state()["complaints"] == []
+    final = robin_etl("backfill", "--from", "2026-03-01", "--to", "2026-03-31", "--final", "--json")
+    assert last_line(final)["posted"] == 0
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_baseline_posts_nothing(
+    robin_etl: Command, export: Export, sandbox: Sandbox, by_file: bool
+) -> None:
+    path = export("2026-03-01", "1,a@x.nl,10,2026-03-01")
+    days = ["--from", "2026-03-01", "--to", "2026-03-01"]
+    done = robin_etl("baseline", *([str(path)] if by_file else days))
+    assert done.returncode == 0, done.stderr
+    assert "Acknowledged 1 orders without posting." in done.stdout
+    assert sandbox.robin.state()["requests"] == 0
+    assert last_line(robin_etl("run", "--date", "2026-03-01", "--json"))["unchanged"] == 1
+
+
+def test_check_reads_and_validates_and_writes_nothing(
+    robin_etl: Command, export: Export, tmp_path: Path
+) -> None:
+    path = export("2026-03-01", *(f"{n},c{n}@x.nl,1,2026-03-01" for n in range(30)), "x,,1,2026-03-01")
+    before = sorted(tmp_path.rglob("*"))
+    done = robin_etl("check", str(path))
+    assert done.returncode == 3
+    assert "31 rows, 1 of them to quarantine" in done.stdout
+    assert "contact_present" in done.stdout
+    assert "@x.nl" not in done.stdout
+    told = last_line(robin_etl("check", str(path), "--json"))
+    assert told["rules"]["contact_present"] == 1  # type: ignore[index]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_check_says_why_a_run_would_stop(robin_etl: Command, export: Export) -> None:
+    path = export("2026-03-01", "x,,1,2026-03-01")
+    done = robin_etl("check", str(path))
+    assert done.returncode == 1
+    assert "1 of 1 rows break a rule" in done.stderr
+
+
+def test_status_tells_what_the_ledger_knows(robin_etl: Command, export: Export) -> None:
+    assert "The ledger is empty" in robin_etl("status").stdout
+    export("2026-03-01", "1,a@x.nl,10.50,2026-03-01", "2,a@x.nl,1,2026-03-02")
+    robin_etl("run", "--date", "2026-03-01")
+    robin_etl("run", "--date", "2026-03-02")
+    shown = robin_etl("status").stdout
+    assert "2 orders, 1 of them first orders; revenue 11.50" in shown
+    assert "The last run stopped: There is no export for 2026-03-02" in shown
+    told = json.loads(robin_etl("status", "--json").stdout)
+    assert [run["outcome"] for run in told["runs"]] == ["stopped", "done"]
+    assert told["runs"][1]["counts"]["posted"] == 2
+
+
+def test_a_sandbox_serves_until_it_is_interrupted(settings: Settings) -> None:
+    with subprocess.Popen(
+        [COMMAND, "sandbox", "--port", "0", "--key", "k", "--secret", "s"],
+        env=environment(settings),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        address = re.fullmatch(r"ROBIN_ETL_BASE_URL=(http://127\.0\.0\.1:\d+)\n", line)
+        assert address is not None
+        url = address[1]
+        order = {
+            "order_number": "1",
+            "email_address": "a@x.nl",
+            "revenue": 1,
+            "order_date": "2026-03-01T00:00:00Z",
+            "is_first_order": True,
+        }
+        body = {"orders": [order]}
+        assert requests.post(f"{url}/dynamic/orders", json=body, auth=("k", "s"), timeout=9).ok
+        assert requests.get(f"{url}/sandbox/state", timeout=9).json()["requests"] == 1
+        process.send_signal(signal.SIGINT)
+        assert "It was told 1 orders." in process.stdout.read()
+        assert process.wait(timeout=10) == 0
+
+
+def test_the_demonstration_holds_every_kind_and_ends_without_a_complaint(
+    robin_etl: Command, tmp_path: Path
+) -> None:
+    done = robin_etl("demo", "--folder", "shown")
+    assert done.returncode == 0, done.stderr
+    assert "ROBIN holds 28 orders worth 669.94 and has 0 complaints." in done.stdout
+    state = json.loads((tmp_path / "shown" / "robin.json").read_text())
+    assert set(state["situations"]) == {"first", "repeat", "return", "upsell", "correction"}
+
+
+def test_help_is_there_for_every_command(robin_etl: Command) -> None:
+    shown = robin_etl("--help").stdout
+    for command in ("run", "backfill", "baseline", "check", "status", "sandbox", "demo"):
+        assert command in shown
+        assert robin_etl(command, "--help").returncode == 0
+    assert robin_etl("--version").stdout.startswith("robin-etl")

@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -58,7 +57,7 @@ def play(folder: str, *, through_airflow: bool) -> None:
     shutil.rmtree(home, ignore_errors=True)
     days = generate(home / "exports")
     robin = Robin(KEY, SECRET)
-    table = Table(title="What ROBIN was told", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="What ROBIN was told", title_justify="left", box=None, pad_edge=False)
     for name in ("day", *SITUATIONS, "quarantined", "unchanged"):
         table.add_column(name, justify="left" if name == "day" else "right")
     with Sandbox(robin) as sandbox:

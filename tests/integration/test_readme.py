@@ -1,0 +1,50 @@
+"""README says what is true: its commands exist, its settings exist, its output is what is printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+from robin_etl import demo
+from robin_etl.cli import cli
+from robin_etl.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_in_readme_exists_and_every_command_is_in_readme() -> None:
+    named = set(re.findall(r"robin-etl ([a-z]+)", README))
+    context = click.Context(cli)
+    assert named == set(cli.list_commands(context))
+
+
+def test_every_setting_is_in_readme_with_its_default() -> None:
+    for name, field in Settings.model_fields.items():
+        row = re.search(rf"^\| `{name.upper()}` \| (.*?) \|", README, re.MULTILINE)
+        assert row is not None, name
+        if isinstance(field.default, str | int | float):
+            assert (
+                row[1] == f"`{field.default:g}`"
+                if isinstance(field.default, float)
+                else (row[1] == f"`{field.default}`")
+            )
+
+
+def test_every_make_target_in_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"(?:`|\$ )make ([a-z]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_demonstrations_output_is_the_one_in_readme(tmp_path: Path, capsys: object) -> None:
+    demo.play(str(tmp_path / "demo"), through_airflow=False)
+    printed = capsys.readouterr().out  # type: ignore[attr-defined]
+    table = printed[printed.index("What ROBIN was told") : printed.index("Where to look")]
+    shown = "\n".join(line.rstrip() for line in table.strip().splitlines())
+    assert shown in README
+    state = json.loads((tmp_path / "demo" / "robin.json").read_text())
+    assert state["complaints"] == []

@@ -4,9 +4,9 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 CACHE := $(CURDIR)/.cache
 STAMP := .venv/.installed
-AIRFLOW_ENV := AIRFLOW_HOME=$(CURDIR)/data/airflow
 
 export UV_CACHE_DIR := $(CACHE)/uv
+export TMPDIR := $(CACHE)/tmp
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 export MYPY_CACHE_DIR := $(CACHE)/mypy
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
@@ -17,6 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 install: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml
+	mkdir -p $(TMPDIR)
 	$(PYTHON) -c 'import sys; sys.exit("robin-etl needs Python 3.11 or later; this is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt

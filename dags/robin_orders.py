@@ -1,5 +1,4 @@
-"""
-Tell ROBIN every day which orders of the shop are first, repeat, return and upsell.
+"""Tell ROBIN every day which orders of the shop are first, repeat, return and upsell.
 
 Wiring only: each task runs one stage of `robin_etl.pipeline`, as the command line does. Tasks pass the
 run's folder and counts. Everything heavy is imported inside the tasks, so that this file parses fast.

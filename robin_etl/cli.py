@@ -1,5 +1,4 @@
-"""
-The command line: one door to the stages in `pipeline`; the DAG is the other.
+"""The command line: one door to the stages in `pipeline`; the DAG is the other.
 
 Only what parses arguments is imported here; each command imports what it runs, so that `--help` is
 quick.
@@ -67,8 +66,7 @@ def main() -> None:
 @click.version_option(__version__, prog_name="robin-etl")
 @click.option("--debug", is_flag=True, help="Show tracebacks and every log line.")
 def cli(debug: bool) -> None:
-    """
-    Tell ROBIN every day exactly which orders are first, repeat, return and upsell.
+    """Tell ROBIN every day exactly which orders are first, repeat, return and upsell.
 
     Settings come from the environment (ROBIN_ETL_BASE_URL, ROBIN_ETL_API_KEY, …) or from a TOML
     file that ROBIN_ETL_CONFIG names.
@@ -87,8 +85,7 @@ def cli(debug: bool) -> None:
 @click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
 @_as_json
 def run(day: datetime | None, dry_run: bool, allow_corrections: bool, as_json: bool) -> int:
-    """
-    Run one day, all stages.
+    """Run one day, all stages.
 
     Example: robin-etl run --date 2026-11-01 --dry-run
     """
@@ -123,8 +120,7 @@ def backfill(
     allow_corrections: bool,
     as_json: bool,
 ) -> int:
-    """
-    Run a range of days as one; a day without an export is passed over.
+    """Run a range of days as one; a day without an export is passed over.
 
     Example: robin-etl backfill --from 2024-01-01 --to 2026-10-31 --dry-run
     """
@@ -158,8 +154,7 @@ def baseline(
     files: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """
-    Acknowledge exports without posting: ROBIN has these orders, or shall never celebrate them.
+    """Acknowledge exports without posting: ROBIN has these orders, or shall never celebrate them.
 
     Example: robin-etl baseline --from 2020-01-01 --to 2026-10-31
     """
@@ -198,8 +193,7 @@ def baseline(
 @click.argument("file")
 @_as_json
 def check(file: str, as_json: bool) -> int:
-    """
-    Read, map and validate one export; post nothing and write nothing.
+    """Read, map and validate one export; post nothing and write nothing.
 
     Example: robin-etl check data/exports/orders_2026-11-01.csv
     """

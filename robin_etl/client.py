@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from http import HTTPStatus
+from queue import Empty, SimpleQueue
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from robin_etl.exceptions import AnswerError, AuthenticationError, ConfigurationError
 
 ORDERS_PATH = "/dynamic/orders"
+_BYTES_READ = 16_384  # of an answer, however long it is
 _WORDS_KEPT = 500
 
 
@@ -44,19 +51,24 @@ class Answer:
         return self.meaning in (Meaning.BUSY, Meaning.NOT_SENT, Meaning.LOST)
 
 
-class Client:
-    """
-    A connection to one ROBIN; use as a context manager. `timeout` is in seconds.
+@dataclass(frozen=True)
+class _Received:
+    status: int
+    headers: Mapping[str, str]
 
+
+class Client:
+    """Connections to one ROBIN; use as a context manager. Safe to share between threads.
+
+    `timeout` is in seconds, for a whole request from connecting to the last byte of the answer.
     Raises `ConfigurationError` for a base URL that would carry the secret in clear.
     """
 
     def __init__(self, base_url: str, api_key: str, api_secret: str, *, timeout: float) -> None:
         self._url = _checked(base_url).rstrip("/") + ORDERS_PATH
         self._timeout = timeout
-        self._session = requests.Session()
-        self._session.auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
-        self._session.headers["Content-Type"] = "application/json"
+        self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
+        self._idle: SimpleQueue[requests.Session] = SimpleQueue()
 
     def __enter__(self) -> Client:
         return self
@@ -67,42 +79,73 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._session.close()
+        while not self._idle.empty():
+            self._idle.get().close()
 
     def __repr__(self) -> str:
         return f"Client({self._url!r})"
 
     def post(self, body: bytes) -> Answer:
-        """
-        Send one request.
+        """Send one request.
 
         Raises `AuthenticationError` on 401 and 403, `AnswerError` on every other answer that
         sending again can't change: redirects, 404 and unknown 4xx.
         """
+        # Timeouts of a socket are for each packet, and a server may trickle for ever. So the request
+        # has a thread of its own, which is left behind with its connection when its time is over.
+        got: SimpleQueue[_Received | requests.RequestException | str] = SimpleQueue()
+        deadline = time.monotonic() + self._timeout
+        threading.Thread(target=self._exchange, args=(body, got), daemon=True).start()
         try:
-            response = self._session.post(
-                self._url, data=body, timeout=self._timeout, allow_redirects=False
-            )
-        except requests.ConnectTimeout as error:
-            return Answer(Meaning.NOT_SENT, f"no connection: {_named(error)}")
-        except requests.ConnectionError as error:
-            # Refused at once means not sent; anything later may have reached ROBIN.
-            refused = "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error)
-            meaning = Meaning.NOT_SENT if refused else Meaning.LOST
-            return Answer(meaning, f"the connection failed: {_named(error)}")
-        except requests.RequestException as error:
-            return Answer(Meaning.LOST, f"the answer was lost: {_named(error)}")
-        return self._answer(response)
+            received = got.get(timeout=self._timeout)
+        except Empty:
+            return Answer(Meaning.LOST, f"no answer within {self._timeout:g} s")
+        if not isinstance(received, _Received):
+            not_sent = isinstance(received, requests.ConnectTimeout) or _was_never_open(received)
+            meaning = Meaning.NOT_SENT if not_sent else Meaning.LOST
+            return Answer(meaning, f"the connection failed: {type(received).__name__}")
+        try:
+            words = got.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            words = ""  # the status has said what counts
+        return self._answer(received, words if isinstance(words, str) else "")
 
-    def _answer(self, response: requests.Response) -> Answer:
-        status, words = response.status_code, response.text[:_WORDS_KEPT]
+    def _exchange(self, body: bytes, got: SimpleQueue[Any]) -> None:
+        """Put what was received, or the error instead; then the answer's first words, or an error."""
+        session = self._take_session()
+        try:
+            with session.post(
+                self._url, data=body, timeout=self._timeout, allow_redirects=False, stream=True
+            ) as response:
+                got.put(_Received(response.status_code, response.headers))
+                content = next(response.iter_content(_BYTES_READ), b"")
+            got.put(content.decode(errors="replace")[:_WORDS_KEPT])
+        except requests.RequestException as error:
+            got.put(error)
+        else:
+            if len(content) < _BYTES_READ:  # and so the connection is at its end and good for more
+                self._idle.put(session)
+                return
+        session.close()
+
+    def _take_session(self) -> requests.Session:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            session = requests.Session()
+            session.auth = self._auth
+            session.headers["Content-Type"] = "application/json"
+            return session
+
+    def _answer(self, received: _Received, words: str) -> Answer:
+        status = received.status
         match status:
             case _ if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
                 return Answer(Meaning.ACCEPTED, words, status)
             case 400 | 413 | 422:
                 return Answer(Meaning.REFUSED, words, status)
             case 429:
-                retry_after = _seconds(response.headers.get("Retry-After"))
+                retry_after = _seconds(received.headers.get("Retry-After"))
                 return Answer(Meaning.BUSY, words, status, retry_after)
             case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 # A server that failed may have applied the orders before it did.
@@ -114,7 +157,7 @@ class Client:
                     "robin_default), then run again.",
                     status=status,
                 )
-        location = response.headers.get("Location")
+        location = received.headers.get("Location")
         where = f", pointing to {location}" if location else ""
         raise AnswerError(
             f"ROBIN answered {status}{where} to POST {self._url}. Nothing more was sent. Look at "
@@ -162,5 +205,9 @@ def _seconds(retry_after: str | None) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _named(error: requests.RequestException) -> str:
-    return type(error).__name__
+def _was_never_open(error: object) -> bool:
+    """Whether the connection was refused at once; anything later may have reached ROBIN."""
+    if not isinstance(error, requests.ConnectionError) or not error.args:
+        return False
+    reason = getattr(error.args[0], "reason", None)
+    return isinstance(reason, NewConnectionError | NameResolutionError)

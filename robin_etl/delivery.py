@@ -1,5 +1,4 @@
-"""
-Delivery: changes through the client into the ledger, chunk by chunk and wave by wave.
+"""Delivery: changes through the client into the ledger, chunk by chunk and wave by wave.
 
 Every request is logged as sending before it leaves, and its outcome after. The ledger takes a chunk's
 states over only when ROBIN has accepted it, so whatever goes wrong, running again goes on from there.
@@ -7,10 +6,15 @@ states over only when ROBIN has accepted it, so whatever goes wrong, running aga
 
 from __future__ import annotations
 
-import time
+import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from threading import Event, Lock, current_thread, main_thread
+from types import FrameType
 from typing import Any, Protocol
 
 import pandas as pd
@@ -18,7 +22,7 @@ import tenacity
 
 from robin_etl import payload
 from robin_etl.client import Answer, Meaning
-from robin_etl.exceptions import AnswerError, RobinUnavailableError
+from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
 from robin_etl.ledger import IN_DOUBT, REFUSED, REJECTED, Delivery, Ledger, LoggedRequest
 from robin_etl.orders import KINDS
 
@@ -34,40 +38,61 @@ class Poster(Protocol):
     def post(self, body: bytes) -> Answer: ...
 
 
-class Waiter(Protocol):
+class Pacer(Protocol):
     """What delivery needs of the rate limits."""
 
     def wait(self) -> None: ...
 
+    def pause(self, seconds: float) -> None: ...
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often, and how long between: `sleep` takes seconds."""
+    """How often a request is tried, and how long between: `sleep` takes seconds.
+
+    Being told to wait (429) is no failure and has a count of its own.
+    """
 
     attempts: int
-    sleep: Callable[[float], Any] = time.sleep
+    sleep: Callable[[float], Any]
+    patience: int = 100
 
-    def retrying(self) -> tenacity.Retrying:
-        backoff = tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_WAIT)
-
+    def retrying(self, stopping: Event) -> tenacity.Retrying:
         def wait(state: tenacity.RetryCallState) -> float:
-            answer: Answer = state.outcome.result() if state.outcome else Answer(Meaning.LOST, "")
-            told = answer.retry_after
-            return backoff(state) if told is None else told
+            # What ROBIN told everybody to wait, the pace waits for.
+            return 0.0 if _answer_of(state).retry_after is not None else backoff(state)
 
+        backoff = tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_WAIT)
         return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.attempts),
+            stop=_UsedUp(self.attempts, self.patience) | tenacity.stop_when_event_set(stopping),
             retry=tenacity.retry_if_result(lambda answer: answer.again),
             wait=wait,
             sleep=self.sleep,
-            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+            retry_error_callback=_answer_of,
         )
+
+
+class _UsedUp(tenacity.stop.stop_base):
+    """Stops after so many failures, or after being told to wait so often."""
+
+    def __init__(self, attempts: int, patience: int) -> None:
+        self._left = {True: patience, False: attempts}
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        busy = _answer_of(retry_state).meaning is Meaning.BUSY
+        self._left[busy] -= 1
+        return self._left[busy] <= 0
+
+
+def _answer_of(state: tenacity.RetryCallState) -> Answer:
+    assert state.outcome is not None
+    answer: Answer = state.outcome.result()
+    return answer
 
 
 @dataclass
 class Delivered:
-    """
-    What came of a delivery, as it goes: numbers of changes and requests, and orders by name.
+    """What came of a delivery, as it goes: numbers of changes and requests, and orders by name.
 
     `rejected`: ROBIN's words by order number. `held_back`: orders whose earlier change was rejected.
     `in_doubt`: orders that ROBIN may have seen twice.
@@ -82,21 +107,24 @@ class Delivered:
 
 
 class Sender:
-    """
-    Delivers the changes of one run. Needs the ledger's posting lock held.
+    """Delivers the changes of one run, with up to `concurrency` requests in flight.
 
-    `progress` is called with the number of changes done with after each answer.
+    Needs the ledger's posting lock held. `progress` is called with the number of changes done with
+    after each answer. Setting `stopping` ends the delivery: what is in flight is awaited and
+    acknowledged, nothing new leaves.
     """
 
     def __init__(
         self,
         client: Poster,
         ledger: Ledger,
-        pace: Waiter,
+        pace: Pacer,
         *,
         run: str,
         chunk_size: int,
+        concurrency: int,
         retry: RetryPolicy,
+        stopping: Event,
         progress: Callable[[int], Any] = lambda _: None,
     ) -> None:
         self._client = client
@@ -104,47 +132,80 @@ class Sender:
         self._pace = pace
         self._run = run
         self._chunk_size = chunk_size
+        self._concurrency = concurrency
         self._retry = retry
+        self._stopping = stopping
         self._progress = progress
+        self._books = Lock()  # the ledger and `delivered` are kept by one sender at a time
         self.delivered = Delivered()
 
     def deliver(self, changes: pd.DataFrame) -> Delivered:
-        """
-        Send every change once.
+        """Send every change once.
 
         Raises `AuthenticationError`, `AnswerError` or `RobinUnavailableError` where the run has to
-        stop; what was acknowledged until then is in the ledger.
+        stop, `InterruptedRunError` where it was told to; what was acknowledged is in the ledger.
         """
-        for _, wave in payload.waves(changes):
-            blocked = wave["order_number"].isin(self.delivered.rejected)
-            self.delivered.held_back |= set(wave["order_number"][blocked])
-            self._progress(int(blocked.sum()))
-            self._deliver_wave(wave[~blocked])
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
+            for _, wave in payload.waves(changes):
+                blocked = wave["order_number"].isin(self.delivered.rejected)
+                self.delivered.held_back |= set(wave["order_number"][blocked])
+                self._progress(int(blocked.sum()))
+                self._deliver_wave(wave[~blocked], senders)
+                if self._stopping.is_set():
+                    left = len(changes) - self.delivered.posted - len(self.delivered.rejected)
+                    raise InterruptedRunError(
+                        f"The run was told to stop. {self.delivered.posted} of its changes are "
+                        f"acknowledged, {left} are left; run again, and it goes on from there."
+                    )
         return self.delivered
 
-    def _deliver_wave(self, changes: pd.DataFrame) -> None:
+    def _deliver_wave(self, changes: pd.DataFrame, senders: ThreadPoolExecutor) -> None:
         queue = deque(payload.chunks(changes, self._chunk_size))
-        while queue:
-            chunk = queue.popleft()
-            if len(chunk) > self._chunk_size:
-                queue.extendleft(reversed(list(payload.chunks(chunk, self._chunk_size))))
-                continue
-            answer = self._send(chunk)
-            if answer.meaning is Meaning.REFUSED and len(chunk) > 1:
-                half = (len(chunk) + 1) // 2
-                if answer.status == 413:
-                    self._chunk_size = half
-                queue.extendleft([chunk.iloc[half:], chunk.iloc[:half]])
+        in_flight: dict[Future[Answer | None], pd.DataFrame] = {}
+        failures: list[BaseException] = []
+        while queue or in_flight:
+            while queue and len(in_flight) < self._width() and not self._stopping.is_set():
+                chunk = queue.popleft()
+                if len(chunk) > self._chunk_size:
+                    queue.extendleft(reversed(list(payload.chunks(chunk, self._chunk_size))))
+                else:
+                    in_flight[senders.submit(self._send, chunk)] = chunk
+            done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+            for future in done:
+                chunk = in_flight.pop(future)
+                if error := future.exception():
+                    failures.append(error)
+                    self._stopping.set()
+                elif (answer := future.result()) and _wants_halves(answer, chunk):
+                    queue.extendleft(self._halves(chunk, answer))
+            if self._stopping.is_set() and not in_flight:
+                break
+        if failures:
+            raise failures[0]
 
-    def _send(self, chunk: pd.DataFrame) -> Answer:
-        """Send one chunk until there is an answer that settles it."""
+    def _width(self) -> int:
+        """How many requests may be in flight: one, until ROBIN has accepted one."""
+        return self._concurrency if self.delivered.posted else 1
+
+    def _halves(self, chunk: pd.DataFrame, answer: Answer) -> list[pd.DataFrame]:
+        """The two halves, the first one last, as they are put before the queue."""
+        half = (len(chunk) + 1) // 2
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            self._chunk_size = min(self._chunk_size, half)
+        return [chunk.iloc[half:], chunk.iloc[:half]]
+
+    def _send(self, chunk: pd.DataFrame) -> Answer | None:
+        """Send one chunk until there is an answer that settles it; None if it was told to stop."""
         told = payload.payloads(chunk)
         body = payload.body(told)
         deliveries = [
             Delivery(order["order_number"], kind, int(wave), payload.without_contact(order))
             for order, kind, wave in zip(told, chunk["kind"], chunk["wave"], strict=True)
         ]
-        answer: Answer = self._retry.retrying()(self._attempt, chunk, deliveries, body)
+        retrying = self._retry.retrying(self._stopping)
+        answer: Answer = retrying(self._attempt, chunk, deliveries, body)
+        if answer.again and self._stopping.is_set():
+            return None
         if answer.again:
             raise RobinUnavailableError(
                 f"ROBIN did not accept a request in {self._retry.attempts} attempts (last: "
@@ -155,14 +216,22 @@ class Sender:
 
     def _attempt(self, chunk: pd.DataFrame, deliveries: list[Delivery], body: bytes) -> Answer:
         self._pace.wait()
-        request = self._ledger.sending(self._run, deliveries)
-        self.delivered.requests += 1
+        with self._books:
+            if self._stopping.is_set():
+                return Answer(Meaning.NOT_SENT, "told to stop")
+            request = self._ledger.sending(self._run, deliveries)
+            self.delivered.requests += 1
         try:
             answer = self._client.post(body)
         except AnswerError as error:
-            self._ledger.answered(request, REFUSED, status=error.status, words=str(error))
+            self._stopping.set()  # before any other sender takes its next breath
+            with self._books:
+                self._ledger.answered(request, REFUSED, status=error.status, words=str(error))
             raise
-        self._log(request, chunk, answer)
+        if answer.meaning is Meaning.BUSY and answer.retry_after is not None:
+            self._pace.pause(answer.retry_after)
+        with self._books:
+            self._log(request, chunk, answer)
         return answer
 
     def _log(self, request: LoggedRequest, chunk: pd.DataFrame, answer: Answer) -> None:
@@ -187,12 +256,40 @@ class Sender:
         self.delivered.rejected[order_number] = answer.words
         self._progress(1)
         if not self.delivered.posted and len(self.delivered.rejected) >= FIRST_REFUSALS:
+            self._stopping.set()
             raise AnswerError(
                 f"ROBIN refused the first {FIRST_REFUSALS} orders one by one (last: "
                 f"{_shown(answer)}), so the fault is not the orders'. Nothing was accepted; ask "
                 "ROBIN what it wants, then run again.",
                 status=answer.status or 0,
             )
+
+
+@contextmanager
+def stopped_by_signals(stopping: Event) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C set `stopping` while this lasts; a second Ctrl-C ends the process.
+
+    Outside the main thread, where no signal arrives, it does nothing.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wants_halves(answer: Answer, chunk: pd.DataFrame) -> bool:
+    return answer.meaning is Meaning.REFUSED and len(chunk) > 1
 
 
 def _shown(answer: Answer) -> str:

@@ -1,5 +1,4 @@
-"""
-Every error a user meets. Each is a sentence that says what happened and what to do.
+"""Every error a user meets. Each is a sentence that says what happened and what to do.
 
 The subclasses are named for what the caller does next: a `StoppedError` needs a person first and is
 never retried; an `UnavailableError` may pass, so running again is the remedy.
@@ -25,8 +24,7 @@ class ConfigurationError(StoppedError):
 
 
 class ExportError(StoppedError):
-    """
-    An export can't be read as a whole.
+    """An export can't be read as a whole.
 
     Attributes: `path`, the file; `column`, the column concerned, if one is.
     """
@@ -75,6 +73,10 @@ class AuthenticationError(AnswerError):
 
 class RobinUnavailableError(UnavailableError):
     """ROBIN did not answer, or only with errors of its own, until the attempts were used up."""
+
+
+class InterruptedRunError(UnavailableError):
+    """The run was told to stop (SIGTERM, Ctrl-C) and has done so in good order."""
 
 
 class LedgerError(StoppedError):

@@ -1,5 +1,4 @@
-"""
-A day's export, from bytes to rows: find the file, read it as text, parse the columns.
+"""A day's export, from bytes to rows: find the file, read it as text, parse the columns.
 
 Reading drops no row. A cell that can't be read becomes null beside its raw text, and the gate's row
 rules (`expectations/export.json`) decide what that means. Only a file that is no export at all is an
@@ -49,8 +48,7 @@ _PARQUET_TYPES = {
 
 @dataclass(frozen=True)
 class Export:
-    """
-    One file, read.
+    """One file, read.
 
     `cells`: every column as text, as it was. `lines`: the line (in Parquet, the row) each record
     starts on. `rows`: the parsed columns (`orders.EXPORTED_DTYPES`) with `revenue_text`,
@@ -72,8 +70,7 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def find(location: str, days: Iterable[date]) -> dict[date, UPath]:
-    """
-    The files of those days that exist, under a folder or URL, or one with `{date}` in it.
+    """The files of those days that exist, under a folder or URL, or one with `{date}` in it.
 
     `{date}` may carry a strftime format, as in `{date:%Y%m%d}`. In a folder the name is
     `orders_{date}` with any of `SUFFIXES`; two for one day raise `ExportError`.

@@ -1,5 +1,4 @@
-"""
-The gate: Great Expectations over a frame, from a suite in JSON to a verdict.
+"""The gate: Great Expectations over a frame, from a suite in JSON to a verdict.
 
 A suite's rules are row rules (column, pair and multi-column expectations: they name the rows that
 break them) or rules on the whole. A row rule's `mostly` is not looked at: every row that breaks it is
@@ -30,8 +29,7 @@ EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
 
 @dataclass(frozen=True)
 class RuleVerdict:
-    """
-    How one rule fared. `broken` is the number of rows that break it; for a rule on the whole,
+    """How one rule fared. `broken` is the number of rows that break it; for a rule on the whole,
     `observed` is what was found instead. `failure` says why it could not be evaluated, if so.
     """
 
@@ -52,8 +50,7 @@ class RuleVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """
-    What a suite says of a frame.
+    """What a suite says of a frame.
 
     `rows`: how many were judged. `broken`: for each row that breaks a row rule, the names of those
     rules, with the frame's index. `max_quarantined`: the share of all rows that may.
@@ -133,8 +130,7 @@ def load(path: UPath) -> dict[str, Any]:
 def judge(
     frame: pd.DataFrame, suite_path: UPath, parameters: Mapping[str, Any] | None = None
 ) -> Verdict:
-    """
-    Run the suite at `suite_path` over `frame`, which needs a unique index.
+    """Run the suite at `suite_path` over `frame`, which needs a unique index.
 
     `parameters` fill the suite's `{"$PARAMETER": name}`. Raises `ConfigurationError` where the suite
     can't be read, `GateError` where Great Expectations would leave one of its rules out.

@@ -1,5 +1,4 @@
-"""
-Airflow's side of the stages: settings with the secret of a connection, errors as task failures.
+"""Airflow's side of the stages: settings with the secret of a connection, errors as task failures.
 
 Needs the `airflow` extra. The connection (by default `robin_default`) has ROBIN's address as host, the
 API key as login and the secret as password; nothing of it is passed between tasks.
@@ -24,8 +23,7 @@ DEFAULT_CONNECTION = "robin_default"
 
 
 def settings_of(connection_id: str = DEFAULT_CONNECTION) -> Settings:
-    """
-    The settings from the environment, with address, key and secret from the connection.
+    """The settings from the environment, with address, key and secret from the connection.
 
     A connection without a host leaves `ROBIN_ETL_BASE_URL` as it is.
     """
@@ -57,8 +55,7 @@ def passed_on(run: Run, counts: Mapping[str, Any]) -> dict[str, Any]:
 def days_of(
     params: Mapping[str, Any], logical_date: datetime | None, *, timezone: str, lag_days: int
 ) -> tuple[date, date]:
-    """
-    The days a DAG run is about: its parameters, or else the logical date's local day less the lag.
+    """The days a DAG run is about: its parameters, or else the logical date's local day less the lag.
 
     Raises `ConfigurationError` for a manual run that names no day.
     """

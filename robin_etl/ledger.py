@@ -1,5 +1,4 @@
-"""
-The ledger: what ROBIN has acknowledged, and the log of every delivery.
+"""The ledger: what ROBIN has acknowledged, and the log of every delivery.
 
 SQLAlchemy Core over SQLite (the default, a file) or PostgreSQL, one code path. `orders` holds the last
 acknowledged state of each order and moves forward only by `accepted`, `confirm` and `baseline`, each
@@ -9,10 +8,12 @@ one transaction. No e-mail address or phone number is stored: only keyed digests
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ _meta = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     # Counts the transactions that changed `orders`: equal means that nothing has moved since.
     sa.Column("revision", sa.BigInteger, nullable=False),
+    # Who holds the posting lock, for the words to whoever waits; the lock itself is elsewhere.
+    sa.Column("holder", _Text),
 )
 
 _orders = sa.Table(
@@ -104,6 +107,13 @@ _deliveries = sa.Table(
     sqlite_with_rowid=False,
 )
 sa.Index("deliveries_by_order", _deliveries.c.order_number)
+# One row for each request: what was sent in the last day counts against ROBIN's limits.
+sa.Index(
+    "requests_by_moment",
+    _deliveries.c.sent_at,
+    sqlite_where=_deliveries.c.id == _deliveries.c.request,
+    postgresql_where=_deliveries.c.id == _deliveries.c.request,
+)
 sa.Index("deliveries_by_run", _deliveries.c.run, _deliveries.c.outcome)
 
 _runs = sa.Table(
@@ -161,8 +171,7 @@ class Ledger:
     def open(
         cls, location: str, *, read_only: bool = False, clock: Callable[[], datetime] = _now
     ) -> Ledger:
-        """
-        Open the ledger at a database URL or the path of an SQLite file; create it if need be.
+        """Open the ledger at a database URL or the path of an SQLite file; create it if need be.
 
         `read_only` creates nothing: a ledger that is not there yet is then an empty one in memory.
         Raises `ConfigurationError` for a location that names no ledger, `LedgerError` for one that
@@ -207,8 +216,7 @@ class Ledger:
     # Look-ups
 
     def look_up(self, order_numbers: pd.Series, customers: pd.Series) -> pd.DataFrame:
-        """
-        What reconciliation needs to know (`orders.LEDGER_DTYPES`).
+        """What reconciliation needs to know (`orders.LEDGER_DTYPES`).
 
         The rows of these orders; and of every customer named here or by those rows, each flagged
         order and the earliest of the others. The cost grows with what is asked, not with the ledger.
@@ -306,9 +314,40 @@ class Ledger:
             )
         return found
 
+    def request_ages(self, seconds: float) -> list[float]:
+        """How many seconds ago each request of the last `seconds` was sent."""
+        now = self._clock()
+        since = self._text(now - timedelta(seconds=seconds))
+        query = sa.select(_deliveries.c.sent_at).where(
+            _deliveries.c.id == _deliveries.c.request, _deliveries.c.sent_at > since
+        )
+        with self._reading() as connection:
+            moments = connection.execute(query).scalars().all()
+        return [(now - datetime.fromisoformat(moment)).total_seconds() for moment in moments]
+
+    def history(self, order_number: str) -> list[dict[str, Any]]:
+        """Every delivery of an order, oldest first, as plain values."""
+        query = sa.select(_deliveries).where(_deliveries.c.order_number == order_number)
+        return self._plain_deliveries(query.order_by(_deliveries.c.id))
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """The last delivery of each order that ROBIN rejected and has not accepted since."""
+        later = _deliveries.alias("later")
+        newer = sa.exists().where(
+            later.c.order_number == _deliveries.c.order_number,
+            later.c.id > _deliveries.c.id,
+            later.c.outcome.in_((ACCEPTED, REJECTED)),
+        )
+        query = sa.select(_deliveries).where(_deliveries.c.outcome == REJECTED, ~newer)
+        return self._plain_deliveries(query.order_by(_deliveries.c.id))
+
+    def _plain_deliveries(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        with self._reading() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [{**row, "payload": json.loads(row["payload"])} for row in rows]
+
     def deliveries_of(self, run: str) -> pd.DataFrame:
-        """
-        How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,
+        """How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,
         words.
         """
         columns = [_deliveries.c[name] for name in ("request", "order_number", "outcome")]
@@ -389,14 +428,16 @@ class Ledger:
     # One poster at a time
 
     @contextmanager
-    def posting(self) -> Iterator[None]:
-        """
-        Hold the lock that lets only one run post; raises `LedgerBusyError` while another has it.
+    def posting(self, run: str) -> Iterator[None]:
+        """Hold the lock that lets only one run post; raises `LedgerBusyError` while another has it.
 
         The lock dies with the process or connection that holds it.
         """
         lock = self._advisory_lock() if self._is_postgresql else self._file_lock()
         with lock:
+            holder = f"{run} (process {os.getpid()} on {socket.gethostname()}, since {self._moment()})"
+            with self._writing() as connection:
+                connection.execute(_meta.update().values(holder=holder))
             yield
 
     @property
@@ -426,11 +467,11 @@ class Ledger:
             raise self._busy() from None
 
     def _busy(self) -> LedgerBusyError:
-        running = [run for run in self.runs(20) if run["outcome"] == RUNNING]
-        others = ", ".join(f"{run['run']} (since {run['started_at']})" for run in running)
+        with self._reading() as connection:
+            holder = connection.execute(sa.select(_meta.c.holder)).scalar()
         return LedgerBusyError(
-            "Another run is posting against this ledger, and two would tell ROBIN things twice. "
-            f"Unfinished runs: {others or 'none logged'}. Run again when it is done."
+            "Another run is posting against this ledger, and two would tell ROBIN things twice: "
+            f"{holder or 'it has only just begun'}. Run again when it is done."
         )
 
     # Inside
@@ -526,7 +567,11 @@ class Ledger:
         return sa.select(sa.cast(keys.c.value, sa.String).label("value"))
 
     def _moment(self) -> str:
-        return self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return self._text(self._clock())
+
+    @staticmethod
+    def _text(moment: datetime) -> str:
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _url(location: str) -> sa.URL:

@@ -1,5 +1,4 @@
-"""
-The words and types that every other module speaks: columns, money, dates, addresses, customers.
+"""The words and types that every other module speaks: columns, money, dates, addresses, customers.
 
 All functions are pure and take and give whole columns. Text columns are pandas' `str` with nulls;
 money is `Int64` cents; a moment is the text ROBIN is sent, `2017-04-05T12:34:56Z` (UTC), which sorts
@@ -123,8 +122,7 @@ def addresses(text: pd.Series) -> pd.Series:
 
 
 def cents(text: pd.Series) -> pd.Series:
-    """
-    Decimal text to whole cents (`Int64`), rounded half up, away from zero; unreadable is null.
+    """Decimal text to whole cents (`Int64`), rounded half up, away from zero; unreadable is null.
 
     Exact: no float is involved. A decimal comma or thousands separator must be gone by now.
     Numbers of 10^13 and more are unreadable, since JSON could not carry their cents.
@@ -143,8 +141,7 @@ def cents(text: pd.Series) -> pd.Series:
 
 
 def moments(text: pd.Series, timezone: str = "UTC") -> pd.Series:
-    """
-    ISO 8601 dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
+    """ISO 8601 dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
 
     What has no offset is in `timezone`; a date alone is its midnight. In the hour that a clock
     repeats in autumn the earlier moment is taken; a time that it skips in spring moves forward.
@@ -178,8 +175,7 @@ def digests(contacts: pd.Series, *, key: bytes) -> pd.Series:
 
 
 def identified(exported: pd.DataFrame, *, key: bytes) -> pd.DataFrame:
-    """
-    Exported rows with the digests of their contact, `email` and `phone`, beside it.
+    """Exported rows with the digests of their contact, `email` and `phone`, beside it.
 
     An address and a phone number never share a digest, whatever their text.
     """

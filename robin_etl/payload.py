@@ -33,8 +33,7 @@ def chunks(changes: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
 
 
 def payloads(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """
-    One JSON object for each change; what is null is left out.
+    """One JSON object for each change; what is null is left out.
 
     Money leaves cents only here: cents / 100 is the double nearest to the value, and its shortest
     text is the value itself, `113.34`.

@@ -1,5 +1,4 @@
-"""
-The one story that both doors tell: extract, classify, validate, load, report.
+"""The one story that both doors tell: extract, classify, validate, load, report.
 
 Each stage reads what the one before left in the run's folder, leaves its own files there and returns
 its counts. Nothing is posted before validate has passed.
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
+from threading import Event
 from typing import Any
 
 import pandas as pd
@@ -21,7 +21,7 @@ from upath import UPath
 
 from robin_etl import exports, gate, limits, orders, payload, profiles
 from robin_etl.client import Client
-from robin_etl.delivery import Delivered, RetryPolicy, Sender
+from robin_etl.delivery import Delivered, RetryPolicy, Sender, stopped_by_signals
 from robin_etl.exceptions import CorrectionsError, GateError, RobinEtlError
 from robin_etl.ledger import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED, Ledger
 from robin_etl.reconcile import reconcile
@@ -52,8 +52,7 @@ _SIDE_COUNTS = ("duplicates", "superseded", "held_back", "without_contact")
 
 
 def extract(settings: Settings, run: Run) -> Counts:
-    """
-    Read the run's exports and let the gate part them into `exported` and `quarantine`.
+    """Read the run's exports and let the gate part them into `exported` and `quarantine`.
 
     Raises `ExportMissingError`, `ExportError` or `GateError`.
     """
@@ -89,8 +88,7 @@ def extract(settings: Settings, run: Run) -> Counts:
 
 
 def classify(settings: Settings, run: Run) -> Counts:
-    """
-    Compare what was exported with the ledger; leave `changes` and `confirmed`.
+    """Compare what was exported with the ledger; leave `changes` and `confirmed`.
 
     Raises `CorrectionsError` for more corrections than a shop makes.
     """
@@ -107,8 +105,7 @@ def validate(settings: Settings, run: Run) -> Counts:
 
 
 def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambda _: None) -> Counts:
-    """
-    Post the changes, or in a dry run keep what would be posted.
+    """Post the changes, or in a dry run keep what would be posted.
 
     Only one run posts at a time. Where the ledger has moved since classify (another run, or an
     earlier try of this one), the changes are made and validated anew before anything is posted.
@@ -118,7 +115,7 @@ def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambd
             return _rehearse(settings, run)
         key, secret = settings.credentials()
         with (
-            ledger.posting(),
+            ledger.posting(run.id),
             Client(settings.base_url, key, secret, timeout=settings.timeout) as client,
         ):
             interrupted = ledger.settle_interrupted()
@@ -127,17 +124,21 @@ def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambd
                 _classify(settings, run, ledger)
                 _validate(settings, run)
             ledger.confirm(_frame(run, "confirmed", orders.LEDGER_DTYPES))
+            stopping = Event()
             sender = Sender(
                 client,
                 ledger,
-                limits.Pace(limits.parse(settings.rate_limits)),
+                _pace(settings, ledger, stopping),
                 run=run.id,
                 chunk_size=settings.chunk_size,
-                retry=RetryPolicy(settings.max_attempts),
+                concurrency=settings.concurrency,
+                retry=RetryPolicy(settings.max_attempts, sleep=stopping.wait),
+                stopping=stopping,
                 progress=progress,
             )
             try:
-                sender.deliver(_frame(run, "changes", orders.CHANGE_DTYPES))
+                with stopped_by_signals(stopping):
+                    sender.deliver(_frame(run, "changes", orders.CHANGE_DTYPES))
             finally:
                 _keep_delivered(run, sender.delivered, doubted)
         return _delivered(ledger, run)
@@ -145,7 +146,7 @@ def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambd
 
 def acknowledge(settings: Settings, run: Run) -> Counts:
     """Baseline: take the changes over into the ledger without posting any."""
-    with _stage(settings, run) as ledger, ledger.posting():
+    with _stage(settings, run) as ledger, ledger.posting(run.id):
         if ledger.revision() != run.read_json("basis")["revision"]:
             _classify(settings, run, ledger)
         ledger.confirm(_frame(run, "confirmed", orders.LEDGER_DTYPES))
@@ -185,8 +186,7 @@ def baseline(settings: Settings, run: Run) -> Counts:
 
 @dataclass(frozen=True)
 class Check:
-    """
-    What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
+    """What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
     revenue, profit, order_date, kind of contact), and why a run would stop at it, if it would.
     """
 
@@ -265,8 +265,7 @@ def _files(settings: Settings, run: Run) -> dict[date, UPath]:
 
 
 def _kept(rows: pd.DataFrame, broken: pd.Series) -> tuple[pd.DataFrame, int]:
-    """
-    The rows to go on with, and how many good ones a later row of their order replaced.
+    """The rows to go on with, and how many good ones a later row of their order replaced.
 
     The last row of an order wins even where it is quarantined: an older one is not its state.
     """
@@ -329,8 +328,7 @@ def _classify(settings: Settings, run: Run, ledger: Ledger) -> Counts:
 
 
 def _with_contacts_of_earlier_exports(settings: Settings, changes: pd.DataFrame) -> pd.DataFrame:
-    """
-    Changes of orders whose customer no row of this run names, named from the earlier exports.
+    """Changes of orders whose customer no row of this run names, named from the earlier exports.
 
     That happens when an order leaves a customer for another: the customer's next order becomes the
     first. The ledger knows no address, but it knows the day whose export told it.
@@ -385,6 +383,13 @@ def _rehearse(settings: Settings, run: Run) -> Counts:
     counts = {"would_post": len(changes), "would_request": len(bodies)}
     run.write_json("load", counts)
     return counts
+
+
+def _pace(settings: Settings, ledger: Ledger, stopping: Event) -> limits.Pace:
+    """ROBIN's limits, with what was sent within them before."""
+    kept = limits.parse(settings.rate_limits)
+    ages = ledger.request_ages(max(limit.seconds for limit in kept))
+    return limits.Pace(kept, ages=ages, sleep=stopping.wait)
 
 
 def _keep_delivered(run: Run, delivered: Delivered, doubted: list[str]) -> None:

@@ -9,8 +9,7 @@ from robin_etl.exceptions import ConfigurationError
 
 @dataclass(frozen=True)
 class Profile:
-    """
-    The conventions of one export format.
+    """The conventions of one export format.
 
     `timezone` is that of dates without an offset (an IANA name).
     """

@@ -1,5 +1,4 @@
-"""
-Reconciliation: what a shop exported, compared with what ROBIN has acknowledged, gives the changes.
+"""Reconciliation: what a shop exported, compared with what ROBIN has acknowledged, gives the changes.
 
 One pure function over whole columns: no I/O, no clock, no loop over orders. What ROBIN holds in the
 end must depend only on the set of exports, so every rule here is about the newest export that said
@@ -55,8 +54,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """
-    What comes of one comparison.
+    """What comes of one comparison.
 
     `changes`: what to send, one row for each order and wave (`orders.CHANGE_DTYPES`), wave by wave,
     oldest first. Its contact columns are null for an order whose customer no exported row names.
@@ -74,8 +72,7 @@ class Reconciliation:
 
 @dataclass(frozen=True)
 class _Layout:
-    """
-    Where the orders lie in the history: `start` and `end` are the first and last position of each
+    """Where the orders lie in the history: `start` and `end` are the first and last position of each
     order, `order` the order of each row, `phase` what each row is.
     """
 
@@ -200,8 +197,7 @@ def _as_robin_holds_it(told: Columns, history: Columns, at: _Layout) -> Columns:
 
 
 def _row_that_said(said: Mask, said_on: ExtensionArray, at: _Layout) -> Positions:
-    """
-    For each row the last row of its order, up to itself, that said the value; -1 without one.
+    """For each row the last row of its order, up to itself, that said the value; -1 without one.
 
     A stale row is older than ROBIN's state, but may be newer than the export that said this value
     (or the only one that ever did): then it, and not the ledger's row, is what was said last.
@@ -261,8 +257,7 @@ def _kinds(told: Columns, held: Columns, rows: Positions, before: Positions) -> 
 
 
 def _closing_rows(sent: Positions, at: _Layout) -> Positions:
-    """
-    For each change the last row that still says the same: the one before the order's next change.
+    """For each change the last row that still says the same: the one before the order's next change.
 
     The acknowledged state stands for that row's day, so that a day run late can't undo it.
     """

@@ -1,5 +1,4 @@
-"""
-A run: what it covers, and the folder its stages hand each other files through.
+"""A run: what it covers, and the folder its stages hand each other files through.
 
 The files hold customers' addresses, so local folders and files are made readable by their owner
 alone. Stages pass the folder's path and counts, never frames.
@@ -24,8 +23,7 @@ from robin_etl.exceptions import ConfigurationError, StoppedError
 
 @dataclass(frozen=True)
 class Run:
-    """
-    One run over the days `first` to `last`; `files` instead of days for named exports.
+    """One run over the days `first` to `last`; `files` instead of days for named exports.
 
     `id` is unique to the run and the same when its stages are tried again.
     """

@@ -1,5 +1,4 @@
-"""
-A local ROBIN, strict about what ROBIN's documentation says and loud about what it would miscount.
+"""A local ROBIN, strict about what ROBIN's documentation says and loud about what it would miscount.
 
 It shares no code with the sending side, so the two can't share a mistake. A request that breaks the
 schema is refused whole (400). What ROBIN would accept and count wrong is accepted and **complained**
@@ -213,8 +212,7 @@ def _check_date(name: Any, text: str) -> None:
 
 
 class Sandbox:
-    """
-    A `Robin` behind a real HTTP server on loopback; use as a context manager.
+    """A `Robin` behind a real HTTP server on loopback; use as a context manager.
 
     `port` 0 takes a free one; `url` is where it listens.
     """

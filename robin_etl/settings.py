@@ -28,8 +28,7 @@ def _shipped_expectations() -> str:
 
 
 class Settings(BaseSettings):
-    """
-    Everything that can be set, from `ROBIN_ETL_…` or a TOML file named by `ROBIN_ETL_CONFIG`.
+    """Everything that can be set, from `ROBIN_ETL_…` or a TOML file named by `ROBIN_ETL_CONFIG`.
 
     The environment wins over the file. Made with `Settings.read`.
     """
@@ -49,6 +48,7 @@ class Settings(BaseSettings):
         default_factory=_shipped_expectations, description="Folder of the gate's suites."
     )
     chunk_size: int = Field(100, ge=1, description="Orders in a request, at most.")
+    concurrency: int = Field(4, ge=1, le=64, description="Requests in flight, at most.")
     rate_limits: str = Field("3/s,180/min,10000/h,100000/d", description="Requests that ROBIN allows.")
     timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")
     max_attempts: int = Field(6, ge=1, description="How often a request is tried.")

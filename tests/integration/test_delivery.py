@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ import pytest
 
 from robin_etl import orders
 from robin_etl.client import Answer, Client, Meaning
-from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl.delivery import Poster, RetryPolicy, Sender
 from robin_etl.exceptions import (
     AnswerError,
     AuthenticationError,
@@ -68,8 +69,16 @@ class Script:
 
 
 class NoLimits:
+    """Never waits, and remembers for how long it was told to pause."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
     def wait(self) -> None:
-        """Never waits."""
+        """At once."""
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
 
 
 @pytest.fixture
@@ -79,14 +88,22 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def sender(
-    script: Script, ledger: Ledger, *, chunk_size: int = 4, attempts: int = 3
+    script: Poster, ledger: Ledger, *, chunk_size: int = 4, attempts: int = 3, concurrency: int = 1
 ) -> tuple[Sender, list[float]]:
     slept: list[float] = []
-    retry = RetryPolicy(attempts, sleep=slept.append)
-    return (
-        Sender(script, ledger, NoLimits(), run="r", chunk_size=chunk_size, retry=retry),
-        slept,
+    pace = NoLimits()
+    pace.pauses = slept
+    sending = Sender(
+        script,
+        ledger,
+        pace,
+        run="r",
+        chunk_size=chunk_size,
+        concurrency=concurrency,
+        retry=RetryPolicy(attempts, sleep=lambda seconds: slept.append(seconds) if seconds else None),
+        stopping=Event(),
     )
+    return sending, slept
 
 
 def acknowledged(ledger: Ledger, *numbers: str) -> list[str]:

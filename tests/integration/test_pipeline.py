@@ -165,7 +165,8 @@ def test_a_run_that_fails_half_way_goes_on_where_it_stopped(settings: Settings, 
     robin = Recording()
     robin.statuses_to_give = [201] * 7 + [503]
     with Sandbox(robin) as sandbox:
-        there = settings.model_copy(update={"base_url": sandbox.url, "chunk_size": 10})
+        sizes = {"chunk_size": 10, "concurrency": 1}
+        there = settings.model_copy(update={"base_url": sandbox.url, **sizes})
         with pytest.raises(RobinUnavailableError, match="70 changes of this run are acknowledged"):
             run_days(there, "2026-03-01", "2026-03-02")
         summary = run_days(there, "2026-03-01", "2026-03-02")
@@ -367,7 +368,7 @@ def test_while_another_run_posts_this_one_stops_with_a_sentence(
     settings: Settings, export: Export, sandbox: Sandbox
 ) -> None:
     export("2026-03-01", "1,a@x.nl,10,2026-03-01")
-    with Ledger.open(settings.ledger) as other, other.posting(), pytest.raises(LedgerBusyError):
+    with Ledger.open(settings.ledger) as other, other.posting("other"), pytest.raises(LedgerBusyError):
         run_days(settings, "2026-03-01")
     assert run_days(settings, "2026-03-01")["posted"] == 1
 

@@ -230,15 +230,59 @@ def status(shown: int, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("order")
+@_as_json
+def history(order: str, as_json: bool) -> int:
+    """Show what happened to an order, request by request."""
+    return _show_deliveries(f"No request ever held order {order}.", order=order, as_json=as_json)
+
+
+@cli.command()
+@_as_json
+def rejected(as_json: bool) -> int:
+    """Show the orders that ROBIN rejected and has not accepted since, with ROBIN's words.
+
+    Once the cause is mended, running their day again posts them again.
+    """
+    return _show_deliveries("No order stands rejected.", order=None, as_json=as_json)
+
+
+@cli.command()
 @click.option("--port", default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--key", default="sandbox", show_default=True, help="The API key it accepts.")
 @click.option("--secret", default="sandbox", show_default=True, help="The secret it accepts.")
 @click.option("--no-limits", is_flag=True, help="Without ROBIN's rate limits.")
-def sandbox(port: int, key: str, secret: str, no_limits: bool) -> None:
-    """Serve a local ROBIN that keeps strictly to its documentation, until interrupted."""
+@click.option(
+    "--faults", "share", type=click.FloatRange(0, 1), default=0.0, help="Share of requests to fail."
+)
+@click.option("--seed", default=0, show_default=True, help="Which ones, and how.")
+@click.option("--fault", "script", multiple=True, help="One by its number, such as 3=hang-before.")
+@click.option("--most-orders", type=click.IntRange(1), help="413 for more in a request.")
+@click.option("--refuse", help="400 for orders whose number matches this pattern.")
+def sandbox(
+    port: int,
+    key: str,
+    secret: str,
+    no_limits: bool,
+    share: float,
+    seed: int,
+    script: tuple[str, ...],
+    most_orders: int | None,
+    refuse: str | None,
+) -> None:
+    """Serve a local ROBIN that keeps strictly to its documentation, until interrupted.
+
+    Example: robin-etl sandbox --faults 0.3 --seed 7 --fault 1=reset-after --refuse '^X'
+    """
+    from robin_etl.faults import Fault, Faults
     from robin_etl.sandbox import LIMITS, STATE_PATH, Robin, Sandbox
 
-    robin = Robin(key, secret, limits=() if no_limits else LIMITS)
+    try:
+        told = {int(at): Fault(name) for at, _, name in (one.partition("=") for one in script)}
+        faults = Faults(script=told, share=share, seed=seed, most_orders=most_orders, refused=refuse)
+    except (ValueError, re.error) as error:
+        raise click.UsageError(f"{error}. A fault is a number and one of: {', '.join(Fault)}.") from None
+    robin = Robin(key, secret, limits=() if no_limits else LIMITS, faults=faults)
     try:
         server = Sandbox(robin, port=port)
     except OSError as error:
@@ -260,6 +304,22 @@ def demo(airflow: bool, folder: str) -> None:
     from robin_etl import demo as show
 
     show.play(folder, through_airflow=airflow)
+
+
+def _show_deliveries(none: str, *, order: str | None, as_json: bool) -> int:
+    from robin_etl import tables
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+
+    with Ledger.open(Settings.read().ledger, read_only=True) as ledger:
+        deliveries = ledger.rejected() if order is None else ledger.history(order)
+    if as_json:
+        click.echo(json.dumps(deliveries))
+    elif deliveries:
+        tables.show_deliveries(deliveries)
+    else:
+        click.echo(none)
+    return DONE
 
 
 def _run_all(settings: Settings, started: Run, *, as_json: bool) -> int:

@@ -48,13 +48,15 @@ class Pacer(Protocol):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a request is tried, and how long between: `sleep` takes seconds.
+    """How often a request is tried, and how long between: `backoff` seconds at first, then twice as
+    long each time, up to a minute, with jitter. `sleep` takes seconds.
 
     Being told to wait (429) is no failure and has a count of its own.
     """
 
     attempts: int
     sleep: Callable[[float], Any]
+    backoff: float = 1.0
     patience: int = 100
 
     def retrying(self, stopping: Event) -> tenacity.Retrying:
@@ -62,7 +64,9 @@ class RetryPolicy:
             # What ROBIN told everybody to wait, the pace waits for.
             return 0.0 if _answer_of(state).retry_after is not None else backoff(state)
 
-        backoff = tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_WAIT)
+        backoff = tenacity.wait_exponential_jitter(
+            initial=self.backoff, max=_LONGEST_WAIT, jitter=self.backoff
+        )
         return tenacity.Retrying(
             stop=_UsedUp(self.attempts, self.patience) | tenacity.stop_when_event_set(stopping),
             retry=tenacity.retry_if_result(lambda answer: answer.again),

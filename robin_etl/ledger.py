@@ -133,7 +133,7 @@ _runs = sa.Table(
 )
 sa.Index("runs_by_start", _runs.c.started_at)
 
-RUNNING, DONE, STOPPED = "running", "done", "stopped"
+RUNNING, DONE, STOPPED, INTERRUPTED = "running", "done", "stopped", "interrupted"
 _LEDGER_COLUMNS = [column.name for column in _orders.columns]
 
 
@@ -153,6 +153,14 @@ class LoggedRequest:
 
     first: int
     last: int
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What dead runs left in doubt: the runs, and the numbers of the orders."""
+
+    runs: tuple[str, ...]
+    orders: tuple[str, ...]
 
 
 def _now() -> datetime:
@@ -299,20 +307,32 @@ class Ledger:
         with self._writing() as connection:
             self._answer(connection, request, outcome, status, words)
 
-    def settle_interrupted(self) -> list[str]:
-        """Put in doubt what a dead run left as sending; the order numbers. Needs the posting lock."""
+    def settle_interrupted(self, run: str) -> Interrupted:
+        """Put in doubt what dead runs left as sending. Needs the posting lock, held for `run`.
+
+        What it gives is given again to every later run, until `close_interrupted` says that it has
+        been told: the run that asks may die as well.
+        """
+        dead = sa.select(_runs.c.run).where(_runs.c.outcome == RUNNING, _runs.c.run != run)
         left = _deliveries.c.outcome == SENDING
+        doubtful = left | ((_deliveries.c.outcome == IN_DOUBT) & _deliveries.c.run.in_(dead))
         with self._writing() as connection:
-            numbers = connection.execute(
-                sa.select(_deliveries.c.order_number).where(left).distinct()
-            ).scalars()
-            found = sorted(numbers)
+            query = sa.select(_deliveries.c.order_number, _deliveries.c.run).where(doubtful)
+            found = connection.execute(query).all()
             connection.execute(
                 _deliveries.update()
                 .where(left)
                 .values(outcome=IN_DOUBT, words="The run died before an answer came.")
             )
-        return found
+        return Interrupted(
+            runs=tuple(sorted({row.run for row in found} - {run})),
+            orders=tuple(sorted({row.order_number for row in found})),
+        )
+
+    def close_interrupted(self, runs: Sequence[str]) -> None:
+        """Note that what these dead runs left in doubt has been told."""
+        with self._writing() as connection:
+            connection.execute(_runs.update().where(_runs.c.run.in_(runs)).values(outcome=INTERRUPTED))
 
     def request_ages(self, seconds: float) -> list[float]:
         """How many seconds ago each request of the last `seconds` was sent."""

@@ -7,7 +7,7 @@ its counts. Nothing is posted before validate has passed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -21,7 +21,7 @@ from upath import UPath
 
 from robin_etl import exports, gate, limits, orders, payload, profiles
 from robin_etl.client import Client
-from robin_etl.delivery import Delivered, RetryPolicy, Sender, stopped_by_signals
+from robin_etl.delivery import RetryPolicy, Sender, stopped_by_signals
 from robin_etl.exceptions import CorrectionsError, GateError, RobinEtlError
 from robin_etl.ledger import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED, Ledger
 from robin_etl.reconcile import reconcile
@@ -118,8 +118,7 @@ def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambd
             ledger.posting(run.id),
             Client(settings.base_url, key, secret, timeout=settings.timeout) as client,
         ):
-            interrupted = ledger.settle_interrupted()
-            doubted = sorted({*run.read_json("load").get("in_doubt_before", []), *interrupted})
+            _keep(run, **asdict(ledger.settle_interrupted(run.id)))
             if ledger.revision() != run.read_json("basis")["revision"]:
                 _classify(settings, run, ledger)
                 _validate(settings, run)
@@ -132,7 +131,7 @@ def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambd
                 run=run.id,
                 chunk_size=settings.chunk_size,
                 concurrency=settings.concurrency,
-                retry=RetryPolicy(settings.max_attempts, sleep=stopping.wait),
+                retry=RetryPolicy(settings.max_attempts, sleep=stopping.wait, backoff=settings.backoff),
                 stopping=stopping,
                 progress=progress,
             )
@@ -140,7 +139,7 @@ def load(settings: Settings, run: Run, *, progress: Callable[[int], Any] = lambd
                 with stopped_by_signals(stopping):
                     sender.deliver(_frame(run, "changes", orders.CHANGE_DTYPES))
             finally:
-                _keep_delivered(run, sender.delivered, doubted)
+                _keep(run, held_back=sender.delivered.held_back)
         return _delivered(ledger, run)
 
 
@@ -164,6 +163,7 @@ def report(settings: Settings, run: Run) -> Counts:
         run.write_json("summary", summary)
         if not run.dry_run:
             ledger.finish_run(run.id, DONE, counts=summary)
+            ledger.close_interrupted(run.read_json("load").get("runs", []))
         return summary
 
 
@@ -248,6 +248,7 @@ def _stage(settings: Settings, run: Run) -> Iterator[Ledger]:
                 summary = _summary(ledger, run)
                 run.write_json("summary", summary)
                 ledger.finish_run(run.id, STOPPED, words=str(error), counts=summary)
+                ledger.close_interrupted(run.read_json("load").get("runs", []))
             raise
 
 
@@ -392,10 +393,11 @@ def _pace(settings: Settings, ledger: Ledger, stopping: Event) -> limits.Pace:
     return limits.Pace(kept, ages=ages, sleep=stopping.wait)
 
 
-def _keep_delivered(run: Run, delivered: Delivered, doubted: list[str]) -> None:
-    earlier = run.read_json("load")
-    held_back = {*earlier.get("held_back", []), *delivered.held_back}
-    run.write_json("load", {"in_doubt_before": doubted, "held_back": sorted(held_back)})
+def _keep(run: Run, **told: Iterable[str]) -> None:
+    """Add to what the run's tries at loading have found, by name."""
+    kept = run.read_json("load")
+    both = {name: sorted({*kept.get(name, []), *found}) for name, found in told.items()}
+    run.write_json("load", {**kept, **both})
 
 
 def _delivered(ledger: Ledger, run: Run) -> Counts:
@@ -409,11 +411,11 @@ def _delivered(ledger: Ledger, run: Run) -> Counts:
     return {
         "posted": int(accepted.sum()),
         "rejected": len(rejected),
-        "in_doubt": len({*doubted, *kept.get("in_doubt_before", [])}),
+        "in_doubt": len({*doubted, *kept.get("orders", [])}),
         "requests": int(deliveries["request"].nunique()),
         "held_back": len(kept.get("held_back", [])),
         "orders_rejected": sorted(rejected),
-        "orders_in_doubt": sorted({*doubted, *kept.get("in_doubt_before", [])}),
+        "orders_in_doubt": sorted({*doubted, *kept.get("orders", [])}),
         "orders_held_back": kept.get("held_back", []),
     }
 

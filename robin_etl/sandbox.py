@@ -11,15 +11,21 @@ import base64
 import hmac
 import json
 import re
+import socket
+import struct
+import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+
+from robin_etl.faults import Fault, Faults
 
 PATHS = ("/dynamic/orders", "/dynamic/orders/")
 STATE_PATH = "/sandbox/state"
@@ -46,16 +52,19 @@ class Robin:
         api_secret: str,
         *,
         limits: tuple[tuple[int, int], ...] = LIMITS,
+        faults: Faults | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._authorization = base64.b64encode(f"{api_key}:{api_secret}".encode()).decode()
         self._limits = limits
+        self.faults = faults or Faults()
         self._clock = clock
         self._lock = threading.Lock()
         self._arrivals: deque[float] = deque()
         self._told: dict[str, Order] = {}
         self.orders: dict[str, Order] = {}
         self.complaints: list[str] = []
+        self.repeats: Counter[str] = Counter()
         self.situations: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.largest_request = 0
@@ -77,6 +86,7 @@ class Robin:
                 "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
                 "largest_request": self.largest_request,
                 "revenue": round(sum(order["revenue"] for order in self.orders.values()), 2),
+                "repeats": sorted(self.repeats),
                 "complaints": [*self.complaints, *self._customers_without_one_first_order()],
             }
 
@@ -88,8 +98,13 @@ class Robin:
             return 429, {"error": "too many requests", "retry_after": wait}
         try:
             orders = _orders(body)
+            for order in orders:
+                if self.faults.refused and self.faults.refused.search(order["order_number"]):
+                    raise ValueError(f"order {order['order_number']}: this one is refused")
         except ValueError as error:
             return 400, {"error": str(error)}
+        if self.faults.most_orders is not None and len(orders) > self.faults.most_orders:
+            return 413, {"error": f"more than {self.faults.most_orders} orders"}
         for order in orders:
             self._take(order)
         self.largest_request = max(self.largest_request, len(orders))
@@ -124,7 +139,9 @@ class Robin:
 
     def _compare(self, number: str, held: Order, order: Order) -> None:
         if order == self._told[number]:
+            self.repeats[number] += 1
             self._complain(number, "was told twice, word for word")
+            return
         for key in ("revenue", "profit"):
             old = order.get(f"old_{key}")
             if old is None and key in order and key in held:
@@ -219,7 +236,7 @@ class Sandbox:
 
     def __init__(self, robin: Robin, *, port: int = 0) -> None:
         self.robin = robin
-        self._server = _Server(("127.0.0.1", port), _handler(robin))
+        self._server = _Server(("127.0.0.1", port), robin)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -236,6 +253,7 @@ class Sandbox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._server.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -249,38 +267,112 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def __init__(self, address: tuple[str, int], robin: Robin) -> None:
+        super().__init__(address, _Handler)
+        self.robin = robin
+        self.closing = threading.Event()
 
-def _handler(robin: Robin) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Without it, an answer in two packets waits for the client's delayed acknowledgement.
-        disable_nagle_algorithm = True
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Silence for a client that went away; anything else is a mistake of the sandbox's."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.path not in PATHS:
-                self._say(404, {"error": f"there is nothing at {self.path}"})
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    # Without it, an answer in two packets waits for the client's delayed acknowledgement.
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path not in PATHS:
+            self._say(404, {"error": f"there is nothing at {self.path}"})
+            return
+        authorization = self.headers.get("Authorization")
+        fault = self.server.robin.faults.next()
+        if fault is None:
+            self._say(*self.server.robin.answer(authorization, body))
+        else:
+            self._fail(fault, authorization, body)
+
+    def do_GET(self) -> None:
+        if self.path == STATE_PATH:
+            self._say(200, self.server.robin.state())
+        else:
+            self._say(404, {"error": f"there is nothing at {self.path}; see {STATE_PATH}"})
+
+    def _fail(  # noqa: C901, PLR0912 (one case for each fault)
+        self, fault: Fault, authorization: str | None, body: bytes
+    ) -> None:
+        status = 0
+        if fault.applies:
+            status, said = self.server.robin.answer(authorization, body)
+            if status >= 300:  # a request that ROBIN refuses needs no other fault
+                self._say(status, said)
                 return
-            status, said = robin.answer(self.headers.get("Authorization"), body)
-            self._say(status, said)
+        match fault:
+            case Fault.ERROR_BEFORE | Fault.ERROR_AFTER:
+                self._say(500, {"error": "something broke"})
+            case Fault.RESET_BEFORE | Fault.RESET_AFTER:
+                # With nothing left to linger for, closing resets.
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self.close_connection = True
+            case Fault.HANG_BEFORE | Fault.HANG_AFTER:
+                self.server.closing.wait()
+                self.close_connection = True
+            case Fault.SLOW_HEADERS:
+                self._trickle(b"HTTP/1.1 201 Created\r\n" + b"X-Slow: slow\r\n" * 1_000_000)
+            case Fault.SLOW_BODY:
+                self._begin(status, {"Content-Length": "1000000"})
+                self._trickle(b" " * 1_000_000)
+            case Fault.ENDLESS:
+                self._begin(status, {"Connection": "close"})
+                with suppress(OSError):
+                    while not self.server.closing.is_set():
+                        self.wfile.write(b" " * 65_536)
+                self.close_connection = True
+            case Fault.EMPTY:
+                self._begin(status, {"Content-Length": "0"})
+            case Fault.NOT_JSON:
+                page = b"<html><body>Welcome</body></html>"
+                self._begin(status, {"Content-Type": "text/html", "Content-Length": f"{len(page)}"})
+                self.wfile.write(page)
+            case Fault.BUSY_SECONDS:
+                self._say(
+                    429, {"error": "busy"}, {"Retry-After": f"{self.server.robin.faults.retry_after}"}
+                )
+            case Fault.BUSY_DATE:
+                later = datetime.now(UTC) + timedelta(seconds=self.server.robin.faults.retry_after)
+                self._say(429, {"error": "busy"}, {"Retry-After": format_datetime(later, usegmt=True)})
+            case Fault.REDIRECT:
+                self._say(302, {"error": "moved"}, {"Location": "https://robin.example.com/"})
 
-        def do_GET(self) -> None:
-            if self.path == STATE_PATH:
-                self._say(200, robin.state())
-            else:
-                self._say(404, {"error": f"there is nothing at {self.path}; see {STATE_PATH}"})
+    def _trickle(self, content: bytes) -> None:
+        """A byte every twentieth of a second, until the other side or the server has had enough."""
+        with suppress(OSError):
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                if self.server.closing.wait(0.05):
+                    break
+        self.close_connection = True
 
-        def _say(self, status: int, said: Mapping[str, Any]) -> None:
-            body = json.dumps(said, ensure_ascii=False).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            if "retry_after" in said:
-                self.send_header("Retry-After", str(said["retry_after"]))
-            self.end_headers()
-            self.wfile.write(body)
+    def _say(
+        self, status: int, said: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> None:
+        body = json.dumps(said, ensure_ascii=False).encode()
+        told = {"Content-Type": "application/json", "Content-Length": f"{len(body)}", **(headers or {})}
+        if "retry_after" in said:
+            told["Retry-After"] = f"{said['retry_after']}"
+        self._begin(status, told)
+        self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Silence: what it was told is in its state."""
+    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
 
-    return Handler
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence: what it was told is in its state."""

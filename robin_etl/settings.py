@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     rate_limits: str = Field("3/s,180/min,10000/h,100000/d", description="Requests that ROBIN allows.")
     timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")
     max_attempts: int = Field(6, ge=1, description="How often a request is tried.")
+    backoff: float = Field(1.0, gt=0, description="Seconds before the second try; then doubled.")
     customer_key: SecretStr = Field(
         SecretStr(""), description="Key of the customers' digests, up to 64 bytes."
     )

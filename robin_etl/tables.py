@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from robin_etl import limits
 from robin_etl.orders import KINDS
@@ -150,6 +151,28 @@ def show_status(known: Mapping[str, Any]) -> None:
     for run in known["runs"][:1]:
         if run["words"]:
             console.print(f"The last run stopped: {run['words']}", markup=False)
+
+
+def show_deliveries(deliveries: Sequence[Mapping[str, Any]]) -> None:
+    """Deliveries, a line each, with ROBIN's words under those that it did not accept."""
+    console = _console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("sent", "order", "kind", "revenue", "was", "outcome", "status"):
+        table.add_column(name, justify="right" if name in ("revenue", "was", "status") else "left")
+    for one in deliveries:
+        money = [one["payload"].get(name) for name in ("revenue", "old_revenue")]
+        table.add_row(
+            one["sent_at"][:19].replace("T", " "),
+            Text(one["order_number"]),
+            one["kind"],
+            *("" if value is None else f"{value:.2f}" for value in money),
+            one["outcome"],
+            str(one["status"] or ""),
+        )
+    console.print(table)
+    for words in dict.fromkeys(one["words"] for one in deliveries if one["outcome"] != "accepted"):
+        if words:
+            console.print(f"ROBIN: {words}", markup=False)
 
 
 def _names(orders: Sequence[str]) -> str:

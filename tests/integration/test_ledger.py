@@ -126,9 +126,27 @@ def test_what_a_dead_run_left_as_sending_is_in_doubt_at_the_next_start(ledger_ur
     with Ledger.open(ledger_url) as ledger:
         ledger.sending("run-1", [delivery("2"), delivery("1")])
     with Ledger.open(ledger_url) as ledger:
-        assert ledger.settle_interrupted() == ["1", "2"]
-        assert ledger.settle_interrupted() == []
+        assert ledger.settle_interrupted("run-2").orders == ("1", "2")
+        assert ledger.settle_interrupted("run-2").orders == ()
         assert set(ledger.deliveries_of("run-1")["outcome"]) == {IN_DOUBT}
+
+
+def test_what_a_dead_run_had_in_doubt_already_is_told_once_too(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        for run in ("dead", "stopped"):
+            ledger.start_run(run, command="run", first=date(2026, 3, 1), last=date(2026, 3, 1))
+            request = ledger.sending(run, [delivery(run)])
+            ledger.answered(request, IN_DOUBT, status=500, words="")
+        ledger.finish_run("stopped", STOPPED, counts={})  # which told it itself
+        for asking in ("next", "the one after, since the next one died"):
+            interrupted = ledger.settle_interrupted(asking)
+            assert (interrupted.runs, interrupted.orders) == (("dead",), ("dead",))
+        ledger.close_interrupted(interrupted.runs)
+        assert ledger.settle_interrupted("last").orders == ()
+        assert {run["run"]: run["outcome"] for run in ledger.runs(9)} == {
+            "dead": "interrupted",
+            "stopped": "stopped",
+        }
 
 
 def test_confirming_moves_only_the_days_that_are_given(ledger_url: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import robin_etl
 
-PURE = ("exceptions", "orders", "reconcile", "payload", "limits", "sandbox")
+PURE = ("exceptions", "orders", "reconcile", "payload", "limits", "faults", "sandbox")
 CORE = tuple(path.stem for path in Path(robin_etl.__file__).parent.glob("*.py") if path.stem != "hooks")
 
 
@@ -33,7 +33,7 @@ def test_the_pure_modules_know_neither_network_nor_database(module: str) -> None
 def test_the_sandbox_shares_nothing_with_the_sending_side() -> None:
     code = "import sys, robin_etl.sandbox; print(*(m for m in sys.modules if 'robin_etl' in m))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(shown.stdout.split()) == {"robin_etl", "robin_etl.sandbox"}
+    assert set(shown.stdout.split()) == {"robin_etl", "robin_etl.faults", "robin_etl.sandbox"}
 
 
 def test_the_command_lines_help_imports_nothing_heavy() -> None:

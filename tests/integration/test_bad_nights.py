@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from robin_etl.exceptions import LedgerBusyError, LedgerError, UnavailableError
-from robin_etl.ledger import Ledger
+from robin_etl.ledger import Delivery, Ledger
 from robin_etl.runs import Run
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
@@ -79,7 +79,7 @@ def test_a_signal_ends_the_run_in_good_order_and_says_what_is_left(
 
 HOLD = """
 import sys, time
-from robin_etl.ledger import Ledger
+from robin_etl.ledger import Delivery, Ledger
 with Ledger.open(sys.argv[1]) as ledger, ledger.posting("the-dead-run"):
     print("held", flush=True)
     time.sleep(600)
@@ -230,3 +230,19 @@ def test_a_short_soak_loses_nothing_and_repeats_only_what_is_reported(
     figures = soak.soak(3, 1000, ledgers, tmp_path)
     assert figures["runs"] == 3
     assert figures["faults"] > 0
+
+
+def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None:
+    def lose_it(ledger: Ledger) -> None:
+        with ledger.posting("loser"):
+            assert ledger._poster is not None
+            own = ledger._poster.execute(sa.text("select pg_backend_pid()")).scalar_one()
+            ledger._poster.commit()
+            with ledger._engine.begin() as other:
+                other.execute(sa.select(sa.func.pg_terminate_backend(own)))
+            ledger.sending("loser", [Delivery("1", "first", 0, {})])
+
+    with Ledger.open(postgresql) as ledger:
+        with pytest.raises(LedgerError):
+            lose_it(ledger)
+        assert ledger.deliveries_of("loser").empty

@@ -1,0 +1,107 @@
+"""How much of what ROBIN allows is used, with answers that take half a second.
+
+    python -m benchmarks.rate_limits [--seconds 70] [--latency 0.5]
+
+One order a request, sent for so long by the real sender to a sandbox that keeps ROBIN's limits. Beside
+it, a client that sends one request after the other as fast as the answers come.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Timer
+from typing import Any
+
+import pandas as pd
+
+from robin_etl import limits, orders, payload
+from robin_etl.client import Client
+from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl.exceptions import InterruptedRunError
+from robin_etl.ledger import Ledger
+from robin_etl.reconcile import reconcile
+from robin_etl.sandbox import Robin, Sandbox
+
+KEY = SECRET = "benchmark"
+ROBINS = "3/s,180/min,10000/h,100000/d"
+
+
+class Slow(Robin):
+    """Takes its time to answer, for every request its own."""
+
+    def __init__(self, latency: float) -> None:
+        super().__init__(KEY, SECRET)
+        self.latency = latency
+
+    def answer(self, authorization: str | None, body: bytes) -> tuple[int, Any]:
+        said = super().answer(authorization, body)
+        time.sleep(self.latency)
+        return said
+
+
+def changes(count: int) -> pd.DataFrame:
+    table = pd.DataFrame({"order_number": [f"{n:06}" for n in range(count)]})
+    table = table.assign(
+        day="2026-03-01",
+        email_address="c" + table["order_number"] + "@x.nl",
+        revenue=100,
+        order_date="2026-03-01T10:00:00Z",
+    )
+    rows = orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    return reconcile(rows, orders.empty(orders.LEDGER_DTYPES)).changes
+
+
+def with_robin_etl(client: Client, told: pd.DataFrame, stopping: Event) -> None:
+    with tempfile.TemporaryDirectory() as folder, Ledger.open(str(Path(folder) / "l.db")) as ledger:
+        sender = Sender(
+            client,
+            ledger,
+            limits.Pace(limits.parse(ROBINS), sleep=stopping.wait),
+            run="benchmark",
+            chunk_size=1,
+            concurrency=4,
+            retry=RetryPolicy(3, sleep=stopping.wait),
+            stopping=stopping,
+        )
+        try:
+            sender.deliver(told)
+        except InterruptedRunError:
+            return
+
+
+def one_by_one(client: Client, told: pd.DataFrame, stopping: Event) -> None:
+    for chunk in payload.chunks(told, 1):
+        if stopping.is_set():
+            return
+        client.post(payload.body(payload.payloads(chunk)))
+
+
+def main() -> None:
+    """Measure both and print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=70.0)
+    parser.add_argument("--latency", type=float, default=0.5)
+    given = parser.parse_args()
+    told = changes(round(given.seconds * 10))
+    allowed = 3 * given.seconds
+    print(f"{given.seconds:g} s, answers after {given.latency:g} s, {ROBINS}\n")
+    print(f"{'variant':<14}{'accepted':>10}{'of allowed':>12}{'over (429)':>12}")
+    variants: dict[str, Callable[[Client, pd.DataFrame, Event], None]] = {
+        "robin-etl": with_robin_etl,
+        "one by one": one_by_one,
+    }
+    for name, send in variants.items():
+        robin, stopping = Slow(given.latency), Event()
+        with Sandbox(robin) as sandbox, Client(sandbox.url, KEY, SECRET, timeout=30) as client:
+            Timer(given.seconds, stopping.set).start()
+            send(client, told, stopping)
+        accepted = robin.statuses[201]
+        print(f"{name:<14}{accepted:>10}{accepted / allowed:>12.1%}{robin.statuses[429]:>12}")
+
+
+if __name__ == "__main__":
+    main()

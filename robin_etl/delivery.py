@@ -65,7 +65,7 @@ class RetryPolicy:
             return 0.0 if _answer_of(state).retry_after is not None else backoff(state)
 
         backoff = tenacity.wait_exponential_jitter(
-            initial=self.backoff, max=_LONGEST_WAIT, jitter=self.backoff
+            multiplier=self.backoff, max=_LONGEST_WAIT, jitter=self.backoff
         )
         return tenacity.Retrying(
             stop=_UsedUp(self.attempts, self.patience) | tenacity.stop_when_event_set(stopping),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -106,35 +107,39 @@ def test_a_killed_holder_of_the_lock_blocks_nobody(ledger_url: str) -> None:
                     assert time.monotonic() < deadline
 
 
-def test_a_full_disk_under_the_ledger_is_a_sentence_and_the_next_run_mends_it(
-    settings: Settings, export: Export, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("room", [150_000, 400_000, 800_000])
+def test_a_full_disk_is_a_sentence_and_the_next_run_mends_it(
+    settings: Settings, export: Export, room: int
 ) -> None:
     export("2026-03-01", *(f"{n:04},c{n}@x.nl,10,2026-03-01" for n in range(3000)))
+    command = [str(COMMAND), "run", "--date", "2026-03-01", "--json"]
     robin = Robin(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:
         there = settings.model_copy(update={"base_url": sandbox.url})
-        opened = Ledger.open
-
-        def cramped(*arguments: Any, **options: Any) -> Ledger:
-            ledger = opened(*arguments, **options)
-            sa.event.listen(
-                ledger._engine,
-                "checkout",
-                lambda connection, *_: connection.execute("pragma max_page_count=120"),
-            )
-            return ledger
-
-        with monkeypatch.context() as full:
-            full.setattr(Ledger, "open", cramped)  # no disk of this machine can be filled for a test
-            with pytest.raises(LedgerError, match="database or disk is full"):
-                run_days(there, "2026-03-01")
+        cramped = subprocess.run(
+            command,
+            env=environment(there),
+            # No file may grow beyond this, which is what a full disk looks like to a process.
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert cramped.returncode == 1
+        assert "run again" in cramped.stderr
+        assert "Traceback" not in cramped.stderr
         accepted = len(robin.orders)
-        assert 0 < accepted < 3000
-        summary = run_days(there, "2026-03-01")
+        assert accepted < 3000
+        mended = subprocess.run(
+            command, env=environment(there), capture_output=True, text=True, check=True
+        )
+        summary = json.loads(mended.stdout.splitlines()[-1])
         state = robin.state()
         assert len(state["orders"]) == 3000
         assert set(state["repeats"]) <= set(summary["orders_in_doubt"])
         assert summary["posted"] >= 3000 - accepted
+    if room == 800_000:
+        assert accepted > 0
 
 
 def test_a_ledger_that_goes_away_in_mid_run_is_a_sentence_and_the_next_run_mends_it(
@@ -246,3 +251,37 @@ def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None
         with pytest.raises(LedgerError):
             lose_it(ledger)
         assert ledger.deliveries_of("loser").empty
+
+
+def test_a_sandbox_fails_as_its_command_line_asks(settings: Settings, export: Export) -> None:
+    export("2026-03-01", *ROWS)
+    asked = ["--no-limits", "--fault", "2=reset-after", "--most-orders", "15", "--refuse", "^03[89]$"]
+    with subprocess.Popen(
+        [COMMAND, "sandbox", "--port", "0", "--key", KEY, "--secret", SECRET, *asked],
+        env=environment(settings),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip().partition("=")[2]
+        there = settings.model_copy(update={"base_url": url, "max_attempts": 2, "backoff": 0.01})
+        try:
+            summary = run_days(there, "2026-03-01")
+        finally:
+            process.terminate()
+    assert summary["orders_rejected"] == ["038", "039"]
+    assert summary["posted"] == 38
+    assert summary["in_doubt"] > 0
+
+
+def test_a_fault_that_there_is_not_is_a_usage_error(settings: Settings) -> None:
+    for wrong in (["--fault", "3=oops"], ["--fault", "x"], ["--refuse", "("]):
+        done = subprocess.run(
+            [COMMAND, "sandbox", "--port", "0", *wrong],
+            env=environment(settings),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "A fault is a number and one of: error-before" in done.stderr

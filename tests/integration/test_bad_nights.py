@@ -255,7 +255,7 @@ def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None
 
 def test_a_sandbox_fails_as_its_command_line_asks(settings: Settings, export: Export) -> None:
     export("2026-03-01", *ROWS)
-    asked = ["--no-limits", "--fault", "2=reset-after", "--most-orders", "15", "--refuse", "^03[89]$"]
+    asked = ["--no-limits", "--fault", "3=reset-after", "--most-orders", "15", "--refuse", "^03[89]$"]
     with subprocess.Popen(
         [COMMAND, "sandbox", "--port", "0", "--key", KEY, "--secret", SECRET, *asked],
         env=environment(settings),

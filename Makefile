@@ -33,7 +33,7 @@ test: install
 	$(BIN)/python -m pytest
 
 unit: install
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit --dist load
 
 check: install
 	$(BIN)/ruff check .

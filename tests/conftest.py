@@ -19,7 +19,7 @@ from robin_etl.runs import Run
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
 
-hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("quick", max_examples=18, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile("quick")
 

@@ -12,7 +12,6 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from http import HTTPStatus
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,12 +72,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         while not self._idle.empty():
             self._idle.get().close()
 

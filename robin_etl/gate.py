@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -62,7 +61,7 @@ class Verdict:
     rules: tuple[RuleVerdict, ...]
     broken: pd.Series
 
-    @cached_property
+    @property
     def warnings(self) -> tuple[str, ...]:
         """The rules on the whole that failed without stopping the run."""
         return tuple(

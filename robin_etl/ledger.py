@@ -28,7 +28,7 @@ from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerErro
 
 SCHEMA_VERSION = 1
 
-SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = OUTCOMES = (
+SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
     "sending",
     "accepted",
     "refused",

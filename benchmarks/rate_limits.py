@@ -68,13 +68,13 @@ def with_robin_etl(client: Client, told: pd.DataFrame, stopping: Event) -> None:
             stopping=stopping,
         )
         try:
-            sender.deliver(told)
+            sender.deliver([told], total=len(told))
         except InterruptedRunError:
             return
 
 
 def one_by_one(client: Client, told: pd.DataFrame, stopping: Event) -> None:
-    for chunk in payload.chunks(told, 1):
+    for chunk in payload.slices(told, 1):
         if stopping.is_set():
             return
         client.post(payload.body(payload.payloads(chunk)))

@@ -1,7 +1,18 @@
-"""Tell ROBIN every day which orders of the shop are first, repeat, return and upsell.
+"""### Tell ROBIN every day which orders of the shop are first, repeat, return and upsell
 
-Wiring only: each task runs one stage of `robin_etl.pipeline`, as the command line does. Tasks pass the
-run's folder and counts. Everything heavy is imported inside the tasks, so that this file parses fast.
+`wait` for the day's export → `extract` it and let the gate set aside what can't be sent → for each
+part `classify` (compare with what ROBIN has acknowledged) and `validate` → `load`: post the changes
+inside ROBIN's limits → `report`.
+
+**A run failed?** Clear it, or trigger it again: it posts what is left, and nothing twice. Only what
+may pass is retried by itself; a stop for authentication, validation or configuration fails at once,
+and its last log line says what to do.
+
+**A range** (years of history): trigger it with `from_date` and `to_date`, with `dry_run` first. Days
+without an export are passed over. Progress is in the log of `load`.
+
+Needs the connection `robin_default` of the type ROBIN. Settings come from the run's parameters, the
+connection, the Variable `robin_etl` and the environment, in that order.
 """
 
 from __future__ import annotations
@@ -9,81 +20,177 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    CronTriggerTimetable,
+    Param,
+    dag,
+    get_current_context,
+    task,
+    task_group,
+)
 from airflow.sdk.configuration import conf
 
+from robin_etl.sensors import ExportSensor
+
+SCHEDULE = "0 6 * * *"
 TIMEZONE = conf.get("core", "default_timezone").replace("utc", "UTC")
-DAY = {"type": ["null", "string"], "format": "date"}
+
+# Told to DAGs that are scheduled on it after each run that was not a dry one, with the run's counts.
+ORDERS_IN_ROBIN = Asset("robin_orders")
+TOLD = AssetAlias("robin_orders_told")
+
+DAY = {"type": ["null", "string"], "format": "date", "section": "Days"}
+OVERRIDE = {"section": "Settings of this run"}
+
+
+def call_on_failure(context: Any) -> None:
+    """Hand a failed task to the function that ROBIN_ETL_ON_FAILURE names."""
+    from robin_etl import hooks
+
+    hooks.call_on_failure(context)
 
 
 @dag(
-    schedule=CronTriggerTimetable("0 6 * * *", timezone=TIMEZONE),
+    schedule=CronTriggerTimetable(SCHEDULE, timezone=TIMEZONE),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=5),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(hours=1),
+        "on_failure_callback": call_on_failure,
+    },
     params={
-        "from_date": Param(None, **DAY, description="First day of a manual run."),
-        "to_date": Param(None, **DAY, description="Last day of a range, included."),
-        "final": Param(default=False, type="boolean", description="Only each order's last version."),
-        "dry_run": Param(default=False, type="boolean", description="Everything but posts and ledger."),
+        "from_date": Param(None, **DAY, title="From", description="First day of a manual run."),
+        "to_date": Param(None, **DAY, title="To", description="Last day of a range, included."),
+        "final": Param(
+            default=False,
+            type="boolean",
+            section="Days",
+            title="Final versions only",
+            description="Of each order only its last version in the range.",
+        ),
+        "dry_run": Param(
+            default=False,
+            type="boolean",
+            title="Dry run",
+            description="Everything but the posts and the ledger; keeps what would be sent.",
+        ),
+        "allow_corrections": Param(
+            default=False,
+            type="boolean",
+            title="Allow corrections in masses",
+            description="Needed once after a new column or a changed mapping.",
+        ),
+        "exports": Param(
+            None,
+            type=["null", "string"],
+            minLength=1,
+            **OVERRIDE,
+            title="Exports",
+            description="Another folder or URL of the exports than usual.",
+        ),
+        "profile": Param(
+            None,
+            type=["null", "string"],
+            minLength=1,
+            **OVERRIDE,
+            title="Profile",
+            description="How they are written.",
+        ),
+        "shards": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=256,
+            **OVERRIDE,
+            title="Shards",
+            description="Parts to split the run into by customer.",
+        ),
+        "chunk_size": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            **OVERRIDE,
+            title="Chunk size",
+            description="Orders in a request, at most.",
+        ),
     },
     doc_md=__doc__,
     tags=["robin"],
 )
 def robin_orders() -> None:
-    @task
-    def extract() -> dict[str, Any]:
+    """The DAG."""
+
+    def stage(name: str, told: dict[str, Any], **options: Any) -> dict[str, Any]:
         from robin_etl import hooks, pipeline
         from robin_etl.runs import Run
 
         context = get_current_context()
-        params = context["params"]
+        context["part"] = f"part {told['part']}"  # what a mapped task is called in the UI
         with hooks.as_task_failures():
-            settings = hooks.settings_of()
-            first, last = hooks.days_of(
-                params,
-                context["dag_run"].logical_date,
-                timezone=TIMEZONE,
-                lag_days=settings.export_lag_days,
-            )
-            run = Run.start(
-                settings.runs,
-                command="airflow",
-                first=first,
-                last=last,
-                final=params["final"],
-                dry_run=params["dry_run"],
-            )
-            return hooks.passed_on(run, pipeline.extract(settings, run))
+            settings = hooks.RobinHook().settings(context["params"])
+            run = Run.open(told["run"], path_of=settings.path)
+            counts = getattr(pipeline, name)(settings, run, **options)
+        hooks.log_counts(name, counts)
+        return hooks.told_on(run, told["part"], counts)
 
-    def stage(name: str, folder: str) -> dict[str, Any]:
+    @task
+    def extract() -> list[dict[str, Any]]:
+        """Read the exports, quarantine what can't be sent, split the rest into parts by customer."""
         from robin_etl import hooks, pipeline
-        from robin_etl.runs import Run
 
+        context = get_current_context()
         with hooks.as_task_failures():
-            run = Run.open(folder)
-            return hooks.passed_on(run, getattr(pipeline, name)(hooks.settings_of(), run))
+            settings = hooks.RobinHook().settings(context["params"])
+            run = hooks.run_of(settings, context, timezone=TIMEZONE)
+            counts = pipeline.extract(settings, run)
+        hooks.log_counts("extract", counts)
+        numbers = range(1, counts["parts"] + 1)
+        return [hooks.told_on(run, part, {"of": counts["parts"]}) for part in numbers]
 
-    @task
-    def classify(extracted: dict[str, Any]) -> dict[str, Any]:
-        return stage("classify", extracted["folder"])
+    @task(map_index_template="{{ part }}", multiple_outputs=False)
+    def classify(part: dict[str, Any]) -> dict[str, Any]:
+        """Compare a part with what ROBIN has acknowledged."""
+        return stage("classify", part, part=part["part"])
 
-    @task
-    def validate(classified: dict[str, Any]) -> dict[str, Any]:
-        return stage("validate", classified["folder"])
+    @task(map_index_template="{{ part }}", multiple_outputs=False)
+    def validate(part: dict[str, Any]) -> dict[str, Any]:
+        """Let the gate judge what is about to be sent."""
+        return stage("validate", part, part=part["part"])
 
-    @task
-    def load(validated: dict[str, Any]) -> dict[str, Any]:
-        return stage("load", validated["folder"])
+    @task_group(tooltip="One for each part of the run; nothing is posted before all are valid.")
+    def parts(part: dict[str, Any]) -> Any:
+        return validate(classify(part))
 
-    @task
-    def report(loaded: dict[str, Any]) -> dict[str, Any]:
-        summary = stage("report", loaded["folder"])
-        for name, value in summary.items():
-            print(f"{name:>17}  {value}")
-        return summary
+    # One run posts at a time; ROBIN's limits would have the others wait anyway.
+    @task(max_active_tis_per_dag=1, multiple_outputs=False)
+    def load(extracted: list[dict[str, Any]]) -> dict[str, Any]:
+        """Post the changes of all parts, inside ROBIN's limits; only what ROBIN takes is kept."""
+        from functools import partial
 
-    report(load(validate(classify(extract()))))
+        from robin_etl import hooks
+
+        settings = hooks.RobinHook().settings(get_current_context()["params"])
+        return stage("load", extracted[0], watched=partial(hooks.progress_in_log, settings.rate_limits))
+
+    @task(outlets=[TOLD], multiple_outputs=False)
+    def report(loaded: dict[str, Any], *, outlet_events: Any = None) -> dict[str, Any]:
+        """Put all counts together, and tell the DAGs that wait for them."""
+        told = {**stage("report", loaded), "report": f"{loaded['run']}/summary.json"}
+        if not get_current_context()["params"]["dry_run"]:
+            outlet_events[TOLD].add(ORDERS_IN_ROBIN, extra=told)
+        return told
+
+    wait = ExportSensor(task_id="wait", timezone=TIMEZONE, poke_interval=60)
+    extracted = extract()
+    loaded = load(extracted)
+    wait >> extracted
+    parts.expand(part=extracted) >> loaded
+    report(loaded)
 
 
 robin_orders()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -181,7 +182,7 @@ def baseline(
         last=max(days),
         final=True,
         allow_corrections=True,
-        files=named,
+        exports=named,
     )
     with _folder_told(started):
         summary = pipeline.baseline(settings, started)
@@ -197,10 +198,10 @@ def check(file: str, as_json: bool) -> int:
 
     Example: robin-etl check data/exports/orders_2026-11-01.csv
     """
-    from robin_etl import pipeline, tables
+    from robin_etl import checks, tables
     from robin_etl.settings import Settings
 
-    checked = pipeline.check(Settings.read(), file, _day_of(file, _today()))
+    checked = checks.check(Settings.read(), file, _day_of(file, _today()))
     if as_json:
         click.echo(json.dumps(checked.as_json()))
     else:
@@ -325,18 +326,9 @@ def _show_deliveries(none: str, *, order: str | None, as_json: bool) -> int:
 def _run_all(settings: Settings, started: Run, *, as_json: bool) -> int:
     from robin_etl import pipeline, tables
 
-    if not started.dry_run:
-        settings.credentials()
+    watching = {} if as_json else {"watched": partial(tables.progress, settings.rate_limits)}
     with _folder_told(started):
-        pipeline.extract(settings, started)
-        plan = pipeline.classify(settings, started)
-        pipeline.validate(settings, started)
-        if as_json or started.dry_run:
-            pipeline.load(settings, started)
-        else:
-            with tables.progress(plan, settings.rate_limits) as advance:
-                pipeline.load(settings, started, progress=advance)
-        summary = pipeline.report(settings, started)
+        summary = pipeline.run_all(settings, started, **watching)
     _tell(summary, started, as_json=as_json)
     incomplete = ("quarantined", "rejected", "held_back", "without_contact")
     return INCOMPLETE if any(summary[name] for name in incomplete) else DONE
@@ -348,7 +340,7 @@ def _folder_told(started: Run) -> Iterator[None]:
     try:
         yield
     except RobinEtlError:
-        click.echo(f"The run's files are in {started.folder}.", err=True)
+        click.echo(f"The run's files are in {started.location}.", err=True)
         raise
 
 
@@ -358,7 +350,7 @@ def _tell(summary: dict[str, Any], started: Run, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary))
     else:
-        tables.show_summary(summary, str(started.folder), dry_run=started.dry_run)
+        tables.show_summary(summary, started.location, dry_run=started.dry_run)
 
 
 def _given(day: datetime | None) -> date | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import groupby
+from operator import itemgetter
 from threading import Event, Lock, current_thread, main_thread
 from types import FrameType
 from typing import Any, Protocol
@@ -24,7 +26,6 @@ from robin_etl import payload
 from robin_etl.client import Answer, Meaning
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
 from robin_etl.ledger import IN_DOUBT, REFUSED, REJECTED, Delivery, Ledger, LoggedRequest
-from robin_etl.orders import KINDS
 
 # So many single orders refused and none accepted: the fault is not the orders'.
 FIRST_REFUSALS = 20
@@ -104,7 +105,6 @@ class Delivered:
 
     posted: int = 0
     requests: int = 0
-    by_kind: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     rejected: dict[str, str] = field(default_factory=dict)
     held_back: set[str] = field(default_factory=set)
     in_doubt: set[str] = field(default_factory=set)
@@ -143,37 +143,35 @@ class Sender:
         self._books = Lock()  # the ledger and `delivered` are kept by one sender at a time
         self.delivered = Delivered()
 
-    def deliver(self, changes: pd.DataFrame) -> Delivered:
-        """Send every change once.
+    def deliver(self, changes: Iterable[pd.DataFrame], *, total: int) -> Delivered:
+        """Send every change once: frames of `total` changes in all, wave by wave.
 
         Raises `AuthenticationError`, `AnswerError` or `RobinUnavailableError` where the run has to
         stop, `InterruptedRunError` where it was told to; what was acknowledged is in the ledger.
         """
+        chunks = payload.chunked(changes, self._chunk_size)
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
-            for _, wave in payload.waves(changes):
-                blocked = wave["order_number"].isin(self.delivered.rejected)
-                self.delivered.held_back |= set(wave["order_number"][blocked])
-                self._progress(int(blocked.sum()))
-                self._deliver_wave(wave[~blocked], senders)
+            for _, wave in groupby(chunks, key=itemgetter(0)):
+                self._deliver_wave((chunk for _, chunk in wave), senders)
                 if self._stopping.is_set():
-                    left = len(changes) - self.delivered.posted - len(self.delivered.rejected)
+                    left = total - self.delivered.posted - len(self.delivered.rejected)
                     raise InterruptedRunError(
                         f"The run was told to stop. {self.delivered.posted} of its changes are "
                         f"acknowledged, {left} are left; run again, and it goes on from there."
                     )
         return self.delivered
 
-    def _deliver_wave(self, changes: pd.DataFrame, senders: ThreadPoolExecutor) -> None:
-        queue = deque(payload.chunks(changes, self._chunk_size))
+    def _deliver_wave(self, chunks: Iterator[pd.DataFrame], senders: ThreadPoolExecutor) -> None:
+        queue: deque[pd.DataFrame] = deque()
         in_flight: dict[Future[Answer | None], pd.DataFrame] = {}
         failures: list[BaseException] = []
-        while queue or in_flight:
-            while queue and len(in_flight) < self._width() and not self._stopping.is_set():
-                chunk = queue.popleft()
-                if len(chunk) > self._chunk_size:
-                    queue.extendleft(reversed(list(payload.chunks(chunk, self._chunk_size))))
-                else:
-                    in_flight[senders.submit(self._send, chunk)] = chunk
+        while True:
+            while len(in_flight) < self._width() and not self._stopping.is_set():
+                if (due := self._next(queue, chunks)) is None:
+                    break
+                in_flight[senders.submit(self._send, due)] = due
+            if not in_flight:
+                break
             done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
             for future in done:
                 chunk = in_flight.pop(future)
@@ -182,10 +180,26 @@ class Sender:
                     self._stopping.set()
                 elif (answer := future.result()) and _wants_halves(answer, chunk):
                     queue.extendleft(self._halves(chunk, answer))
-            if self._stopping.is_set() and not in_flight:
-                break
         if failures:
             raise failures[0]
+
+    def _next(self, queue: deque[pd.DataFrame], chunks: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+        """The next chunk to send, of the size that is allowed by now; None after the last."""
+        while (chunk := queue.popleft() if queue else next(chunks, None)) is not None:
+            if len(chunk) > self._chunk_size:
+                queue.extendleft(reversed(payload.slices(chunk, self._chunk_size)))
+            elif len(chunk := self._unblocked(chunk)):
+                return chunk
+        return None
+
+    def _unblocked(self, chunk: pd.DataFrame) -> pd.DataFrame:
+        """A chunk without the orders of which ROBIN rejected an earlier change."""
+        if not self.delivered.rejected:
+            return chunk
+        blocked = chunk["order_number"].isin(self.delivered.rejected)
+        self.delivered.held_back |= set(chunk["order_number"][blocked])
+        self._progress(int(blocked.sum()))
+        return chunk[~blocked]
 
     def _width(self) -> int:
         """How many requests may be in flight: one, until ROBIN has accepted one."""
@@ -244,8 +258,6 @@ class Sender:
             case Meaning.ACCEPTED:
                 self._ledger.accepted(request, chunk, status=status or 0, words=words)
                 self.delivered.posted += len(chunk)
-                for kind, count in chunk["kind"].value_counts().items():
-                    self.delivered.by_kind[str(kind)] += int(count)
                 self._progress(len(chunk))
             case Meaning.REFUSED if len(chunk) == 1:
                 self._ledger.answered(request, REJECTED, status=status, words=words)

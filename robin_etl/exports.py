@@ -1,8 +1,8 @@
-"""A day's export, from bytes to rows: find the file, read it as text, parse the columns.
+"""A day's export, from bytes to rows: read the file as text, batch by batch, and parse the columns.
 
 Reading drops no row. A cell that can't be read becomes null beside its raw text, and the gate's row
 rules (`expectations/export.json`) decide what that means. Only a file that is no export at all is an
-error here.
+error here. No more than a batch is held, however long the file.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import csv
 import gzip
 import io
 import json
-import re
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
+from itertools import chain, islice
+from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
@@ -25,13 +27,14 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from robin_etl import orders
-from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
+from robin_etl.exceptions import ExportError, ExportMissingError
+from robin_etl.locations import SUFFIXES
 from robin_etl.profiles import Profile
 
-SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".parquet")
-DEFAULT_NAME = "orders_{date}"
+# A batch is as many rows as that much text holds, or so many where there is no text.
+_BATCH_BYTES = 16 << 20
+_BATCH_ROWS = 200_000
 
-_DATE_FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
 _SURPLUS = "surplus_cells"
 
 # Types that can stand for the text they would have been in a csv; any other is a wrong type.
@@ -45,10 +48,15 @@ _PARQUET_TYPES = {
     "order_date": ("string", "timestamp", "date"),
 }
 
+# Cells and the line each record starts on.
+_Cells = tuple[pd.DataFrame, pd.Series]
+# The number of the first line, and whole lines in UTF-8.
+_Block = tuple[int, bytes]
+
 
 @dataclass(frozen=True)
 class Export:
-    """One file, read.
+    """A file, or a batch of it, read.
 
     `cells`: every column as text, as it was. `lines`: the line (in Parquet, the row) each record
     starts on. `rows`: the parsed columns (`orders.EXPORTED_DTYPES`) with `revenue_text`,
@@ -62,79 +70,63 @@ class Export:
     rows: pd.DataFrame
 
 
-def days_between(first: date, last: date) -> list[date]:
-    """Every day of a range, both ends included; raises `ConfigurationError` where it runs backwards."""
-    if last < first:
-        raise ConfigurationError(f"The range ends ({last}) before it begins ({first}).")
-    return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
-
-
-def find(location: str, days: Iterable[date]) -> dict[date, UPath]:
-    """The files of those days that exist, under a folder or URL, or one with `{date}` in it.
-
-    `{date}` may carry a strftime format, as in `{date:%Y%m%d}`. In a folder the name is
-    `orders_{date}` with any of `SUFFIXES`; two for one day raise `ExportError`.
-    """
-    if _DATE_FIELD.search(location):
-        named = {day: UPath(_dated(location, day)) for day in days}
-        return {day: path for day, path in named.items() if path.exists()}
-    found: dict[date, UPath] = {}
-    folder = UPath(location)
-    for day in days:
-        name = _dated(DEFAULT_NAME, day)
-        present = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").exists()]
-        if len(present) > 1:
-            names = " and ".join(path.name for path in present)
-            raise ExportError(
-                f"There are two exports for {day} in {location}: {names}. Keep the one that counts.",
-                path=str(folder),
-            )
-        if present:
-            found[day] = present[0]
-    return found
-
-
-def missing(location: str, first: date, last: date) -> ExportMissingError:
-    """The error for a range of days without any export."""
-    when = f"{first}" if first == last else f"any day from {first} to {last}"
-    where = location if _DATE_FIELD.search(location) else f"{location}/{DEFAULT_NAME}.*"
-    return ExportMissingError(
-        f"There is no export for {when} at {where}. "
-        "Run again when it is there, or set ROBIN_ETL_EXPORTS to where it is.",
-        location=location,
-    )
-
-
 def read(path: UPath, profile: Profile, day: date) -> Export:
-    """Read one export; raises `ExportError` for a file that can't be read as a whole."""
+    """One export as a whole; raises what `batches` does."""
+    parts = list(batches(path, profile, day))
+    if len(parts) == 1:
+        return parts[0]
+    cells, lines, rows = (
+        pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+        for name in ("cells", "lines", "rows")
+    )
+    return Export(parts[0].path, cells, lines, rows)
+
+
+def batches(
+    path: UPath, profile: Profile, day: date, *, batch_bytes: int = _BATCH_BYTES
+) -> Iterator[Export]:
+    """One export in batches, at least one, in the file's order.
+
+    Raises `ExportMissingError`, or `ExportError` for a file that can't be read as a whole; that may
+    show only after many batches.
+    """
     shown = str(path)
     suffix = next((known for known in SUFFIXES if path.name.lower().endswith(known)), None)
     if suffix is None:
         raise ExportError(
             f"{shown} is not an export: its name must end in {', '.join(SUFFIXES)}.", path=shown
         )
-    data = _content(path)
-    if not data:
-        raise ExportError(
-            f"{shown} is empty, without even a header. Write it again, then run again.", path=shown
-        )
-    if suffix == ".parquet":
-        cells, lines = _read_parquet(data, shown)
-    elif suffix == ".jsonl":
-        cells, lines = _read_jsonl(_utf8(data, "utf-8", shown), shown)
-    else:
-        plain = _unzipped(data, shown) if suffix == ".csv.gz" else data
-        cells, lines = _read_csv(_utf8(plain, profile.encoding, shown), profile, shown)
+    with _opened(path, shown) as stream:
+        if suffix == ".parquet":
+            read = _read_parquet(stream, shown)
+        elif suffix == ".jsonl":
+            read = _read_jsonl(_blocks(stream.read, "utf-8", shown, batch_bytes), shown)
+        else:
+            source = _unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
+            blocks = _blocks(source, profile.encoding, shown, batch_bytes)
+            read = _read_csv(blocks, profile, shown)
+        seen: set[str] = set()
+        rows = 0
+        for cells, lines in read:
+            seen.update(cells.columns)
+            rows += len(cells)
+            if suffix != ".jsonl":
+                _check_columns(seen, shown)
+            yield Export(shown, cells, lines, _parsed(cells, profile, day))
+        # A line of JSON may leave a key out, so only all of them together lack a column.
+        if rows:
+            _check_columns(seen, shown)
+
+
+def _check_columns(columns: set[str], path: str) -> None:
     for column in orders.REQUIRED_COLUMNS:
-        # A line of JSON may leave a key out, so no line at all has no header to lack a column.
-        if column not in cells.columns and not (suffix == ".jsonl" and cells.empty):
+        if column not in columns:
             raise ExportError(
-                f"{shown} has no column {column}; its columns are: {', '.join(cells.columns)}. "
+                f"{path} has no column {column}; its columns are: {', '.join(sorted(columns))}. "
                 "Add it to the export, or choose the profile that names it.",
-                path=shown,
+                path=path,
                 column=column,
             )
-    return Export(shown, cells, lines, _parsed(cells, profile, day))
 
 
 def _parsed(cells: pd.DataFrame, profile: Profile, day: date) -> pd.DataFrame:
@@ -161,74 +153,125 @@ def _parsed(cells: pd.DataFrame, profile: Profile, day: date) -> pd.DataFrame:
     )
 
 
-def _dated(pattern: str, day: date) -> str:
-    return _DATE_FIELD.sub(lambda field: format(day, field[1] or "%Y-%m-%d"), pattern)
-
-
-def _content(path: UPath) -> bytes:
+@contextmanager
+def _opened(path: UPath, shown: str) -> Iterator[BinaryIO]:
+    """The file's bytes, of which there is at least one."""
     try:
-        return bytes(path.read_bytes())
+        with path.open("rb") as stream:
+            if not stream.read(1):
+                raise ExportError(
+                    f"{shown} is empty, without even a header. Write it again, then run again.",
+                    path=shown,
+                )
+            stream.seek(0)
+            yield stream
     except FileNotFoundError:
-        raise ExportMissingError(f"There is no file {path}.", location=str(path)) from None
+        raise ExportMissingError(f"There is no file {path}.", location=shown) from None
     except OSError as error:
-        raise ExportError(f"{path} can't be opened: {error}.", path=str(path)) from error
+        raise ExportError(f"{shown} can't be read: {error}.", path=shown) from error
 
 
-def _unzipped(data: bytes, path: str) -> bytes:
-    stream = gzip.GzipFile(fileobj=io.BytesIO(data))
-    parts: list[bytes] = []
-    try:
-        while part := stream.read(1 << 20):
-            parts.append(part)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ExportError(
-            f"{path} is not a whole gzip file: after {sum(map(len, parts))} bytes of text "
-            f"(of {len(data)} bytes compressed) it breaks off ({error}). Upload it again.",
-            path=path,
-        ) from error
-    return b"".join(parts)
+def _unzipped(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
+    unzipped = gzip.GzipFile(fileobj=stream)
+
+    def read(size: int) -> bytes:
+        try:
+            return unzipped.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ExportError(
+                f"{path} is not a whole gzip file: after {unzipped.tell()} bytes of text "
+                f"({stream.tell()} bytes compressed) it breaks off ({error}). Upload it again.",
+                path=path,
+            ) from error
+
+    return read
 
 
-def _utf8(data: bytes, encoding: str, path: str) -> bytes:
-    """The same text in UTF-8 without a byte order mark."""
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ExportError(
-            f"{path} is not {encoding}: byte {error.start} (line {line}) is "
-            f"0x{data[error.start]:02x}. Write it in {encoding}, or name its encoding in a profile.",
-            path=path,
-        ) from error
-    utf8 = data if encoding == "utf-8" else text.encode()
-    return utf8.removeprefix(codecs.BOM_UTF8)
+def _blocks(read: Callable[[int], bytes], encoding: str, path: str, size: int) -> Iterator[_Block]:
+    """Whole lines in UTF-8 without a byte order mark, about `size` bytes at a time, at least once,
+    each block with the number of its first line.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset, line, rest = 0, 1, b""
+    is_first = True
+    while True:
+        data = read(size)
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            at = offset - pending + error.start
+            line += rest.count(b"\n") + error.object.count(b"\n", 0, error.start)
+            raise ExportError(
+                f"{path} is not {encoding}: byte {at} (line {line}) is "
+                f"0x{error.object[error.start]:02x}. Write it in {encoding}, or name its encoding in a "
+                "profile.",
+                path=path,
+            ) from error
+        offset += len(data)
+        block = rest + text.encode()
+        if is_first:
+            block = block.removeprefix(codecs.BOM_UTF8)
+        end = len(block) if not data else block.rfind(b"\n") + 1
+        block, rest = block[:end], block[end:]
+        if block or (is_first and not data):
+            yield line, block
+            line += block.count(b"\n")
+            is_first = False
+        if not data:
+            return
 
 
-def _read_csv(data: bytes, profile: Profile, path: str) -> tuple[pd.DataFrame, pd.Series]:
-    header = _header(data, profile, path)
+def _read_csv(blocks: Iterator[_Block], profile: Profile, path: str) -> Iterator[_Cells]:
+    used: list[_Block] = []
+    header, lines = _header(_noted(blocks, used), profile, path)
+    line, block = used[0]
+    first_line, _, body = block.partition(b"\n")
+    if lines > 1 or b"\r" in first_line.removesuffix(b"\r"):
+        yield from _read_uneven_csv(chain(used, blocks), profile, header, path, skip=1)
+        return
+    for start, text in chain([(line + 1, body)], blocks):
+        cells = _read_even_csv(text, profile, header)
+        if cells is None:
+            yield from _read_uneven_csv(chain([(start, text)], blocks), profile, header, path)
+            return
+        yield cells, pd.Series(range(start, start + len(cells)), dtype=orders.COUNT)
+
+
+def _read_even_csv(text: bytes, profile: Profile, header: list[str]) -> pd.DataFrame | None:
+    """Lines of which each is one record, quickly; None where they are not."""
+    if not text:
+        return pd.DataFrame(columns=header, dtype=orders.TEXT)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             cells = pd.read_csv(
-                io.BytesIO(data),
+                io.BytesIO(text),
                 sep=profile.delimiter,
                 dtype=orders.TEXT,
-                header=0,
+                header=None,
                 names=header,
                 index_col=False,
                 keep_default_na=False,
                 na_values=[],
             )
-        except (pd.errors.ParserError, pd.errors.ParserWarning):
-            return _read_uneven_csv(data, profile, header, path)
-    breaks = data.count(b"\n") + (not data.endswith(b"\n"))
-    if breaks == len(cells) + 1 and data.count(b"\r") == data.count(b"\r\n"):
-        return cells, pd.Series(range(2, len(cells) + 2), dtype=orders.COUNT)
-    return _read_uneven_csv(data, profile, header, path)
+        except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError):
+            return None
+    lines = text.count(b"\n") + (not text.endswith(b"\n"))
+    even = lines == len(cells) and text.count(b"\r") == text.count(b"\r\n")
+    return cells if even else None
 
 
-def _header(data: bytes, profile: Profile, path: str) -> list[str]:
-    names = [name.strip() for name in next(_records(data, profile, path), (1, []))[1]]
+def _noted(blocks: Iterator[_Block], used: list[_Block]) -> Iterator[_Block]:
+    for block in blocks:
+        used.append(block)
+        yield block
+
+
+def _header(blocks: Iterator[_Block], profile: Profile, path: str) -> tuple[list[str], int]:
+    """The columns' names, and how many lines they take."""
+    line, record, ends = next(_records(blocks, profile, path), (1, [], 1))
+    names = [name.strip() for name in record]
     if not any(names):
         raise ExportError(
             f"{path} begins with a blank line where the header should be. Write it again.",
@@ -242,34 +285,48 @@ def _header(data: bytes, profile: Profile, path: str) -> list[str]:
                 column=name,
             )
     # Others are ignored, whatever they are called, but each needs a name of its own.
-    return [name if names.index(name) == at else f"{name}#{at}" for at, name in enumerate(names)]
+    unique = [name if names.index(name) == at else f"{name}#{at}" for at, name in enumerate(names)]
+    return unique, ends - line + 1
 
 
 def _read_uneven_csv(
-    data: bytes, profile: Profile, header: list[str], path: str
-) -> tuple[pd.DataFrame, pd.Series]:
+    blocks: Iterator[_Block], profile: Profile, header: list[str], path: str, *, skip: int = 0
+) -> Iterator[_Cells]:
     """The same record by record, for files with blank lines, breaks within cells or surplus cells."""
     width = len(header)
-    lines: list[int] = []
-    records: list[list[str | None]] = []
-    for line, record in _records(data, profile, path):
-        if record:
-            lines.append(line)
-            surplus = profile.delimiter.join(record[width:]) or None
-            records.append([*record[:width], *[""] * (width - len(record)), surplus])
-    cells = pd.DataFrame(records[1:], columns=[*header, _SURPLUS], dtype=orders.TEXT)
-    return cells, pd.Series(lines[1:], dtype=orders.COUNT)
+    records = islice(_records(blocks, profile, path), skip, None)
+    told = ((line, record) for line, record, _ in records if record)
+    is_first = True
+    while (batch := list(islice(told, _BATCH_ROWS))) or is_first:
+        is_first = False
+        rows = [
+            [
+                *record[:width],
+                *[""] * (width - len(record)),
+                profile.delimiter.join(record[width:]) or None,
+            ]
+            for _, record in batch
+        ]
+        cells = pd.DataFrame(rows, columns=[*header, _SURPLUS], dtype=orders.TEXT)
+        yield cells, pd.Series([line for line, _ in batch], dtype=orders.COUNT)
 
 
-def _records(data: bytes, profile: Profile, path: str) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the line that it starts on."""
-    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
-    reader = csv.reader(text, delimiter=profile.delimiter, strict=True)
-    line = 1
+def _records(
+    blocks: Iterator[_Block], profile: Profile, path: str
+) -> Iterator[tuple[int, list[str], int]]:
+    """Each record with the lines that it starts and ends on."""
+    first, block = next(blocks)
+    texts = (
+        io.TextIOWrapper(io.BytesIO(block), encoding="utf-8", newline="")
+        for _, block in chain([(first, block)], blocks)
+    )
+    reader = csv.reader(chain.from_iterable(texts), delimiter=profile.delimiter, strict=True)
+    line = first
     try:
         for record in reader:
-            yield line, record
-            line = reader.line_num + 1
+            ends = first + reader.line_num - 1
+            yield line, record, ends
+            line = ends + 1
     except csv.Error as error:
         raise ExportError(
             f"{path} can't be read as csv from line {line} on ({error}). Mend that line, then run "
@@ -278,57 +335,73 @@ def _records(data: bytes, profile: Profile, path: str) -> Iterator[tuple[int, li
         ) from error
 
 
-def _read_jsonl(data: bytes, path: str) -> tuple[pd.DataFrame, pd.Series]:
+def _read_jsonl(blocks: Iterator[_Block], path: str) -> Iterator[_Cells]:
     """One object a line. Numbers stay the text they are, so that no digit or zero is lost."""
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
-    lines: list[int] = []
-    records: list[dict[str, object]] = []
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = decoder.decode(line.decode())
-        except ValueError as error:
-            raise ExportError(
-                f"{path} is not JSON on line {number} ({error}). Mend that line, then run again.",
-                path=path,
-            ) from error
-        if not isinstance(record, dict):
-            raise ExportError(
-                f"{path} has something else than an object on line {number}. Write one object "
-                "for each order.",
-                path=path,
-            )
-        lines.append(number)
-        records.append({key: _json_text(value) for key, value in record.items()})
-    return pd.DataFrame(records, dtype=orders.TEXT), pd.Series(lines, dtype=orders.COUNT)
+    for first, block in blocks:
+        lines: list[int] = []
+        records: list[dict[str, object]] = []
+        for number, line in enumerate(block.split(b"\n"), start=first):
+            if line.strip():
+                lines.append(number)
+                records.append(_json_record(decoder, line, number, path))
+        yield pd.DataFrame(records, dtype=orders.TEXT), pd.Series(lines, dtype=orders.COUNT)
+
+
+def _json_record(decoder: json.JSONDecoder, line: bytes, number: int, path: str) -> dict[str, object]:
+    try:
+        record = decoder.decode(line.decode())
+    except ValueError as error:
+        raise ExportError(
+            f"{path} is not JSON on line {number} ({error}). Mend that line, then run again.",
+            path=path,
+        ) from error
+    if not isinstance(record, dict):
+        raise ExportError(
+            f"{path} has something else than an object on line {number}. Write one object "
+            "for each order.",
+            path=path,
+        )
+    return {key: _json_text(value) for key, value in record.items()}
 
 
 def _json_text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _read_parquet(data: bytes, path: str) -> tuple[pd.DataFrame, pd.Series]:
+def _read_parquet(stream: BinaryIO, path: str) -> Iterator[_Cells]:
     try:
-        table = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(stream)
+        schema = file.schema_arrow
+        _check_types(schema, path)
+        known = [name for name in schema.names if name in orders.EXPORT_COLUMNS]
+        first = 1
+        for batch in chain(file.iter_batches(_BATCH_ROWS, columns=known), [None]):
+            if batch is None and first > 1:
+                return
+            rows = 0 if batch is None else batch.num_rows
+            lines = pd.Series(range(first, first + rows), dtype=orders.COUNT)
+            columns = {
+                name: _parquet_text(schema.field(name).type, None if batch is None else batch[name])
+                for name in known
+            }
+            yield pd.DataFrame(columns, index=lines.index, dtype=orders.TEXT), lines
+            first += rows
+    except pa.ArrowException as error:
         raise ExportError(
             f"{path} is not a readable Parquet file ({error}). Write it again.", path=path
         ) from error
-    columns = {}
-    for name in table.column_names:
-        column = table[name]
-        if (allowed := _PARQUET_TYPES.get(name)) and not _is_one_of(column.type, allowed):
+
+
+def _check_types(schema: pa.Schema, path: str) -> None:
+    for field in schema:
+        if (allowed := _PARQUET_TYPES.get(field.name)) and not _is_one_of(field.type, allowed):
             raise ExportError(
-                f"{path} has the type {column.type} in column {name}, where it should be one of: "
+                f"{path} has the type {field.type} in column {field.name}, where it should be one of: "
                 f"{', '.join(allowed)}. Write that column as text, then run again.",
                 path=path,
-                column=name,
+                column=field.name,
             )
-        if name in orders.EXPORT_COLUMNS:
-            columns[name] = _parquet_text(column)
-    lines = pd.Series(range(1, table.num_rows + 1), dtype=orders.COUNT)
-    return pd.DataFrame(columns, index=lines.index, dtype=orders.TEXT), lines
 
 
 def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:
@@ -345,8 +418,9 @@ def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:
     return any(checks[name] for name in names)
 
 
-def _parquet_text(column: pa.ChunkedArray) -> pd.Series:
-    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+def _parquet_text(dtype: pa.DataType, column: pa.Array | None) -> pd.Series:
+    column = pa.array([], dtype) if column is None else column
+    if pa.types.is_timestamp(dtype) and dtype.tz is not None:
         column = column.cast(pa.timestamp("us", "UTC"))
     text: pd.Series = column.cast(pa.string()).to_pandas().astype(orders.TEXT)
     return text

@@ -1,29 +1,42 @@
 """The gate: Great Expectations over a frame, from a suite in JSON to a verdict.
 
 A suite's rules are row rules (column, pair and multi-column expectations: they name the rows that
-break them) or rules on the whole. A row rule's `mostly` is not looked at: every row that breaks it is
-named, and `max_quarantined` in the suite's meta says how many of all rows may be.
+break them) or rules on the whole, which are all others and those that compare rows with each other,
+as uniqueness does. A row rule's `mostly` is not looked at: every row that breaks it is named, and
+`max_quarantined` in the suite's meta says how many of all rows may be.
+
+Row rules are judged batch by batch, rules on the whole when all rows are known, with only the columns
+that they name: so no more than that has to be held.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 from upath import UPath
 
 from robin_etl.exceptions import ConfigurationError, GateError
 
 if TYPE_CHECKING:
-    from great_expectations import ExpectationSuite
     from great_expectations.core import ExpectationValidationResult
 
 WARNING = "warning"
 EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
+
+# They judge a row by the others.
+_COMPARE_ROWS = {
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_be_decreasing",
+    "expect_column_values_to_be_increasing",
+    "expect_column_values_to_be_unique",
+    "expect_compound_columns_to_be_unique",
+}
 
 
 @dataclass(frozen=True)
@@ -134,47 +147,89 @@ def judge(
     `parameters` fill the suite's `{"$PARAMETER": name}`. Raises `ConfigurationError` where the suite
     can't be read, `GateError` where Great Expectations would leave one of its rules out.
     """
-    raw = load(suite_path)
-    suite = _suite(raw, suite_path)
-    rules: list[RuleVerdict] = []
-    named: list[pd.Series] = []
-    for result in _results(frame, suite, dict(parameters or {})):
-        config = result.expectation_config
-        rule = _name({"type": config.type, "kwargs": config.kwargs, "meta": config.meta})
-        severity = str(getattr(config.severity, "value", config.severity))
-        is_row_rule = _is_row_rule(config.type)
-        failure = _failure(result, is_row_rule=is_row_rule)
-        labels = result.result.get("unexpected_index_list") or [] if is_row_rule else []
-        rules.append(
-            RuleVerdict(
-                rule,
-                severity,
-                is_row_rule,
-                success=not labels and failure is None if is_row_rule else bool(result.success),
-                broken=len(labels),
-                observed=_plain(result.result.get("observed_value")),
-                failure=failure,
+    judgement = Judgement(suite_path, parameters)
+    judgement.hear(frame)
+    return judgement.conclude(lambda columns: frame[columns])
+
+
+class Judgement:
+    """A suite's judgement over rows that come in batches: `hear` each, then `conclude`.
+
+    Raises and takes what `judge` does.
+    """
+
+    def __init__(self, suite_path: UPath, parameters: Mapping[str, Any] | None = None) -> None:
+        self._name = suite_path.name
+        raw = load(suite_path)
+        self._max_quarantined = float(raw["meta"]["max_quarantined"])
+        _check_all_known(raw, suite_path)
+        self._rules: list[dict[str, Any]] = raw["expectations"]
+        self._parameters = dict(parameters or {})
+        self._rows = 0
+        self._columns: list[str] = []
+        self._broken: list[pd.Series] = []
+        self._row_verdicts: dict[str, RuleVerdict] = {}
+
+    def hear(self, frame: pd.DataFrame) -> pd.Series:
+        """Judge a batch by the row rules: for each row that breaks any, the names of those rules.
+
+        The index of all batches together has to be unique.
+        """
+        rules = [rule for rule in self._rules if _is_row_rule(rule["type"])]
+        named = []
+        for rule, result in _results(frame, rules, self._parameters):
+            labels = result.result.get("unexpected_index_list") or []
+            before = self._row_verdicts.get(rule.rule, rule)
+            count = before.broken + len(labels)
+            failure = before.failure or _failure(result, is_row_rule=True)
+            success = not count and failure is None
+            self._row_verdicts[rule.rule] = replace(
+                rule, success=success, broken=count, failure=failure, is_row_rule=True
             )
+            named.append(pd.Series(rule.rule, index=labels, dtype="str"))
+        self._rows += len(frame)
+        self._columns = list(frame.columns)
+        broken = pd.concat(named) if named else pd.Series(dtype="str")
+        broken = broken.groupby(level=0).agg("; ".join) if len(broken) else broken
+        self._broken.append(broken)
+        return broken
+
+    def conclude(self, rows: Callable[[list[str]], pd.DataFrame]) -> Verdict:
+        """Judge the rules on the whole, and tell the verdict over all.
+
+        `rows` gives those columns of all rows that were heard, in their order.
+        """
+        rules = [rule for rule in self._rules if not _is_row_rule(rule["type"])]
+        named = [name for name in self._columns if name in _words(rules)]
+        whole = rows(named).reset_index(drop=True) if named else pd.DataFrame(index=range(self._rows))
+        # A column that no rule names need not be held, but it is there.
+        nothing = pd.arrays.ArrowExtensionArray(pa.nulls(self._rows))
+        for name in self._columns:
+            if name not in named:
+                whole[name] = nothing
+        verdicts = dict(self._row_verdicts)
+        for rule, result in _results(whole[self._columns], rules, self._parameters):
+            found = result.result.get("observed_value", result.result.get("unexpected_count"))
+            verdicts[rule.rule] = replace(
+                rule,
+                success=bool(result.success),
+                observed=_plain(found),
+                failure=_failure(result, is_row_rule=False),
+            )
+        return Verdict(
+            suite=self._name,
+            rows=self._rows,
+            max_quarantined=self._max_quarantined,
+            rules=tuple(verdicts[_name(rule)] for rule in self._rules),
+            broken=pd.concat(self._broken) if self._broken else pd.Series(dtype="str"),
         )
-        named.append(pd.Series(rule, index=labels, dtype="str"))
-    in_file = {_name(expectation): at for at, expectation in enumerate(raw["expectations"])}
-    rules.sort(key=lambda verdict: in_file[verdict.rule])
-    broken = pd.concat(named) if named else pd.Series(dtype="str")
-    return Verdict(
-        suite=suite_path.name,
-        rows=len(frame),
-        max_quarantined=float(raw["meta"]["max_quarantined"]),
-        rules=tuple(rules),
-        broken=broken.groupby(level=0).agg("; ".join) if len(broken) else broken,
-    )
 
 
-def _suite(raw: dict[str, Any], path: UPath) -> ExpectationSuite:
+def _check_all_known(raw: dict[str, Any], path: UPath) -> None:
     gx = _great_expectations()
     expectations = raw.get("expectations", [])
     try:
-        suite = gx.ExpectationSuite(name=path.stem, expectations=expectations)
-        loaded = len(suite.expectations)
+        loaded = len(gx.ExpectationSuite(name=path.stem, expectations=expectations).expectations)
     except Exception:  # noqa: BLE001 (it raises many kinds; the look at each rule below names it)
         loaded = -1
     if loaded != len(expectations):
@@ -185,7 +240,6 @@ def _suite(raw: dict[str, Any], path: UPath) -> ExpectationSuite:
             f"Great Expectations keeps {loaded} of the {len(expectations)} rules in {path}. "
             "Nothing was posted; look for one that stands there twice."
         )
-    return suite
 
 
 def _check_known(expectation: dict[str, Any], path: UPath) -> None:
@@ -210,8 +264,11 @@ def _name(expectation: Mapping[str, Any]) -> str:
 
 
 def _results(
-    frame: pd.DataFrame, suite: ExpectationSuite, parameters: dict[str, Any]
-) -> list[ExpectationValidationResult]:
+    frame: pd.DataFrame, rules: list[dict[str, Any]], parameters: dict[str, Any]
+) -> Iterator[tuple[RuleVerdict, ExpectationValidationResult]]:
+    """Each of these rules, without a verdict yet, and what Great Expectations says of it."""
+    if not rules:
+        return
     gx = _great_expectations()
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -220,7 +277,8 @@ def _results(
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
     batch = asset.add_batch_definition_whole_dataframe("whole")
-    definition = gx.ValidationDefinition(name="gate", data=batch, suite=context.suites.add(suite))
+    suite = context.suites.add(gx.ExpectationSuite(name="rules", expectations=rules))
+    definition = gx.ValidationDefinition(name="gate", data=batch, suite=suite)
     run = definition.run(
         batch_parameters={"dataframe": frame},
         expectation_parameters=parameters,
@@ -230,7 +288,20 @@ def _results(
             "exclude_unexpected_values": True,
         },
     )
-    return list(run.results)
+    for result in run.results:
+        config = result.expectation_config
+        name = _name({"type": config.type, "kwargs": config.kwargs, "meta": config.meta})
+        severity = str(getattr(config.severity, "value", config.severity))
+        yield RuleVerdict(name, severity, is_row_rule=False, success=False), result
+
+
+def _words(told: Any) -> set[str]:
+    """Every text anywhere in rules, the names of columns among them."""
+    if isinstance(told, Mapping):
+        told = list(told.values())
+    if isinstance(told, list):
+        return set().union(*map(_words, told))
+    return {told} if isinstance(told, str) else set()
 
 
 def _failure(result: ExpectationValidationResult, *, is_row_rule: bool) -> str | None:
@@ -258,7 +329,8 @@ def _is_row_rule(expectation_type: str) -> bool:
         kinds.ColumnPairMapExpectation,
         kinds.MulticolumnMapExpectation,
     )
-    return issubclass(get_expectation_impl(expectation_type), row_kinds)
+    compares_rows = expectation_type in _COMPARE_ROWS
+    return not compares_rows and issubclass(get_expectation_impl(expectation_type), row_kinds)
 
 
 def _great_expectations() -> Any:

@@ -163,6 +163,16 @@ class Interrupted:
     orders: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class RunOutcome:
+    """Numbers of changes accepted and of requests; orders that ended rejected or were in doubt."""
+
+    posted: int
+    requests: int
+    rejected: tuple[str, ...]
+    in_doubt: tuple[str, ...]
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -250,6 +260,14 @@ class Ledger:
         # The customer is the e-mail address's digest wherever it is not the phone number's.
         by_phone = (frame["customer"] == frame["phone"]).fillna(value=False)
         return orders.typed(frame.assign(email=frame["customer"].mask(by_phone)), orders.LEDGER_DTYPES)
+
+    def customers_of(self, order_numbers: pd.Series) -> pd.DataFrame:
+        """Of these orders those that ROBIN knows, and whose they are: order_number, customer."""
+        columns = [_orders.c.order_number, _orders.c.customer]
+        query = sa.select(*columns).where(_orders.c.order_number.in_(self._keys(order_numbers)))
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return pd.DataFrame(rows, columns=[column.name for column in columns], dtype=orders.TEXT)
 
     def revision(self) -> int:
         """A number that grows whenever the state of any order moves."""
@@ -366,6 +384,32 @@ class Ledger:
         with self._reading() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return [{**row, "payload": json.loads(row["payload"])} for row in rows]
+
+    def outcome_of(self, run: str) -> RunOutcome:
+        """What came of a run's deliveries, over all its tries."""
+        own = _deliveries.c.run == run
+        later = _deliveries.alias("later")
+        newer = sa.exists().where(
+            later.c.run == run,
+            later.c.order_number == _deliveries.c.order_number,
+            later.c.id > _deliveries.c.id,
+        )
+        numbers = sa.select(_deliveries.c.order_number).distinct().order_by(_deliveries.c.order_number)
+        is_request = _deliveries.c.id == _deliveries.c.request
+        count = sa.select(sa.func.count()).select_from(_deliveries)
+        with self._reading() as connection:
+
+            def names(*where: sa.ColumnElement[bool]) -> tuple[str, ...]:
+                return tuple(connection.execute(numbers.where(own, *where)).scalars())
+
+            return RunOutcome(
+                posted=connection.execute(
+                    count.where(own, _deliveries.c.outcome == ACCEPTED)
+                ).scalar_one(),
+                requests=connection.execute(count.where(own, is_request)).scalar_one(),
+                rejected=names(_deliveries.c.outcome == REJECTED, ~newer),
+                in_doubt=names(_deliveries.c.outcome == IN_DOUBT),
+            )
 
     def deliveries_of(self, run: str) -> pd.DataFrame:
         """How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,

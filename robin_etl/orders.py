@@ -185,6 +185,17 @@ def identified(exported: pd.DataFrame, *, key: bytes) -> pd.DataFrame:
     )
 
 
+def kept(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The rows to go on with, and how many good ones a later row of their order replaced.
+
+    `rows`: in the order they were exported in, `broken` where a rule sets them aside. The last row of
+    an order and day wins even where it is broken: an older one is not the order's state.
+    """
+    last = ~rows.duplicated(["day", "order_number"], keep="last") | rows["order_number"].isna()
+    good = ~rows["broken"]
+    return rows[last & good], int((~last & good).sum())
+
+
 def _plain_numbers(strings: pa.Array) -> pa.Array:
     scientific = pc.fill_null(pc.match_substring_regex(strings, _SCIENTIFIC), fill_value=False)
     if not pc.any(scientific).as_py():

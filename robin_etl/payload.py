@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,16 +20,54 @@ _KEYS = (
 )
 
 
-def waves(changes: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    """The changes wave by wave, each in the order they came in."""
-    for wave, rows in changes.groupby("wave", sort=True):
-        yield int(str(wave)), rows
+def chunked(changes: Iterable[pd.DataFrame], size: int) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Each wave and its changes, `size` rows at a time, from frames that are sorted by wave.
+
+    Chunks are filled across frames, but never across waves.
+    """
+    held: list[pd.DataFrame] = []
+    at = 0
+    for frame in changes:
+        for wave, rows in frame.groupby("wave", sort=True):
+            if held and int(str(wave)) != at:
+                yield at, pd.concat(held)
+                held = []
+            at = int(str(wave))
+            rest = pd.concat([*held, rows]) if held else rows
+            whole = len(rest) - len(rest) % size
+            for start in range(0, whole, size):
+                yield at, rest.iloc[start : start + size]
+            held = [rest.iloc[whole:]] if whole < len(rest) else []
+    if held:
+        yield at, pd.concat(held)
 
 
-def chunks(changes: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
+def slices(changes: pd.DataFrame, size: int) -> list[pd.DataFrame]:
     """Slices of at most `size` rows."""
-    for start in range(0, len(changes), size):
-        yield changes.iloc[start : start + size]
+    return [changes.iloc[start : start + size] for start in range(0, len(changes), size)]
+
+
+def merged(parts: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+    """The changes of all parts, wave by wave, oldest first, as those of one.
+
+    Each part gives frames that are sorted so; one frame of each is held at a time.
+    """
+    if len(parts) == 1:
+        yield from parts[0]
+        return
+    held = [next(part, None) for part in parts]
+    while any(frame is not None for frame in held):
+        last = [frame[["wave", "order_date"]].iloc[-1] for frame in held if frame is not None]
+        wave, moment = min((int(row["wave"]), str(row["order_date"])) for row in last)
+        ready = []
+        for at, frame in enumerate(held):
+            if frame is None:
+                continue
+            same = (frame["wave"] == wave) & (frame["order_date"] <= moment)
+            taken = int(((frame["wave"] < wave) | same).sum())
+            ready.append(frame.iloc[:taken])
+            held[at] = frame.iloc[taken:] if taken < len(frame) else next(parts[at], None)
+        yield pd.concat(ready).sort_values(["wave", "order_date"], kind="stable")
 
 
 def payloads(changes: pd.DataFrame) -> list[dict[str, Any]]:

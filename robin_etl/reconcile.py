@@ -295,9 +295,9 @@ def _confirmed(
 
 
 def _with_contacts(changes: pd.DataFrame, exported: pd.DataFrame) -> pd.DataFrame:
-    """The changes with the contact in clear where any exported row of that customer has it."""
+    """The changes with their customer named in clear where any exported row of that customer does."""
     for digest, clear in _CLEAR.items():
-        wanted = changes[digest].notna() & changes[clear].isna()
+        wanted = (changes[digest] == changes["customer"]) & changes[clear].isna()
         if wanted.any():
             known = exported[[digest, clear]].dropna().drop_duplicates(digest, keep="last")
             named = changes[digest][wanted].map(known.set_index(digest)[clear])

@@ -1,101 +1,78 @@
 """A run: what it covers, and the folder its stages hand each other files through.
 
 The files hold customers' addresses, so local folders and files are made readable by their owner
-alone. Stages pass the folder's path and counts, never frames.
+alone. Stages pass the folder's location and counts, never frames.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import BytesIO, StringIO
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from upath import UPath
 from upath.implementations.local import PosixUPath
 
 from robin_etl.exceptions import ConfigurationError, StoppedError, UnavailableError
 
+_BATCH_ROWS = 50_000
 
-@dataclass(frozen=True)
-class Run:
-    """One run over the days `first` to `last`; `files` instead of days for named exports.
 
-    `id` is unique to the run and the same when its stages are tried again.
-    """
+class Folder:
+    """A folder of files that the stages of a run leave for each other."""
 
-    id: str
-    command: str
-    first: date
-    last: date
-    folder: UPath
-    final: bool = False
-    dry_run: bool = False
-    allow_corrections: bool = False
-    files: tuple[tuple[str, str], ...] = ()  # (day, path)
+    def __init__(self, path: UPath) -> None:
+        self.path = path
 
-    @classmethod
-    def start(
-        cls,
-        runs: str,
-        *,
-        command: str,
-        first: date,
-        last: date,
-        id: str | None = None,
-        **options: Any,
-    ) -> Run:
-        """Make the folder of a new run under `runs`, or of one that is tried again under its id."""
-        name = id or _new_id(first, last)
-        run = cls(name, command, first, last, UPath(runs) / name, **options)
+    def make(self) -> None:
         try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            _owner_only(run.folder, 0o700)
+            self.path.mkdir(parents=True, exist_ok=True)
+            _owner_only(self.path, 0o700)
         except OSError as error:
             raise ConfigurationError(
-                f"The run's folder {run.folder} can't be made ({error}). Set ROBIN_ETL_RUNS to a "
+                f"The run's folder {self.path} can't be made ({error}). Set ROBIN_ETL_RUNS to a "
                 "place that can be written."
             ) from error
-        run.write_json("run", {**asdict(run), "folder": str(run.folder)})
-        return run
-
-    @classmethod
-    def open(cls, folder: str) -> Run:
-        """A run from its folder, as another process left it."""
-        path = UPath(folder)
-        try:
-            kept = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoppedError(
-                f"There is no run in {folder}. Run files must lie where every task of the run can "
-                "reach them; set ROBIN_ETL_RUNS."
-            ) from None
-        kept |= {
-            "first": date.fromisoformat(kept["first"]),
-            "last": date.fromisoformat(kept["last"]),
-            "files": tuple((day, file) for day, file in kept["files"]),
-            "folder": path,
-        }
-        return cls(**kept)
-
-    @property
-    def title(self) -> str:
-        """The days in words."""
-        if self.first == self.last:
-            return f"{self.first}"
-        return f"{self.first} to {self.last}"
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
-        buffer = BytesIO()
-        frame.to_parquet(buffer, index=False)
-        self._write(f"{name}.parquet", buffer.getvalue())
+        with self.writing_frames(name) as write:
+            write(frame)
 
-    def read_frame(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(BytesIO((self.folder / f"{name}.parquet").read_bytes()))
+    def read_frame(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+        with (self.path / f"{name}.parquet").open("rb") as file:
+            return pd.read_parquet(BytesIO(file.read()), columns=columns)
+
+    @contextmanager
+    def writing_frames(self, name: str) -> Iterator[Callable[[pd.DataFrame], None]]:
+        """Write frames of the same columns and types behind each other."""
+        with self._open(f"{name}.parquet") as file:
+            writer: pq.ParquetWriter | None = None
+            try:
+
+                def write(frame: pd.DataFrame) -> None:
+                    nonlocal writer
+                    table = pa.Table.from_pandas(frame, preserve_index=False)
+                    writer = writer or pq.ParquetWriter(file, table.schema)
+                    writer.write_table(table, row_group_size=_BATCH_ROWS)
+
+                yield write
+            finally:
+                if writer:
+                    writer.close()
+
+    def reading_frames(self, name: str, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
+        """The same rows, some tens of thousands at a time."""
+        with (self.path / f"{name}.parquet").open("rb") as file:
+            for batch in pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns):
+                yield pa.Table.from_batches([batch]).to_pandas()
 
     def write_csv(self, name: str, frame: pd.DataFrame) -> None:
         buffer = StringIO()
@@ -106,28 +83,113 @@ class Run:
         text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
         self._write(f"{name}.json", text.encode() + b"\n")
 
-    def write_lines(self, name: str, lines: list[bytes]) -> None:
-        self._write(name, b"".join(line + b"\n" for line in lines))
+    def write_lines(self, name: str, lines: Iterable[bytes]) -> int:
+        """Write lines as they come; how many there were."""
+        count = 0
+        with self._open(name) as file:
+            for line in lines:
+                file.write(line + b"\n")
+                count += 1
+        return count
 
     def read_json(self, name: str) -> dict[str, Any]:
         """What a stage kept under that name; empty where it has not."""
-        path = self.folder / f"{name}.json"
+        path = self.path / f"{name}.json"
         if not path.exists():
             return {}
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
 
     def _write(self, name: str, data: bytes) -> None:
-        path = self.folder / name
+        with self._open(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[BinaryIO]:
+        path = self.path / name
         try:
-            path.touch()
-            _owner_only(path, 0o600)
-            path.write_bytes(data)
+            if isinstance(path, PosixUPath):
+                path.touch()
+                _owner_only(path, 0o600)
+            with path.open("wb") as file:
+                yield file
         except OSError as error:
             raise UnavailableError(
                 f"The run's file {path} can't be written ({error}). What ROBIN acknowledged is in "
                 "the ledger; make room for the run's files, then run again."
             ) from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over the days `first` to `last`; `exports` instead of days for named exports.
+
+    `id` is unique to the run and the same when its stages are tried again. `location` is where its
+    folder is, as other processes are told; `files` is that folder, opened.
+    """
+
+    id: str
+    command: str
+    first: date
+    last: date
+    location: str
+    files: Folder
+    final: bool = False
+    dry_run: bool = False
+    allow_corrections: bool = False
+    exports: tuple[tuple[str, str], ...] = ()  # (day, path)
+
+    @classmethod
+    def start(
+        cls,
+        runs: str,
+        *,
+        command: str,
+        first: date,
+        last: date,
+        id: str | None = None,
+        path_of: Callable[[str], UPath] = UPath,
+        **options: Any,
+    ) -> Run:
+        """Make the folder of a new run under `runs`, or of one that is tried again under its id.
+
+        `path_of` opens a location with the credentials that it needs.
+        """
+        name = id or _new_id(first, last)
+        location = f"{runs.rstrip('/')}/{name}"
+        run = cls(name, command, first, last, location, Folder(path_of(location)), **options)
+        run.files.make()
+        kept = {name: value for name, value in vars(run).items() if name not in ("location", "files")}
+        run.files.write_json("run", kept)
+        return run
+
+    @classmethod
+    def open(cls, location: str, *, path_of: Callable[[str], UPath] = UPath) -> Run:
+        """A run from its folder's location, as another process left it."""
+        files = Folder(path_of(location))
+        kept = files.read_json("run")
+        if not kept:
+            raise StoppedError(
+                f"There is no run in {location}. Run files must lie where every task of the run can "
+                "reach them; set ROBIN_ETL_RUNS."
+            )
+        kept |= {
+            "first": date.fromisoformat(kept["first"]),
+            "last": date.fromisoformat(kept["last"]),
+            "exports": tuple((day, path) for day, path in kept["exports"]),
+        }
+        return cls(**kept, location=location, files=files)
+
+    @property
+    def title(self) -> str:
+        """The days in words."""
+        if self.first == self.last:
+            return f"{self.first}"
+        return f"{self.first} to {self.last}"
+
+    def part(self, number: int) -> Folder:
+        """The folder of one of the run's parts, counted from 1."""
+        return Folder(self.files.path / f"part-{number:03}")
 
 
 def _new_id(first: date, last: date) -> str:

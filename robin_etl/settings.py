@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from upath import UPath
 
 from robin_etl import limits
 from robin_etl.exceptions import ConfigurationError
@@ -25,6 +27,15 @@ def _shipped_expectations() -> str:
     package = Path(__file__).parent
     inside = package / "expectations"
     return str(inside if inside.is_dir() else package.parent / "expectations")
+
+
+def connection_in(location: str) -> tuple[str | None, str, str]:
+    """`s3://connection@bucket/key` as its connection, scheme and the rest; without one, None."""
+    scheme, _, rest = location.partition("://")
+    connection, at, path = rest.partition("@")
+    if not at or "/" in connection:
+        return None, scheme, rest
+    return connection, scheme, path
 
 
 class Settings(BaseSettings):
@@ -53,10 +64,25 @@ class Settings(BaseSettings):
     timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")
     max_attempts: int = Field(6, ge=1, description="How often a request is tried.")
     backoff: float = Field(1.0, gt=0, description="Seconds before the second try; then doubled.")
+    shards: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="Parts that a run is split into by customer; auto goes by its size."
+    )
     customer_key: SecretStr = Field(
         SecretStr(""), description="Key of the customers' digests, up to 64 bytes."
     )
     export_lag_days: int = Field(0, ge=0, description="Days that an export's date lies back.")
+    export_wait: float = Field(
+        14_400, ge=0, description="Seconds after its schedule that a DAG run waits for the export."
+    )
+    export_absent: Literal["fail", "skip"] = Field(
+        "fail", description="What a DAG run does without an export: fail or skip."
+    )
+    on_failure: str = Field(
+        "", description="`module:function` that a failed DAG task calls with its Airflow context."
+    )
+
+    # What fsspec needs to open a location that names an Airflow connection, by that name.
+    _storage: dict[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
 
     @field_validator("rate_limits")
     @classmethod
@@ -102,6 +128,28 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"Settings that can't be used: {problems}.") from None
         except ValueError as error:
             raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}: {error}.") from None
+
+    def opening(self, storage: Mapping[str, Mapping[str, Any]]) -> Settings:
+        """The same settings with fsspec's options for each connection that a location names."""
+        settings = self.model_copy()
+        settings._storage = dict(storage)  # noqa: SLF001 (a copy of its own)
+        return settings
+
+    def path(self, location: str) -> UPath:
+        """The path at a location, with the options of the connection it names, if it does.
+
+        Raises `ConfigurationError` for a connection that is not known here.
+        """
+        connection, scheme, rest = connection_in(location)
+        if connection is None:
+            return UPath(location)
+        if connection not in self._storage:
+            raise ConfigurationError(
+                f"{location} names the connection {connection}, which only Airflow's tasks know. "
+                "On the command line leave it out, and give credentials as fsspec takes them, such "
+                "as AWS_ACCESS_KEY_ID."
+            )
+        return UPath(f"{scheme}://{rest}", **self._storage[connection])
 
     def credentials(self) -> tuple[str, str]:
         """API key and secret; raises `ConfigurationError` where one is missing."""

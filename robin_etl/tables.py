@@ -16,7 +16,8 @@ from robin_etl import limits
 from robin_etl.orders import KINDS
 
 if TYPE_CHECKING:
-    from robin_etl.pipeline import Check
+    from robin_etl.checks import Check
+    from robin_etl.pipeline import Plan
 
 _NAMED = 10  # orders named in a line; the run's files have all
 
@@ -27,12 +28,13 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 @contextmanager
-def progress(plan: Mapping[str, Any], rate_limits: str) -> Iterator[Callable[[int], Any]]:
-    """A bar over the changes to post, on standard error; `plan` is what classify counted."""
+def progress(rate_limits: str, plan: Plan) -> Iterator[Callable[[int], Any]]:
+    """A bar over the changes to post, on standard error."""
     console = _console(stderr=True)
-    total, requests = sum(plan[kind] for kind in KINDS), plan["planned_requests"]
-    least = timedelta(seconds=limits.duration(limits.parse(rate_limits), requests))
-    console.print(f"{total:,} changes in {requests:,} requests: at least {least} under ROBIN's limits.")
+    least = timedelta(seconds=limits.duration(limits.parse(rate_limits), plan.requests))
+    console.print(
+        f"{plan.changes:,} changes in {plan.requests:,} requests: at least {least} under ROBIN's limits."
+    )
     columns = (
         TextColumn("posting"),
         BarColumn(bar_width=30),
@@ -40,7 +42,7 @@ def progress(plan: Mapping[str, Any], rate_limits: str) -> Iterator[Callable[[in
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("posting", total=total)
+        task = bar.add_task("posting", total=plan.changes)
         yield lambda done: bar.advance(task, done)
 
 

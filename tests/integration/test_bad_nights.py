@@ -186,9 +186,9 @@ def test_run_files_that_cannot_be_written_are_a_sentence(settings: Settings, tmp
 
     day = date(2026, 3, 1)
     started = Run.start(settings.runs, command="run", first=day, last=day)
-    (started.folder / "summary.json").mkdir()
+    (started.files.path / "summary.json").mkdir()
     with pytest.raises(UnavailableError, match="can't be written"):
-        started.write_json("summary", {})
+        started.files.write_json("summary", {})
 
 
 def test_a_rejected_order_is_shown_with_robins_words_until_it_is_accepted(

@@ -76,7 +76,7 @@ def deliver(
             retry=RetryPolicy(3, sleep=lambda _: None),
             stopping=stopping or Event(),
         )
-        return sender.deliver(changes)
+        return sender.deliver([changes], total=len(changes))
 
 
 def check_end_state(robin: Robin, doubted: set[str]) -> None:

@@ -188,8 +188,8 @@ def test_a_load_that_is_tried_again_posts_only_the_rest(settings: Settings, expo
         pipeline.classify(there, started)
         pipeline.validate(there, started)
         with pytest.raises(RobinUnavailableError):
-            pipeline.load(there, Run.open(str(started.folder)))
-        pipeline.load(there, Run.open(str(started.folder)))
+            pipeline.load(there, Run.open(started.location))
+        pipeline.load(there, Run.open(started.location))
         summary = pipeline.report(there, started)
         assert len(told(sandbox)) == 30
     assert (summary["first"], summary["posted"]) == (30, 30)

@@ -11,7 +11,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robin_etl import orders
+from robin_etl import orders, payload, shards
 from robin_etl.reconcile import Reconciliation, reconcile
 
 Days = dict[str, list[dict[str, Any]]]
@@ -44,6 +44,31 @@ class Robin:
     ledger: pd.DataFrame = field(default_factory=lambda: orders.empty(orders.LEDGER_DTYPES))
     held: dict[str, dict[str, object]] = field(default_factory=dict)
     posts: int = 0
+
+    def run_in_parts(
+        self, exported: pd.DataFrame, number: int, *, stop_after: int | None, final: bool
+    ) -> list[Reconciliation]:
+        """Split by customer, reconcile each part with what is known before, then deliver all."""
+        known = self.ledger[self.ledger["order_number"].isin(exported["order_number"])]
+        parts = shards.parts_of(
+            shards.keys(exported["order_number"]),
+            shards.keys(exported["email"].fillna(exported["phone"])),
+            (shards.keys(known["order_number"]), shards.keys(known["customer"])),
+            number,
+        )
+        results = []
+        for part in range(number):
+            rows = exported[parts == part]
+            results.append(reconcile(rows, self.known(rows), final=final))
+        for result in results:
+            self.acknowledge(result.confirmed)
+        frames = [iter([result.changes]) for result in results if len(result.changes)]
+        changes = pd.concat([result.changes.head(0) for result in results] + [*payload.merged(frames)])
+        for _wave, told in changes.iloc[:stop_after].groupby("wave", sort=True):
+            assert not told["order_number"].duplicated().any()
+            self.post(told)
+            self.acknowledge(told)
+        return results
 
     def run(
         self, exported: pd.DataFrame, *, stop_after: int | None = None, final: bool = False
@@ -159,6 +184,22 @@ def test_robin_ends_with_what_the_exports_say_however_their_days_are_run(
     robin = Robin()
     for group, stop_after in runs:
         robin.run(frame(days, group), stop_after=stop_after, final=final)
+    assert robin.held == expected(days)
+
+
+@settings(max_examples=3 * settings().max_examples)
+@given(exports, schedules(), st.booleans(), st.integers(1, 5))
+def test_robin_ends_with_the_same_into_however_many_parts_a_run_is_split(
+    days: Days, runs: list[tuple[list[str], int | None]], final: bool, number: int
+) -> None:
+    robin, whole = Robin(), Robin()
+    for group, stop_after in runs:
+        exported = frame(days, group)
+        parts = robin.run_in_parts(exported, number, stop_after=stop_after, final=final)
+        if stop_after is None and robin.ledger.equals(whole.ledger):
+            one = whole.run(exported, final=final)
+            for count in ("unchanged", "stale", "superseded"):
+                assert sum(getattr(part, count) for part in parts) == getattr(one, count)
     assert robin.held == expected(days)
 
 

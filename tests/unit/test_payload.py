@@ -71,7 +71,31 @@ def test_a_body_is_utf8_json_with_one_list() -> None:
 
 def test_waves_come_in_order_and_chunks_are_full() -> None:
     table = changes(*({"order_number": f"{n}", "wave": n % 2} for n in range(7)))
-    sizes = {
-        wave: [len(chunk) for chunk in payload.chunks(rows, 3)] for wave, rows in payload.waves(table)
-    }
-    assert sizes == {0: [3, 1], 1: [3]}
+    sizes = [(wave, len(chunk)) for wave, chunk in payload.chunked([table.sort_values("wave")], 3)]
+    assert sizes == [(0, 3), (0, 1), (1, 3)]
+
+
+rows_of_a_part = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), max_size=9).map(sorted)
+
+
+@given(st.lists(rows_of_a_part, min_size=1, max_size=4), st.integers(1, 3))
+def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
+    parts: list[list[tuple[int, int]]], size: int
+) -> None:
+    tables = [
+        changes(
+            *(
+                {"order_number": f"{part}-{at}", "wave": wave, "order_date": f"2017-04-0{day}T00:00:00Z"}
+                for at, (wave, day) in enumerate(rows)
+            )
+        )
+        if rows
+        else orders.empty(orders.CHANGE_DTYPES)
+        for part, rows in enumerate(parts)
+    ]
+    streams = [iter(payload.slices(table, size)) for table in tables]
+    merged = list(payload.merged(streams))
+    told = [row for table in merged for row in zip(table["wave"], table["order_date"], strict=True)]
+    assert told == sorted(told)
+    numbers = [number for table in merged for number in table["order_number"]]
+    assert sorted(numbers) == sorted(n for table in tables for n in table["order_number"])

@@ -1,0 +1,76 @@
+"""Where exports lie: the files of days, found under any path or URL that fsspec opens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+
+from upath import UPath
+
+from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
+
+SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".parquet")
+DEFAULT_NAME = "orders_{date}"
+
+# Asking for a file by name takes a request for each suffix; beyond so many days one listing is less.
+_FEW_DAYS = 3
+
+_DATE_FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """Every day of a range, both ends included; raises `ConfigurationError` where it runs backwards."""
+    if last < first:
+        raise ConfigurationError(f"The range ends ({last}) before it begins ({first}).")
+    return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+
+
+def find(
+    location: str, days: Iterable[date], path_of: Callable[[str], UPath] = UPath
+) -> dict[date, UPath]:
+    """The files of those days that exist, under a folder or URL, or one with `{date}` in it.
+
+    `{date}` may carry a strftime format, as in `{date:%Y%m%d}`. In a folder the name is
+    `orders_{date}` with any of `SUFFIXES`; two for one day raise `ExportError`. `path_of` opens a
+    location with the credentials that it needs.
+    """
+    days = list(days)
+    if _DATE_FIELD.search(location):
+        named = {day: path_of(_dated(location, day)) for day in days}
+        return {day: path for day, path in named.items() if path.exists()}
+    found: dict[date, UPath] = {}
+    folder = path_of(location)
+    is_there: Callable[[str], bool]
+    if len(days) > _FEW_DAYS and folder.is_dir():
+        is_there = {path.name for path in folder.iterdir()}.__contains__
+    else:
+        is_there = lambda name: (folder / name).exists()  # noqa: E731
+    for day in days:
+        names = [f"{_dated(DEFAULT_NAME, day)}{suffix}" for suffix in SUFFIXES]
+        present = [name for name in names if is_there(name)]
+        if len(present) > 1:
+            raise ExportError(
+                f"There are two exports for {day} in {location}: {' and '.join(present)}. Keep the "
+                "one that counts.",
+                path=str(folder),
+            )
+        if present:
+            found[day] = folder / present[0]
+    return found
+
+
+def missing(location: str, first: date, last: date) -> ExportMissingError:
+    """The error for a range of days without any export."""
+    pattern = location if _DATE_FIELD.search(location) else f"{location}/{DEFAULT_NAME}.*"
+    when = f"{first}" if first == last else f"any day from {first} to {last}"
+    where = _dated(pattern, first) if first == last else pattern
+    return ExportMissingError(
+        f"There is no export for {when} at {where}. "
+        "Run again when it is there, or set ROBIN_ETL_EXPORTS to where it is.",
+        location=location,
+    )
+
+
+def _dated(pattern: str, day: date) -> str:
+    return _DATE_FIELD.sub(lambda field: format(day, field[1] or "%Y-%m-%d"), pattern)

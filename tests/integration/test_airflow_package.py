@@ -1,0 +1,259 @@
+"""What Airflow sees of the package: the connection type, the hook, the trigger, and a light DAG file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from robin_etl.exceptions import ConfigurationError
+from robin_etl.sandbox import Sandbox
+from robin_etl.settings import Settings
+from tests.conftest import KEY, SECRET, Export
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Airflow's own imports
+
+DAGS = Path(__file__).parents[2] / "dags"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("airflow")
+
+
+def airflow(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "AIRFLOW_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Any:
+    """Sets the connection `robin_default`; the sandbox's with its key, but for what is told."""
+
+    def told(extra: dict[str, Any] | None = None, **fields: Any) -> None:
+        usual = {"conn_type": "robin", "host": sandbox.url, "login": KEY, "password": SECRET}
+        monkeypatch.setenv("AIRFLOW_CONN_ROBIN_DEFAULT", json.dumps({**usual, **fields, "extra": extra}))
+
+    told()
+    return told
+
+
+def hook() -> Any:
+    from robin_etl.hooks import RobinHook
+
+    return RobinHook()
+
+
+def test_airflow_lists_the_provider_with_its_connection_type_and_form(home: Path) -> None:
+    shown = airflow(home, "-m", "airflow", "providers", "get", "robin-etl", "--full", "-o", "json")
+    told = shown.stdout
+    assert shown.returncode == 0, shown.stderr
+    assert "robin_etl.hooks.RobinHook" in told
+    for label in ("API key", "API secret", "Orders in a request, at most"):
+        assert label in told
+
+
+def test_the_providers_description_keeps_to_airflows_schema() -> None:
+    import airflow as package
+    import jsonschema
+
+    from robin_etl.provider import get_provider_info
+
+    schema = Path(package.__file__).parent / "provider_info.schema.json"
+    jsonschema.validate(get_provider_info(), json.loads(schema.read_text()))
+
+
+def test_airflow_tests_the_connection_without_posting_an_order(home: Path, sandbox: Sandbox) -> None:
+    right = {"conn_type": "robin", "host": sandbox.url, "login": KEY, "password": SECRET}
+    shown = airflow(
+        home,
+        *("-m", "airflow", "connections", "test", "robin_default"),
+        AIRFLOW__CORE__TEST_CONNECTION="Enabled",
+        AIRFLOW_CONN_ROBIN_DEFAULT=json.dumps(right),
+    )
+    assert "Connection success" in shown.stdout, shown.stdout + shown.stderr
+    assert SECRET not in shown.stdout + shown.stderr
+    assert sandbox.robin.state()["orders"] == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "good", "words"),
+    [
+        ({}, True, "ROBIN took the key and was sent no order"),
+        ({"password": "wrong"}, False, "refused the API key or secret"),
+        ({"password": ""}, False, "ROBIN_ETL_API_SECRET is not set"),
+        ({"host": "http://127.0.0.1:9"}, False, "ROBIN was not reached"),
+        ({"host": "http://example.com"}, False, "plain http would send the secret in clear"),
+    ],
+)
+def test_a_connection_test_says_what_it_found(
+    connection: Any, sandbox: Sandbox, fields: dict[str, str], good: bool, words: str
+) -> None:
+    connection(**fields)
+    found, said = hook().test_connection()
+    assert (found, words in said) == (good, True), said
+    assert sandbox.robin.state()["orders"] == {}
+
+
+def test_settings_come_from_parameters_then_connection_then_variable_then_environment(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CHUNK_SIZE", "CONCURRENCY", "TIMEOUT", "MAX_ATTEMPTS"):
+        monkeypatch.setenv(f"ROBIN_ETL_{name}", "11")
+    told = {"chunk_size": 12, "concurrency": 12, "timeout": 12}
+    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", json.dumps(told))
+    connection(extra={"chunk_size": 13, "concurrency": 13, "customer_key": "pepper"})
+    settings = hook().settings({"chunk_size": 14, "from_date": None, "shards": None})
+    found = (settings.chunk_size, settings.concurrency, settings.timeout, settings.max_attempts)
+    assert found == (14, 13, 12, 11)
+    assert settings.digest_key() == b"pepper"
+    assert settings.credentials() == (KEY, SECRET)
+
+
+def test_a_secret_in_the_variable_is_refused(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", '{"API_SECRET": "s3cr3t"}')
+    with pytest.raises(ConfigurationError, match="api_secret") as refused:
+        hook().settings()
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_the_ledger_may_be_an_airflow_connection(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = {"conn_type": "postgres", "host": "db", "login": "me", "password": "p@ss", "schema": "l"}
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER_DB", json.dumps(database))
+    connection(extra={"ledger_conn_id": "ledger_db"})
+    assert hook().settings().ledger == "postgresql://me:p%40ss@db/l"
+
+
+def test_a_hooks_client_posts(connection: Any, sandbox: Sandbox) -> None:
+    from robin_etl import payload
+
+    order = {"order_number": "1", "email_address": "a@x.nl", "revenue": 1}
+    order |= {"order_date": "2026-03-01T00:00:00Z", "is_first_order": True}
+    with hook().get_conn() as client:
+        assert client.post(payload.body([order])).status == 201
+    assert set(sandbox.robin.orders) == {"1"}
+
+
+@pytest.fixture(scope="module")
+def parsed(home: Path) -> dict[str, Any]:
+    """What importing the DAG file costs and imports beyond Airflow itself."""
+    code = (
+        "import airflow.sdk, airflow.sdk.configuration, sys, json; before = set(sys.modules);"
+        f"sys.path.insert(0, {str(DAGS)!r}); import robin_orders;"
+        "dag = robin_orders.robin_orders();"
+        "print(json.dumps({'modules': sorted(set(sys.modules) - before), 'max': dag.max_active_runs,"
+        "'catchup': dag.catchup, 'past': [t.depends_on_past for t in dag.tasks],"
+        "'loads': dag.task_dict['load'].max_active_tis_per_dag}))"
+    )
+    done = airflow(home, "-c", code)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def test_importing_the_dag_imports_neither_pandas_nor_great_expectations(parsed: dict[str, Any]) -> None:
+    heavy = {"pandas", "numpy", "pyarrow", "great_expectations", "sqlalchemy.dialects.sqlite", "upath"}
+    assert heavy.isdisjoint(parsed["modules"])
+    own = {module for module in parsed["modules"] if module.startswith("robin_etl")}
+    assert own <= {"robin_etl", "robin_etl.sensors"}
+
+
+def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) -> None:
+    assert (parsed["max"], parsed["catchup"], set(parsed["past"])) == (1, False, {False})
+    assert parsed["loads"] == 1
+
+
+def days_of(
+    params: dict[str, Any], logical: datetime | None, timezone: str = "UTC", lag_days: int = 0
+) -> tuple[date, date]:
+    from robin_etl import hooks
+
+    context = {"params": params, "dag_run": SimpleNamespace(logical_date=logical)}
+    return hooks.days_of(context, Settings.read(export_lag_days=lag_days), timezone=timezone)
+
+
+def test_the_day_is_the_local_date_of_the_logical_date_less_the_lag() -> None:
+    evening = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    assert days_of({}, evening) == (date(2026, 3, 1), date(2026, 3, 1))
+    assert days_of({}, evening, timezone="Europe/Amsterdam")[0] == date(2026, 3, 2)
+    assert days_of({}, evening, lag_days=1)[0] == date(2026, 2, 28)
+    given = {"from_date": "2026-01-01", "to_date": None}
+    assert days_of(given, evening) == (date(2026, 1, 1), date(2026, 1, 1))
+    with pytest.raises(ConfigurationError, match="names no day"):
+        days_of({}, None)
+
+
+def test_the_trigger_fires_when_the_export_comes_and_not_before(exports: Path, export: Export) -> None:
+    from robin_etl.triggers import ExportTrigger
+
+    deadline = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    trigger = ExportTrigger(str(exports), "2026-03-01", deadline, seconds=0.01)
+    name, arguments = trigger.serialize()
+    assert name == "robin_etl.triggers.ExportTrigger"
+
+    async def wait() -> Any:
+        events = ExportTrigger(**arguments).run()
+        fired = asyncio.ensure_future(anext(events))
+        looked = asyncio.ensure_future(asyncio.to_thread(trigger._is_there))
+        assert not await looked
+        assert not fired.done()
+        export("2026-03-01")
+        return await fired
+
+    assert asyncio.run(wait()).payload == {"found": True}
+
+
+def test_the_trigger_gives_up_at_its_deadline(exports: Path) -> None:
+    from robin_etl.triggers import ExportTrigger
+
+    trigger = ExportTrigger(str(exports), "2026-03-01", datetime.now(UTC).isoformat(), seconds=60)
+
+    async def wait() -> Any:
+        return await anext(trigger.run())
+
+    assert asyncio.run(wait()).payload == {"found": False}
+
+
+def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixture) -> None:
+    from robin_etl.hooks import progress_in_log
+    from robin_etl.pipeline import Plan
+
+    moments = iter(range(0, 1000, 10))
+    with (
+        caplog.at_level("INFO", "robin_etl.hooks"),
+        progress_in_log("3/s", Plan(changes=100, requests=10), clock=lambda: next(moments)) as advance,
+    ):
+        for _ in range(10):
+            advance(10)
+    assert caplog.messages == [
+        "100 changes to post in 10 requests: at least 0:00:03 under ROBIN's limits.",
+        "30 of 100 changes (30%), about 0:01:10 left.",
+        "60 of 100 changes (60%), about 0:00:40 left.",
+        "90 of 100 changes (90%), about 0:00:10 left.",
+        "100 of 100 changes are done with.",
+    ]
+
+
+def test_a_failure_callback_that_is_not_there_is_named(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robin_etl.hooks import call_on_failure
+
+    monkeypatch.setenv("ROBIN_ETL_ON_FAILURE", "no_such_module:notify")
+    with pytest.raises(ConfigurationError, match="no such function"):
+        call_on_failure({})

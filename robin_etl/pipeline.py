@@ -42,9 +42,6 @@ Advance = Callable[[int], Any]
 MOST_CORRECTIONS = 1_000
 MOST_CORRECTED_SHARE = 0.2
 
-# How many rows a part gets where the size of the export decides how many parts there are.
-ROWS_IN_A_PART = 400_000
-
 # Small exports are judged together, up to so many rows: the gate has a price for each time it is asked.
 _JUDGED_ROWS = 100_000
 
@@ -97,7 +94,8 @@ def extract(settings: Settings, run: Run) -> Counts:
         verdict = judgement.conclude(lambda columns: run.files.read_frame("exported", columns))
         run.files.write_json("verdict_export", verdict.as_json())
         run.files.write_csv("quarantine", pd.concat(quarantine, ignore_index=True))
-        _split(run, ledger, _parts_for(settings, heard))
+        number = shards.number_for(heard) if settings.shards == "auto" else settings.shards
+        _split(run, ledger, number)
         counts = {
             "files": len(files),
             "exported": heard,
@@ -307,12 +305,6 @@ def _quarantine(read: list[exports.Export], broken: pd.Series, start: int) -> pd
             found.append(cells)
         start += len(export.rows)
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
-
-
-def _parts_for(settings: Settings, rows: int) -> int:
-    if settings.shards == "auto":
-        return min(-(-rows // ROWS_IN_A_PART) or 1, shards.MOST_PARTS)
-    return settings.shards
 
 
 def _split(run: Run, ledger: Ledger, number: int) -> None:

@@ -16,9 +16,16 @@ from scipy.sparse.csgraph import connected_components
 Keys = npt.NDArray[np.uint64]
 Parts = npt.NDArray[np.int16]
 
+# How many rows a part gets where the size of the export decides how many parts there are.
+ROWS_IN_A_PART = 400_000
 MOST_PARTS = 256
 
 NOBODY = np.uint64(0)
+
+
+def number_for(rows: int) -> int:
+    """How many parts an export of so many rows is worth."""
+    return min(max(-(-rows // ROWS_IN_A_PART), 1), MOST_PARTS)
 
 
 def keys(texts: pd.Series) -> Keys:

@@ -76,6 +76,17 @@ def test_day_by_day_robin_is_told_every_order_right(
         assert run_days(shop, day)["posted"] == 0
 
 
+@pytest.mark.parametrize("shards", [2, 5])
+def test_in_parts_it_is_the_same(
+    shop: Settings, sandbox: Sandbox, as_one_range: dict[str, Any], shards: int
+) -> None:
+    there = shop.model_copy(update={"shards": shards})
+    run_days(there, "2011-02-01", LAST)
+    summary = run_days(there, FIRST, "2011-01-31")
+    assert summary["parts"] == shards
+    assert state(sandbox)["orders"] == as_one_range
+
+
 def test_days_in_shuffled_groups_end_the_same(
     shop: Settings, sandbox: Sandbox, as_one_range: dict[str, Any]
 ) -> None:

@@ -1,0 +1,93 @@
+"""A week through Airflow's real scheduler, api-server, triggerer and LocalExecutor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.settings import Settings
+from tests.airflow_services import Airflow
+from tests.conftest import KEY, SECRET, run_days
+
+FIRST, LAST = "2026-03-02", "2026-03-08"
+CLOSED = "2026-03-05"
+
+
+def row(day: int, number: int, revenue: int) -> str:
+    customer = day * number % 11
+    return f"{day}-{number},c{customer}@x.nl,{revenue},2026-03-0{day}T{number:02}:00:00Z"
+
+
+def write_week(folder: Path) -> None:
+    """First and repeat orders, returns, upsells, a late first order, and one day without a file."""
+    folder.mkdir()
+    for day in range(2, 9):
+        rows = [row(day, number, 10 + number) for number in range(9)]
+        if day > 2:
+            rows += [row(day - 1, number, revenue) for number, revenue in ((1, 1), (2, 2), (3, 99))]
+        if day == 7:
+            rows += ["late,c3@x.nl,5,2026-02-01T00:00:00Z"]
+        path = folder / f"orders_2026-03-0{day}.csv"
+        if path.stem != f"orders_{CLOSED}":
+            path.write_text("\n".join(["order_number,email_address,revenue,order_date", *rows]) + "\n")
+
+
+def from_the_command_line(folder: Path, exports: Path) -> dict[str, Any]:
+    """What ROBIN holds after the same days one by one without Airflow."""
+    with Sandbox(Robin(KEY, SECRET, limits=())) as sandbox:
+        settings = Settings.read(
+            base_url=sandbox.url,
+            api_key=KEY,
+            api_secret=SECRET,
+            exports=str(exports),
+            ledger=str(folder / "ledger.db"),
+            runs=str(folder / "runs"),
+            rate_limits="100000/s",
+        )
+        for path in sorted(exports.glob("*.csv")):
+            run_days(settings, path.stem.removeprefix("orders_"))
+        return sandbox.robin.state()
+
+
+def environment(folder: Path, exports: Path, url: str) -> dict[str, str]:
+    connection = {"conn_type": "robin", "host": url, "login": KEY, "password": SECRET}
+    return {
+        "AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps(connection),
+        "ROBIN_ETL_EXPORTS": str(exports),
+        "ROBIN_ETL_LEDGER": str(folder / "airflow-ledger.db"),
+        "ROBIN_ETL_RUNS": str(folder / "airflow-runs"),
+        "ROBIN_ETL_RATE_LIMITS": "100000/s",
+        "ROBIN_ETL_EXPORT_ABSENT": "skip",
+    }
+
+
+def test_a_week_backfilled_by_the_real_scheduler_ends_as_on_the_command_line(tmp_path: Path) -> None:
+    exports = tmp_path / "exports"
+    write_week(exports)
+    expected = from_the_command_line(tmp_path, exports)
+    with (
+        Sandbox(Robin(KEY, SECRET, limits=())) as sandbox,
+        Airflow(tmp_path / "airflow", **environment(tmp_path, exports, sandbox.url)) as airflow,
+    ):
+        airflow.backfill(FIRST, LAST)
+        for service in ("api-server", "scheduler", "triggerer"):
+            airflow.serve(service)
+        assert airflow.finished(7, seconds=400) == {"success": 7}
+        assert sandbox.robin.state() == expected
+        closed = airflow.get(
+            f"/dags/robin_orders/dagRuns?logical_date_gte={CLOSED}T00:00:00Z&limit=1&order_by=logical_date"
+        )
+        states = {task["state"] for task in airflow.tasks(closed["dag_runs"][0]["dag_run_id"])}
+        assert states == {"skipped"}
+
+        # All of it again as one manual run over the range, in parts: nothing is left to post.
+        before = sandbox.robin.state()["requests"]
+        airflow.trigger("again", from_date=FIRST, to_date=LAST, shards=2)
+        assert airflow.finished(8, seconds=200) == {"success": 8}
+        assert sandbox.robin.state()["requests"] == before
+        labels = {task["rendered_map_index"] for task in airflow.tasks("again")} - {None}
+        assert labels == {"part 1", "part 2"}
+    for log in (tmp_path / "airflow").rglob("*.log"):
+        assert SECRET not in log.read_text(errors="replace"), log

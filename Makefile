@@ -12,7 +12,7 @@ export MYPY_CACHE_DIR := $(CACHE)/mypy
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test unit check format bench soak constraints clean
+.PHONY: install demo test test-airflow test-celery unit check format bench soak constraints clean
 
 install: $(STAMP)
 
@@ -32,6 +32,14 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
+# The long ones: 95 days of a real shop through a whole Airflow; a week on two Celery workers, which
+# needs redis-server.
+test-airflow: install
+	$(BIN)/python -m tests.airflow_backfill
+
+test-celery: install
+	$(BIN)/python -m tests.airflow_backfill --executor CeleryExecutor
+
 unit: install
 	$(BIN)/python -m pytest tests/unit --dist load
 
@@ -47,6 +55,7 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks.million_order_day
 	$(BIN)/python -m benchmarks.rate_limits
+	$(BIN)/python -m benchmarks.shards
 
 # The long one: half an hour or more. `make test` runs a short one.
 soak: install

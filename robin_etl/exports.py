@@ -32,8 +32,8 @@ from robin_etl.locations import SUFFIXES
 from robin_etl.profiles import Profile
 
 # A batch is as many rows as that much text holds, or so many where there is no text.
-_BATCH_BYTES = 16 << 20
-_BATCH_ROWS = 200_000
+_BATCH_BYTES = 8 << 20
+_BATCH_ROWS = 100_000
 
 _SURPLUS = "surplus_cells"
 

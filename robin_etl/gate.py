@@ -11,6 +11,7 @@ that they name: so no more than that has to be held.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -175,6 +176,9 @@ class Judgement:
 
         The index of all batches together has to be unique.
         """
+        if self._rows:
+            # Great Expectations leaves each batch behind in cycles of references.
+            gc.collect()
         rules = [rule for rule in self._rules if _is_row_rule(rule["type"])]
         named = []
         for rule, result in _results(frame, rules, self._parameters):

@@ -155,8 +155,7 @@ def load(
             for folder in _renewed(settings, run, ledger):
                 _validate(settings, run, folder)
             plan = _planned(settings, run)
-            for folder in parts(run):
-                ledger.confirm(_frame(folder, "confirmed", orders.LEDGER_DTYPES))
+            _confirm(run, ledger)
             stopping = Event()
             with stopped_by_signals(stopping), watched(plan) as advance:
                 sender = Sender(
@@ -183,10 +182,9 @@ def acknowledge(settings: Settings, run: Run) -> Counts:
     """Baseline: take the changes over into the ledger without posting any."""
     with _stage(settings, run) as ledger, ledger.posting(run.id):
         _renewed(settings, run, ledger)
+        _confirm(run, ledger)
         acknowledged = 0
-        for folder in parts(run):
-            ledger.confirm(_frame(folder, "confirmed", orders.LEDGER_DTYPES))
-            changes = _frame(folder, "changes", orders.CHANGE_DTYPES)
+        for changes in _changes(run):
             ledger.baseline(changes)
             acknowledged += len(changes)
         counts = {"acknowledged": acknowledged}
@@ -427,6 +425,12 @@ def _renewed(settings: Settings, run: Run, ledger: Ledger) -> list[Folder]:
     for folder in folders:
         _classify(settings, run, folder, ledger)
     return folders
+
+
+def _confirm(run: Run, ledger: Ledger) -> None:
+    for folder in parts(run):
+        for frame in folder.reading_frames("confirmed"):
+            ledger.confirm(orders.typed(frame, orders.LEDGER_DTYPES))
 
 
 def _planned(settings: Settings, run: Run) -> Plan:

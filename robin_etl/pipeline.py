@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from upath import UPath
 
 from robin_etl import exports, gate, limits, locations, orders, payload, profiles, shards
@@ -92,10 +93,9 @@ def extract(settings: Settings, run: Run) -> Counts:
                 rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=orders.FLAG)
                 write(orders.identified(rows, key=settings.digest_key()))
         verdict = judgement.conclude(lambda columns: run.files.read_frame("exported", columns))
+        pa.default_memory_pool().release_unused()
         run.files.write_json("verdict_export", verdict.as_json())
         run.files.write_csv("quarantine", pd.concat(quarantine, ignore_index=True))
-        number = shards.number_for(heard) if settings.shards == "auto" else settings.shards
-        _split(run, ledger, number)
         counts = {
             "files": len(files),
             "exported": heard,
@@ -103,6 +103,8 @@ def extract(settings: Settings, run: Run) -> Counts:
             "warnings": list(verdict.warnings),
         }
         run.files.write_json("extract", counts)
+        number = shards.number_for(heard) if settings.shards == "auto" else settings.shards
+        _split(run, ledger, number)
         for rule in verdict.warnings:
             log.warning("The rule %s of %s warns about %s.", rule, suite.name, run.title)
         verdict.stop_unless_passed(f"the export of {run.title}")
@@ -326,15 +328,20 @@ def _split(run: Run, ledger: Ledger, number: int) -> None:
 
 
 def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> shards.Parts:
-    found: list[tuple[shards.Keys, ...]] = []
+    rows = run.files.read_json("extract")["exported"]
+    of_orders, of_customers = np.empty((2, rows), dtype=np.uint64)
+    known_orders, known_customers = [of_orders[:0]], [of_customers[:0]]
+    done = 0
     for frame in run.files.reading_frames("exported", ["order_number", "email", "phone"]):
-        numbers = frame["order_number"]
+        numbers, here = frame["order_number"], slice(done, done + len(frame))
+        of_orders[here] = shards.keys(numbers)
+        of_customers[here] = shards.keys(frame["email"].fillna(frame["phone"]))
         known = ledger.customers_of(numbers.dropna())
-        customers = frame["email"].fillna(frame["phone"])
-        columns = (numbers, customers, known["order_number"], known["customer"])
-        found.append(tuple(map(shards.keys, columns)))
-    of_orders, of_customers, *known_keys = map(np.concatenate, zip(*found, strict=True))
-    return shards.parts_of(of_orders, of_customers, (known_keys[0], known_keys[1]), number)
+        known_orders.append(shards.keys(known["order_number"]))
+        known_customers.append(shards.keys(known["customer"]))
+        done += len(frame)
+    both = (np.concatenate(known_orders), np.concatenate(known_customers))
+    return shards.parts_of(of_orders, of_customers, both, number)
 
 
 def _classify(settings: Settings, run: Run, folder: Folder, ledger: Ledger) -> Counts:

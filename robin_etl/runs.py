@@ -71,8 +71,9 @@ class Folder:
     def reading_frames(self, name: str, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
         """The same rows, some tens of thousands at a time."""
         with (self.path / f"{name}.parquet").open("rb") as file:
-            for batch in pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns):
-                yield pa.Table.from_batches([batch]).to_pandas()
+            groups = pq.ParquetFile(file)
+            for group in range(groups.num_row_groups):  # iter_batches holds on to what it has given
+                yield groups.read_row_group(group, columns=columns).to_pandas()
 
     def write_csv(self, name: str, frame: pd.DataFrame) -> None:
         buffer = StringIO()

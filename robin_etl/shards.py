@@ -38,24 +38,31 @@ def parts_of(orders: Keys, customers: Keys, known: tuple[Keys, Keys], number: in
     """The part, from 0 to `number` - 1, of each row of an export.
 
     `orders` and `customers` are the keys of each row; `known` those of orders that the ledger knows
-    and of their customers there.
+    and of their customers there. Holds a few times what it is given.
     """
-    both_orders, both_customers = np.append(orders, known[0]), np.append(customers, known[1])
-    named = both_customers != NOBODY
-    both_orders, both_customers = both_orders[named], both_customers[named]
-    by_order = np.argsort(both_orders)
-    both_orders, both_customers = both_orders[by_order], both_customers[by_order]
-
-    shared = (both_orders[1:] == both_orders[:-1]) & (both_customers[1:] != both_customers[:-1])
-    linked, one = _represented(both_customers[:-1][shared], both_customers[1:][shared])
-    together = _replaced(customers, linked, one)
-    # A row that names nobody goes where the other rows of its order are.
     nameless = customers == NOBODY
-    theirs = _replaced(_replaced(orders[nameless], both_orders, both_customers), linked, one)
-    together = together.copy()
-    together[nameless] = theirs
+    of_orders, of_customers = _sorted(orders, customers, ~nameless)
+    shared = (of_orders[1:] == of_orders[:-1]) & (of_customers[1:] != of_customers[:-1])
+    left, right = of_customers[:-1][shared], of_customers[1:][shared]
+    exported, found = _looked_up(known[0], of_orders, of_customers)
+    moved = found & (exported != known[1])
+    linked, one = _represented(
+        np.concatenate([left, exported[moved]]), np.concatenate([right, known[1][moved]])
+    )
+    together = customers.copy()
+    # A row that names nobody is quarantined, but goes where the other rows of its order are, if any.
+    together[nameless], _ = _looked_up(orders[nameless], of_orders, of_customers)
+    stands_for, is_linked = _looked_up(together, linked, one)
+    together[is_linked] = stands_for[is_linked]
     parts: Parts = (together % np.uint64(number)).astype(np.int16)
     return parts
+
+
+def _sorted(orders: Keys, customers: Keys, chosen: npt.NDArray[np.bool_]) -> tuple[Keys, Keys]:
+    if not chosen.all():
+        orders, customers = orders[chosen], customers[chosen]
+    by_order = np.argsort(orders)
+    return orders[by_order], customers[by_order]
 
 
 def _represented(left: Keys, right: Keys) -> tuple[Keys, Keys]:
@@ -70,9 +77,10 @@ def _represented(left: Keys, right: Keys) -> tuple[Keys, Keys]:
     return linked, linked[first][groups]
 
 
-def _replaced(values: Keys, old: Keys, new: Keys) -> Keys:
-    """The values, with those found in `old` (sorted) replaced by what stands there in `new`."""
-    if not len(old):
-        return values
-    at = np.minimum(np.searchsorted(old, values), len(old) - 1)
-    return np.where(old[at] == values, new[at], values)
+def _looked_up(wanted: Keys, keys: Keys, values: Keys) -> tuple[Keys, npt.NDArray[np.bool_]]:
+    """The value beside each wanted key, and where there is one; `keys` are sorted."""
+    if not len(keys):
+        return wanted, np.zeros(len(wanted), dtype=np.bool_)
+    at = np.searchsorted(keys, wanted)
+    np.minimum(at, len(keys) - 1, out=at)
+    return values[at], keys[at] == wanted

@@ -219,6 +219,14 @@ def test_a_dry_run_in_parts_keeps_the_requests_that_the_real_one_would_send(
     assert bodies[1] == bodies[4]
 
 
+def test_a_day_without_orders_may_be_split_as_well(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    export(DAY)
+    summary = run_days(in_parts(settings, 3), DAY)
+    assert (summary["parts"], summary["exported"], summary["posted"]) == (3, 0, 0)
+
+
 def test_the_number_of_parts_goes_by_the_size_of_the_export() -> None:
     rows = shards.ROWS_IN_A_PART
     sizes = (0, 1, rows, rows + 1, 5 * rows, 10_000 * rows)

@@ -55,7 +55,7 @@ def merged(parts: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
     if len(parts) == 1:
         yield from parts[0]
         return
-    held = [next(part, None) for part in parts]
+    held = [_next_filled(part) for part in parts]
     while any(frame is not None for frame in held):
         last = [frame[["wave", "order_date"]].iloc[-1] for frame in held if frame is not None]
         wave, moment = min((int(row["wave"]), str(row["order_date"])) for row in last)
@@ -66,8 +66,12 @@ def merged(parts: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
             same = (frame["wave"] == wave) & (frame["order_date"] <= moment)
             taken = int(((frame["wave"] < wave) | same).sum())
             ready.append(frame.iloc[:taken])
-            held[at] = frame.iloc[taken:] if taken < len(frame) else next(parts[at], None)
+            held[at] = frame.iloc[taken:] if taken < len(frame) else _next_filled(parts[at])
         yield pd.concat(ready).sort_values(["wave", "order_date"], kind="stable")
+
+
+def _next_filled(part: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+    return next((frame for frame in part if len(frame)), None)
 
 
 def payloads(changes: pd.DataFrame) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
         else orders.empty(orders.CHANGE_DTYPES)
         for part, rows in enumerate(parts)
     ]
-    streams = [iter(payload.slices(table, size)) for table in tables]
+    streams = [iter([table.head(0), *payload.slices(table, size)]) for table in tables]
     merged = list(payload.merged(streams))
     told = [row for table in merged for row in zip(table["wave"], table["order_date"], strict=True)]
     assert told == sorted(told)

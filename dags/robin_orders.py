@@ -126,17 +126,23 @@ def robin_orders() -> None:
     """The DAG."""
 
     def stage(name: str, told: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """One stage of the run that the task before told of."""
         from robin_etl import hooks, pipeline
         from robin_etl.runs import Run
 
         context = get_current_context()
-        context["part"] = f"part {told['part']}"  # what a mapped task is called in the UI
         with hooks.as_task_failures():
             settings = hooks.RobinHook().settings(context["params"])
             run = Run.open(told["run"], path_of=settings.path)
             counts = getattr(pipeline, name)(settings, run, **options)
         hooks.log_counts(name, counts)
-        return hooks.told_on(run, told["part"], counts)
+        return hooks.told_on(run, counts)
+
+    def stage_of_part(name: str, part: dict[str, Any]) -> dict[str, Any]:
+        """One stage of one part, which is what the UI calls the mapped task."""
+        get_current_context()["part"] = f"part {part['part']} of {part['parts']}"
+        told = stage(name, part, part=part["part"])
+        return {**told, "part": part["part"], "parts": part["parts"]}
 
     @task
     def extract() -> list[dict[str, Any]]:
@@ -149,18 +155,18 @@ def robin_orders() -> None:
             run = hooks.run_of(settings, context, timezone=TIMEZONE)
             counts = pipeline.extract(settings, run)
         hooks.log_counts("extract", counts)
-        numbers = range(1, counts["parts"] + 1)
-        return [hooks.told_on(run, part, {"of": counts["parts"]}) for part in numbers]
+        told = hooks.told_on(run, {"parts": counts["parts"]})
+        return [{**told, "part": part} for part in range(1, counts["parts"] + 1)]
 
     @task(map_index_template="{{ part }}", multiple_outputs=False)
     def classify(part: dict[str, Any]) -> dict[str, Any]:
         """Compare a part with what ROBIN has acknowledged."""
-        return stage("classify", part, part=part["part"])
+        return stage_of_part("classify", part)
 
     @task(map_index_template="{{ part }}", multiple_outputs=False)
     def validate(part: dict[str, Any]) -> dict[str, Any]:
         """Let the gate judge what is about to be sent."""
-        return stage("validate", part, part=part["part"])
+        return stage_of_part("validate", part)
 
     @task_group(tooltip="One for each part of the run; nothing is posted before all are valid.")
     def parts(part: dict[str, Any]) -> Any:

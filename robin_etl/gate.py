@@ -339,13 +339,18 @@ def _is_row_rule(expectation_type: str) -> bool:
 
 def _great_expectations() -> Any:
     """The module, imported when the gate first runs: it costs seconds, which `--help` need not pay."""
+    _quieten()
     import great_expectations
 
-    # On import it turns parts of its log up and takes the process's warnings into it.
+    _quieten()
+    return great_expectations
+
+
+def _quieten() -> None:
+    """Great Expectations logs at length, turns that up on import, and takes over all warnings."""
     for chatty in ("great_expectations", "great_expectations.data_context.types.base"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(capture=False)
-    return great_expectations
 
 
 def _plain(observed: Any) -> Any:

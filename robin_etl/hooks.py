@@ -200,10 +200,10 @@ def days_of(
     return day, day
 
 
-def told_on(run: Run, part: int, counts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task hands to the next: the run's location, the part and counts; no rows and no names."""
+def told_on(run: Run, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task hands to the next: the run's location and counts; no rows and no names."""
     numbers = {name: count for name, count in counts.items() if isinstance(count, int)}
-    return {"run": run.location, "part": part, **numbers}
+    return {"run": run.location, **numbers}
 
 
 def log_counts(stage: str, counts: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ def locally(folder: Path) -> None:
         own.mkdir()
         with (
             Sandbox(Robin(KEY, SECRET, limits=())) as sandbox,
-            Airflow(own / "airflow", **environment(own, REAL_SHOP, sandbox.url)) as airflow,
+            Airflow(own / "airflow", environment(own, REAL_SHOP, sandbox.url)) as airflow,
         ):
             if name == "backfill":
                 airflow.backfill(first, last)
@@ -136,7 +136,7 @@ def on_celery(folder: Path) -> None:
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{own}",
             "C_FORCE_ROOT": "true",
         }
-        with Airflow(folder / "airflow", **celery) as airflow:
+        with Airflow(folder / "airflow", celery) as airflow:
             airflow.backfill(FIRST, LAST, shards=2)
             began = time.monotonic()
             for service in SERVICES:

@@ -10,16 +10,19 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 import tenacity
 
 DAGS = Path(__file__).parents[1] / "dags"
 DAG = "robin_orders"
+
+
+Found = TypeVar("Found")
 
 
 class NotYetError(Exception):
@@ -32,7 +35,7 @@ class Airflow:
     Use as a context manager: on leaving, every service is ended.
     """
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], *, dags: Path = DAGS) -> None:
         self.home = home
         self.port = free_port()
         url = f"http://127.0.0.1:{self.port}"
@@ -40,7 +43,7 @@ class Airflow:
         self.environment = {
             **os.environ,
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -80,12 +83,12 @@ class Airflow:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def serve(self, *arguments: str, name: str | None = None, **environment: str) -> None:
+    def serve(self, *arguments: str, name: str | None = None) -> None:
         """Start a service; it ends with this Airflow."""
         log = self._services.enter_context((self.home / f"{name or arguments[0]}.log").open("wb"))
         process = subprocess.Popen(
             [sys.executable, "-m", "airflow", *arguments],
-            env={**self.environment, **environment},
+            env=self.environment,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -105,20 +108,29 @@ class Airflow:
 
     def finished(self, runs: int, *, seconds: float) -> Counter[str]:
         """The states of the DAG's runs, once there are so many and none is under way."""
+
+        def look() -> Counter[str]:
+            states = Counter(run["state"] for run in self.runs(DAG))
+            if states.total() < runs or states["queued"] or states["running"]:
+                raise NotYetError(f"{dict(states)} of {runs} runs")
+            return states
+
+        return self.until(look, seconds=seconds)
+
+    def until(self, look: Callable[[], Found], *, seconds: float) -> Found:
+        """What `look` finds, as soon as it raises `NotYetError` no more."""
         waiting = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((NotYetError, requests.ConnectionError)),
             stop=tenacity.stop_after_delay(seconds),
             wait=tenacity.wait_fixed(1),
             reraise=True,
         )
-        return waiting(self._finished, runs)
+        return waiting(look)
 
-    def _finished(self, runs: int) -> Counter[str]:
-        found = self.get(f"/dags/{DAG}/dagRuns?limit=1000")["dag_runs"]
-        states = Counter(run["state"] for run in found)
-        if len(found) < runs or states["queued"] or states["running"]:
-            raise NotYetError(f"{dict(states)} of {runs} runs")
-        return states
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """The runs of a DAG."""
+        found: list[dict[str, Any]] = self.get(f"/dags/{dag}/dagRuns?limit=1000")["dag_runs"]
+        return found
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
-from tests.airflow_services import Airflow
+from tests.airflow_services import DAGS, Airflow, NotYetError
 from tests.conftest import KEY, SECRET, run_days
+
+# A DAG of somebody else's, that wants to know what ROBIN was told.
+FOLLOWER = """
+from airflow.sdk import Asset, dag, get_current_context, task
+
+@dag(schedule=[Asset("robin_orders")], catchup=False)
+def follower():
+    @task
+    def counts():
+        events = get_current_context()["triggering_asset_events"]
+        return [[event.extra["run"], event.extra["posted"]] for told in events.values() for event in told]
+    counts()
+
+follower()
+"""
 
 FIRST, LAST = "2026-03-02", "2026-03-08"
 CLOSED = "2026-03-05"
@@ -60,6 +76,7 @@ def environment(folder: Path, exports: Path, url: str) -> dict[str, str]:
         "ROBIN_ETL_RUNS": str(folder / "airflow-runs"),
         "ROBIN_ETL_RATE_LIMITS": "100000/s",
         "ROBIN_ETL_EXPORT_ABSENT": "skip",
+        "ROBIN_ETL_EXPORT_WAIT": "0",
     }
 
 
@@ -67,9 +84,19 @@ def test_a_week_backfilled_by_the_real_scheduler_ends_as_on_the_command_line(tmp
     exports = tmp_path / "exports"
     write_week(exports)
     expected = from_the_command_line(tmp_path, exports)
+    dags = shutil.copytree(DAGS, tmp_path / "dags")
+    (dags / "follower.py").write_text(FOLLOWER)
     with (
         Sandbox(Robin(KEY, SECRET, limits=())) as sandbox,
-        Airflow(tmp_path / "airflow", **environment(tmp_path, exports, sandbox.url)) as airflow,
+        Airflow(
+            tmp_path / "airflow",
+            # Without its schedule, Airflow would start no run for an asset's event either.
+            {
+                **environment(tmp_path, exports, sandbox.url),
+                "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
+            },
+            dags=dags,
+        ) as airflow,
     ):
         airflow.backfill(FIRST, LAST)
         for service in ("api-server", "scheduler", "triggerer"):
@@ -82,12 +109,26 @@ def test_a_week_backfilled_by_the_real_scheduler_ends_as_on_the_command_line(tmp
         states = {task["state"] for task in airflow.tasks(closed["dag_runs"][0]["dag_run_id"])}
         assert states == {"skipped"}
 
+        # Whoever is scheduled on the asset is told of each run (of some by two events).
+        def told_to_the_follower() -> dict[str, int]:
+            told: dict[str, int] = {}
+            for run in airflow.runs("follower"):
+                if run["state"] == "success":
+                    of_run = f"/dags/follower/dagRuns/{run['dag_run_id']}/taskInstances/counts"
+                    told |= dict(airflow.get(f"{of_run}/xcomEntries/return_value")["value"])
+            if len(told) < 6:
+                raise NotYetError(f"told of {len(told)} runs of 6")
+            return told
+
+        posted = airflow.until(told_to_the_follower, seconds=120)
+        assert sum(posted.values()) == sum(expected["situations"].values())
+
         # All of it again as one manual run over the range, in parts: nothing is left to post.
         before = sandbox.robin.state()["requests"]
         airflow.trigger("again", from_date=FIRST, to_date=LAST, shards=2)
         assert airflow.finished(8, seconds=200) == {"success": 8}
         assert sandbox.robin.state()["requests"] == before
         labels = {task["rendered_map_index"] for task in airflow.tasks("again")} - {None}
-        assert labels == {"part 1", "part 2"}
+        assert labels == {"part 1 of 2", "part 2 of 2"}
     for log in (tmp_path / "airflow").rglob("*.log"):
         assert SECRET not in log.read_text(errors="replace"), log

@@ -21,7 +21,8 @@ def follower():
     @task
     def counts():
         events = get_current_context()["triggering_asset_events"]
-        return [[event.extra["run"], event.extra["posted"]] for told in events.values() for event in told]
+        extras = [event.extra for told in events.values() for event in told]
+        return [[extra["run"], extra["posted"]] for extra in extras]
     counts()
 
 follower()

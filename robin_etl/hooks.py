@@ -24,7 +24,7 @@ from airflow.sdk.log import mask_secret
 
 from robin_etl import limits, payload
 from robin_etl.client import Client, Meaning
-from robin_etl.exceptions import AuthenticationError, ConfigurationError, RobinEtlError, StoppedError
+from robin_etl.exceptions import ConfigurationError, RobinEtlError, StoppedError
 from robin_etl.pipeline import Advance, Plan
 from robin_etl.runs import Run
 from robin_etl.settings import Settings, connection_in
@@ -85,8 +85,6 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
         try:
             with self.get_conn() as client:
                 answer = client.post(payload.body([]))
-        except AuthenticationError as error:
-            return False, str(error)
         except RobinEtlError as error:
             return False, str(error)
         shown = f"{answer.status} {answer.words}".strip() if answer.status else answer.words

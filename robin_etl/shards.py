@@ -17,7 +17,7 @@ Keys = npt.NDArray[np.uint64]
 Parts = npt.NDArray[np.int16]
 
 # How many rows a part gets where the size of the export decides how many parts there are.
-ROWS_IN_A_PART = 400_000
+ROWS_IN_A_PART = 250_000
 MOST_PARTS = 256
 
 NOBODY = np.uint64(0)

@@ -140,6 +140,7 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
             "ROBIN_ETL_BASE_URL": sandbox.url,
             "ROBIN_ETL_LEDGER": ledger,
             "ROBIN_ETL_RUNS": str(folder / "stormy"),
+            "ROBIN_ETL_SHARDS": f"{1 + seed % 4}",
         }
         seen = until_done({**environment, **there}, rng, stormy, killing=KILLED)
     told = stormy.state()

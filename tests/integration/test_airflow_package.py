@@ -123,6 +123,23 @@ def test_settings_come_from_parameters_then_connection_then_variable_then_enviro
     assert settings.credentials() == (KEY, SECRET)
 
 
+def test_a_secrets_backend_may_keep_the_connection(home: Path, tmp_path: Path) -> None:
+    kept = {"robin_default": {"conn_type": "robin", "login": "k", "password": "from-the-backend"}}
+    (tmp_path / "secrets.json").write_text(json.dumps(kept))
+    done = airflow(
+        home,
+        "-c",
+        "from robin_etl.hooks import RobinHook; settings = RobinHook().settings();"
+        "assert settings.credentials() == ('k', 'from-the-backend'); print(settings)",
+        AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps(
+            {"connections_file_path": str(tmp_path / "secrets.json")}
+        ),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "from-the-backend" not in done.stdout
+
+
 def test_a_secret_in_the_variable_is_refused(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", '{"API_SECRET": "s3cr3t"}')
     with pytest.raises(ConfigurationError, match="api_secret") as refused:

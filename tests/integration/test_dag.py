@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from robin_etl.faults import Fault, Faults
+from robin_etl.ledger import Ledger
 from robin_etl.sandbox import Robin, Sandbox
 from tests.conftest import KEY, SECRET, Export
 
@@ -295,6 +296,39 @@ def test_a_robin_that_was_away_is_tried_again(
     assert result["state"] == "success", result["log"]
     assert result["tries"]["load"] == 2
     assert robin.orders["w1"]["revenue"] == 1
+
+
+def test_a_range_that_was_cut_off_goes_on_where_it_stopped(
+    airflow: Play, export: Export, module_sandbox: Sandbox
+) -> None:
+    for day in range(1, 6):
+        export(f"2026-09-0{day}", f"z{day},z{day}@x.nl,{day},2026-09-0{day}")
+    robin = module_sandbox.robin
+    robin.faults = Faults(script={3: Fault.ERROR_BEFORE})
+    before = robin.state()
+    conf = {"from_date": "2026-09-01", "to_date": "2026-09-30", "chunk_size": 1}
+    result = airflow(day="2026-05-21", retries=1, conf=conf)
+    assert result["state"] == "success", result["log"]
+    assert result["tries"]["load"] == 2
+    assert "5 changes to post in 5 requests" in result["log"]
+    assert "3 changes to post in 3 requests" in result["log"]
+    after = robin.state()
+    assert set(after["orders"]) - set(before["orders"]) == {f"z{day}" for day in range(1, 6)}
+    assert after["repeats"] == before["repeats"]
+
+
+def test_a_run_beside_another_that_posts_fails_with_a_sentence_and_is_tried_again(
+    airflow: Play, export: Export, module_sandbox: Sandbox, shop: Path
+) -> None:
+    export("2026-06-04", "l1,l@x.nl,1,2026-06-04")
+    with Ledger.open(str(shop / "ledger.db")) as ledger, ledger.posting("the scheduled run"):
+        result = airflow(day="2026-06-04", retries=1)
+    assert result["tasks"]["load"] == ["failed"]
+    assert result["tries"]["load"] == 2
+    assert "Another run is posting against this ledger" in result["log"]
+    assert "the scheduled run" in result["log"]
+    assert airflow(day="2026-06-04")["state"] == "success"
+    assert module_sandbox.robin.orders["l1"]["revenue"] == 1
 
 
 def test_a_missing_export_fails_with_a_sentence_or_skips_as_the_setting_says(airflow: Play) -> None:

@@ -22,6 +22,16 @@ def test_every_command_in_readme_exists_and_every_command_is_in_readme() -> None
     assert named == set(cli.list_commands(context))
 
 
+def test_what_the_guides_name_exists() -> None:
+    settings = {f"ROBIN_ETL_{name.upper()}" for name in Settings.model_fields} | {"ROBIN_ETL_CONFIG"}
+    for guide in (ROOT / "docs").glob("*.md"):
+        text = guide.read_text(encoding="utf-8")
+        assert set(re.findall(r"`robin-etl ([a-z]+)", text)) <= set(cli.commands)
+        assert set(re.findall(r"ROBIN_ETL_[A-Z_]+[A-Z]", text)) <= settings
+        rows = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
+        assert {f"ROBIN_ETL_{name}" for name in rows} <= settings
+
+
 def test_every_setting_is_in_readme_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
         row = re.search(rf"^\| `{name.upper()}` \| (.*?) \|", README, re.MULTILINE)

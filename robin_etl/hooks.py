@@ -23,9 +23,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 
 from robin_etl import limits, payload
+from robin_etl.classification import Plan
 from robin_etl.client import Client, Meaning
 from robin_etl.exceptions import ConfigurationError, RobinEtlError, StoppedError
-from robin_etl.pipeline import Advance, Plan
+from robin_etl.pipeline import Advance
 from robin_etl.runs import Run
 from robin_etl.settings import Settings, connection_in
 

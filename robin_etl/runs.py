@@ -42,8 +42,9 @@ class Folder:
                 "place that can be written."
             ) from error
 
-    def write_frame(self, name: str, frame: pd.DataFrame) -> None:
-        with self.writing_frames(name) as write:
+    def write_frame(self, name: str, frame: pd.DataFrame, *, at_once: int = _BATCH_ROWS) -> None:
+        """Write a frame; who reads it with `reading_frames` gets so many rows `at_once`."""
+        with self.writing_frames(name, at_once=at_once) as write:
             write(frame)
 
     def read_frame(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
@@ -51,7 +52,9 @@ class Folder:
             return pd.read_parquet(BytesIO(file.read()), columns=columns)
 
     @contextmanager
-    def writing_frames(self, name: str) -> Iterator[Callable[[pd.DataFrame], None]]:
+    def writing_frames(
+        self, name: str, *, at_once: int = _BATCH_ROWS
+    ) -> Iterator[Callable[[pd.DataFrame], None]]:
         """Write frames of the same columns and types behind each other."""
         with self._open(f"{name}.parquet") as file:
             writer: pq.ParquetWriter | None = None
@@ -61,7 +64,7 @@ class Folder:
                     nonlocal writer
                     table = pa.Table.from_pandas(frame, preserve_index=False)
                     writer = writer or pq.ParquetWriter(file, table.schema)
-                    writer.write_table(table, row_group_size=_BATCH_ROWS)
+                    writer.write_table(table, row_group_size=at_once)
 
                 yield write
             finally:
@@ -69,7 +72,7 @@ class Folder:
                     writer.close()
 
     def reading_frames(self, name: str, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
-        """The same rows, some tens of thousands at a time."""
+        """The same rows, as many at a time as they were written for."""
         with (self.path / f"{name}.parquet").open("rb") as file:
             groups = pq.ParquetFile(file)
             for group in range(groups.num_row_groups):  # iter_batches holds on to what it has given

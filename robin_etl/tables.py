@@ -17,7 +17,7 @@ from robin_etl.orders import KINDS
 
 if TYPE_CHECKING:
     from robin_etl.checks import Check
-    from robin_etl.pipeline import Plan
+    from robin_etl.classification import Plan
 
 _NAMED = 10  # orders named in a line; the run's files have all
 

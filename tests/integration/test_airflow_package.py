@@ -247,8 +247,8 @@ def test_the_trigger_gives_up_at_its_deadline(exports: Path) -> None:
 
 
 def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixture) -> None:
+    from robin_etl.classification import Plan
     from robin_etl.hooks import progress_in_log
-    from robin_etl.pipeline import Plan
 
     moments = iter(range(0, 1000, 10))
     with (

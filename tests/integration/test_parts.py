@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from robin_etl import pipeline, shards
-from robin_etl.exceptions import CorrectionsError, GateError, RobinUnavailableError
+from robin_etl.exceptions import ConfigurationError, CorrectionsError, GateError, RobinUnavailableError
+from robin_etl.extraction import parts
 from robin_etl.faults import Fault, Faults
+from robin_etl.ledger import Ledger
 from robin_etl.runs import Run
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
@@ -38,7 +40,7 @@ def started(settings: Settings, first: str, last: str | None = None, **options: 
 def classified(settings: Settings, run: Run) -> None:
     """All stages before load."""
     pipeline.extract(settings, run)
-    for part in range(1, len(pipeline.parts(run)) + 1):
+    for part in range(1, len(parts(run)) + 1):
         pipeline.classify(settings, run, part)
         pipeline.validate(settings, run, part)
 
@@ -187,6 +189,23 @@ def test_one_broken_part_keeps_every_part_from_being_posted(
     with pytest.raises(GateError, match="no_bad"):
         run_days(there, DAY)
     assert state(sandbox)["requests"] == 0
+
+
+def test_a_run_that_one_part_has_stopped_stays_stopped_while_others_go_on(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    there = in_parts(settings, 3)
+    export(DAY, *(f"{n},c{n}@x.nl,5,2026-03-02" for n in range(40)))
+    run = started(there, DAY)
+    pipeline.extract(there, run)
+    missing = there.model_copy(update={"expectations": "/nowhere"})
+    for part in (1, 2, 3):
+        pipeline.classify(there, run, part)
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        pipeline.validate(missing, run, 1)
+    pipeline.validate(there, run, 2)
+    with Ledger.open(there.ledger) as ledger:
+        assert [one["outcome"] for one in ledger.runs(1)] == ["stopped"]
 
 
 def test_a_baseline_in_parts_acknowledges_all_of_them(

@@ -10,8 +10,9 @@ import pytest
 
 import robin_etl
 
-PURE = ("exceptions", "orders", "reconcile", "payload", "limits", "faults", "sandbox")
-CORE = tuple(path.stem for path in Path(robin_etl.__file__).parent.glob("*.py") if path.stem != "hooks")
+PURE = ("exceptions", "orders", "reconcile", "shards", "payload", "limits", "faults", "sandbox")
+AIRFLOWS = {"hooks", "sensors", "triggers"}
+CORE = tuple({path.stem for path in Path(robin_etl.__file__).parent.glob("*.py")} - AIRFLOWS)
 
 
 def imported_by(*modules: str) -> set[str]:

@@ -243,3 +243,53 @@ def test_a_verdict_is_kept_without_any_rows_content() -> None:
     kept = json.dumps(judged({"email_address": "secret person"}).as_json())
     assert "secret person" not in kept
     assert '"broken": 1' in kept
+
+
+WHOLE = [
+    {
+        "type": "expect_column_max_to_be_between",
+        "severity": "warning",
+        "kwargs": {"column": "revenue", "max_value": 500},
+        "meta": {"rule": "largest"},
+    },
+    {
+        "type": "expect_column_values_to_be_unique",
+        "severity": "warning",
+        "kwargs": {"column": "order_number"},
+        "meta": {"rule": "unique"},
+    },
+    {
+        "type": "expect_column_to_exist",
+        "severity": "warning",
+        "kwargs": {"column": "profit"},
+        "meta": {"rule": "there"},
+    },
+]
+
+
+def test_rows_that_come_in_batches_are_judged_as_if_they_came_at_once(tmp_path: Path) -> None:
+    table = rows({"order_number": None}, {"order_number": "2"}, {"order_number": "1", "revenue": 900})
+    suite = suite_of(tmp_path, PRESENT, COUNT, *WHOLE)
+    asked: list[list[str]] = []
+    judgement = gate.Judgement(suite)
+    for start in range(0, len(table), 2):
+        judgement.hear(table.iloc[start : start + 2])
+
+    def whole(columns: list[str]) -> pd.DataFrame:
+        asked.append(columns)
+        return table[columns]
+
+    verdict = judgement.conclude(whole)
+    at_once = gate.judge(table, suite)
+    assert verdict.as_json() == at_once.as_json()
+    assert verdict.broken.equals(at_once.broken)
+    found = {rule.rule: (rule.success, rule.broken, rule.observed) for rule in verdict.rules}
+    assert found == {
+        "present": (False, 1, None),
+        "count": (False, 0, 4),
+        "largest": (False, 0, 1000),
+        "unique": (False, 0, 2),
+        "there": (True, 0, None),
+    }
+    # Only what the rules on the whole name has to be held.
+    assert asked == [["order_number", "revenue", "profit"]]

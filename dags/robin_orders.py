@@ -18,6 +18,7 @@ connection, the Variable `robin_etl` and the environment, in that order.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import (
@@ -50,6 +51,29 @@ def call_on_failure(context: Any) -> None:
     from robin_etl import hooks
 
     hooks.call_on_failure(context)
+
+
+def stage(name: str, told: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """One stage of the run that the task before told of."""
+    from robin_etl import hooks, pipeline
+    from robin_etl.runs import Run
+
+    context = get_current_context()
+    with hooks.as_task_failures():
+        settings = hooks.RobinHook().settings(context["params"])
+        run = Run.open(told["run"], path_of=settings.path)
+        if name == "load":
+            options["watched"] = partial(hooks.progress_in_log, settings.rate_limits)
+        counts = getattr(pipeline, name)(settings, run, **options)
+    hooks.log_counts(name, counts)
+    return hooks.told_on(run, counts)
+
+
+def stage_of_part(name: str, part: dict[str, Any]) -> dict[str, Any]:
+    """One stage of one part, which is what the UI calls the mapped task."""
+    get_current_context()["part"] = f"part {part['part']} of {part['parts']}"
+    told = stage(name, part, part=part["part"])
+    return {**told, "part": part["part"], "parts": part["parts"]}
 
 
 @dag(
@@ -125,25 +149,6 @@ def call_on_failure(context: Any) -> None:
 def robin_orders() -> None:
     """The DAG."""
 
-    def stage(name: str, told: dict[str, Any], **options: Any) -> dict[str, Any]:
-        """One stage of the run that the task before told of."""
-        from robin_etl import hooks, pipeline
-        from robin_etl.runs import Run
-
-        context = get_current_context()
-        with hooks.as_task_failures():
-            settings = hooks.RobinHook().settings(context["params"])
-            run = Run.open(told["run"], path_of=settings.path)
-            counts = getattr(pipeline, name)(settings, run, **options)
-        hooks.log_counts(name, counts)
-        return hooks.told_on(run, counts)
-
-    def stage_of_part(name: str, part: dict[str, Any]) -> dict[str, Any]:
-        """One stage of one part, which is what the UI calls the mapped task."""
-        get_current_context()["part"] = f"part {part['part']} of {part['parts']}"
-        told = stage(name, part, part=part["part"])
-        return {**told, "part": part["part"], "parts": part["parts"]}
-
     @task
     def extract() -> list[dict[str, Any]]:
         """Read the exports, quarantine what can't be sent, split the rest into parts by customer."""
@@ -176,12 +181,7 @@ def robin_orders() -> None:
     @task(max_active_tis_per_dag=1, multiple_outputs=False)
     def load(extracted: list[dict[str, Any]]) -> dict[str, Any]:
         """Post the changes of all parts, inside ROBIN's limits; only what ROBIN takes is kept."""
-        from functools import partial
-
-        from robin_etl import hooks
-
-        settings = hooks.RobinHook().settings(get_current_context()["params"])
-        return stage("load", extracted[0], watched=partial(hooks.progress_in_log, settings.rate_limits))
+        return stage("load", extracted[0])
 
     @task(outlets=[TOLD], multiple_outputs=False)
     def report(loaded: dict[str, Any], *, outlet_events: Any = None) -> dict[str, Any]:

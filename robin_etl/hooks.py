@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from airflow.sdk import BaseHook, Variable
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from robin_etl import limits, payload
@@ -28,7 +28,7 @@ from robin_etl.client import Client, Meaning
 from robin_etl.exceptions import ConfigurationError, RobinEtlError, StoppedError
 from robin_etl.pipeline import Advance
 from robin_etl.runs import Run
-from robin_etl.settings import Settings, connection_in
+from robin_etl.settings import BUCKETS, Settings, connection_in
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
         return False, f"ROBIN was reached, but whether it takes the key can't be told: {shown}."
 
     def _of_connection(self) -> dict[str, Any]:
-        connection = self.get_connection(self.robin_conn_id)
+        connection = _connection(self.robin_conn_id)
         extras = connection.extra_dejson
         told: dict[str, Any] = {
             "api_key": connection.login or "",
@@ -113,7 +113,7 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
         return told
 
     def _ledger_url(self, connection_id: str) -> str:
-        database = self.get_connection(connection_id)
+        database = _connection(connection_id)
         url = sa.URL.create(
             "postgresql",
             username=database.login,
@@ -144,7 +144,11 @@ def opened(settings: Settings, locations: Iterable[str] = LOCATIONS) -> Settings
     """The settings with what fsspec needs for the Airflow connections that these locations name."""
     named = (connection_in(getattr(settings, location))[:2] for location in locations)
     return settings.opening(
-        {name: _storage_options(scheme, name) for name, scheme in named if name is not None}
+        {
+            name: _storage_options(scheme, name)
+            for name, scheme in named
+            if name is not None and (scheme in BUCKETS or _is_connection(name))
+        }
     )
 
 
@@ -263,6 +267,7 @@ def _storage_options(scheme: str, connection_id: str) -> Mapping[str, Any]:
     """What fsspec needs to open that storage with an Airflow connection."""
     from airflow.sdk.io import fs  # noqa: PLC0415 (costs a second, and few need it)
 
+    _connection(connection_id)  # a provider may do without one, and find nothing
     try:
         opened = fs.get_fs(scheme, connection_id)
     except (ValueError, ImportError) as error:
@@ -272,6 +277,24 @@ def _storage_options(scheme: str, connection_id: str) -> Mapping[str, Any]:
         ) from error
     options: Mapping[str, Any] = opened.storage_options
     return options
+
+
+def _connection(connection_id: str) -> Any:
+    try:
+        return BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(
+            f"There is no Airflow connection {connection_id}. Add it (docs/deployment.md says how), "
+            "then run again."
+        ) from error
+
+
+def _is_connection(name: str) -> bool:
+    try:
+        BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        return False
+    return True
 
 
 def _address(host: str, scheme: str | None, port: int | None) -> str:

@@ -29,8 +29,15 @@ def _shipped_expectations() -> str:
     return str(inside if inside.is_dir() else package.parent / "expectations")
 
 
+# Schemes of which no location has an @ of its own, as sftp://user@host has.
+BUCKETS = ("s3", "s3a", "gs", "gcs")
+
+
 def connection_in(location: str) -> tuple[str | None, str, str]:
-    """`s3://connection@bucket/key` as its connection, scheme and the rest; without one, None."""
+    """`s3://connection@bucket/key` as its connection, scheme and the rest; None without an @.
+
+    Outside of `BUCKETS` what stands before the @ may as well be a user, or anything else.
+    """
     scheme, _, rest = location.partition("://")
     connection, at, path = rest.partition("@")
     if not at or "/" in connection:
@@ -141,7 +148,7 @@ class Settings(BaseSettings):
         Raises `ConfigurationError` for a connection that is not known here.
         """
         connection, scheme, rest = connection_in(location)
-        if connection is None:
+        if connection is None or (connection not in self._storage and scheme not in BUCKETS):
             return UPath(location)
         if connection not in self._storage:
             raise ConfigurationError(

@@ -147,6 +147,23 @@ def test_a_secret_in_the_variable_is_refused(connection: Any, monkeypatch: pytes
     assert "s3cr3t" not in str(refused.value)
 
 
+def test_a_connection_that_is_not_there_is_named(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection(extra={"ledger_conn_id": "no_such"})
+    with pytest.raises(ConfigurationError, match="no Airflow connection no_such"):
+        hook().settings()
+    connection()
+    monkeypatch.setenv("ROBIN_ETL_EXPORTS", "s3://no_such@bucket/exports")
+    with pytest.raises(ConfigurationError, match="no Airflow connection no_such"):
+        hook().settings()
+    monkeypatch.setenv("ROBIN_ETL_EXPORTS", "sftp://me@host/exports")
+    assert hook().settings().exports == "sftp://me@host/exports"
+    monkeypatch.delenv("AIRFLOW_CONN_ROBIN_DEFAULT")
+    with pytest.raises(ConfigurationError, match="no Airflow connection robin_default"):
+        hook().settings()
+
+
 def test_the_ledger_may_be_an_airflow_connection(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,3 +75,10 @@ def test_secrets_are_masked_wherever_settings_are_shown() -> None:
 def test_a_missing_credential_is_named(given: dict[str, str], absent: str) -> None:
     with pytest.raises(ConfigurationError, match=absent):
         Settings.read(**given).credentials()
+
+
+def test_a_user_in_a_location_is_no_connection_but_before_a_bucket_it_can_only_be_one() -> None:
+    assert Settings.read().path("memory://me@host/orders").path.endswith("me@host/orders")
+    with pytest.raises(ConfigurationError, match="connection shop_s3, which only Airflow's tasks know"):
+        Settings.read().path("s3://shop_s3@bucket/orders")
+    assert Settings.read().path("/folder/a@b").name == "a@b"

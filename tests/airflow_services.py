@@ -129,12 +129,14 @@ class Airflow:
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """The runs of a DAG."""
-        found: list[dict[str, Any]] = self.get(f"/dags/{dag}/dagRuns?limit=1000")["dag_runs"]
+        found: list[dict[str, Any]] = []
+        while page := self.get(f"/dags/{dag}/dagRuns?limit=100&offset={len(found)}")["dag_runs"]:
+            found += page
         return found
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
-        told = self.get(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances?limit=1000")
+        told = self.get(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances?limit=100")
         instances: list[dict[str, Any]] = told["task_instances"]
         return instances
 

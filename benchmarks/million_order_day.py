@@ -101,7 +101,7 @@ def _ledger_rows(folder: Path) -> pd.DataFrame:
 
     snapshot = pd.read_parquet(folder / "snapshot.parquet")
     snapshot["revenue"] = (snapshot["revenue"] * 100).round().astype("int64")
-    digest = orders.digests("email:" + snapshot["email_address"].astype("str"), key=b"")
+    digest = orders.digests(snapshot["email_address"].astype("str"), of="email", key=b"")
     return orders.typed(
         snapshot.assign(
             day="2026-03-01",

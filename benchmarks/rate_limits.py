@@ -74,10 +74,10 @@ def with_robin_etl(client: Client, told: pd.DataFrame, stopping: Event) -> None:
 
 
 def one_by_one(client: Client, told: pd.DataFrame, stopping: Event) -> None:
-    for chunk in payload.slices(told, 1):
+    for chunk in payload.slices(payload.sent(told), 1):
         if stopping.is_set():
             return
-        client.post(payload.body(payload.payloads(chunk)))
+        client.post(payload.body(chunk))
 
 
 def main() -> None:

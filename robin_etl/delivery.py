@@ -25,7 +25,8 @@ import tenacity
 from robin_etl import payload
 from robin_etl.client import Answer, Meaning
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
-from robin_etl.ledger import IN_DOUBT, REFUSED, REJECTED, Delivery, Ledger, LoggedRequest
+from robin_etl.ledger import IN_DOUBT, REFUSED, REJECTED, Ledger, LoggedRequest
+from robin_etl.payload import Chunk
 
 # So many single orders refused and none accepted: the fault is not the orders'.
 FIRST_REFUSALS = 20
@@ -149,7 +150,7 @@ class Sender:
         Raises `AuthenticationError`, `AnswerError` or `RobinUnavailableError` where the run has to
         stop, `InterruptedRunError` where it was told to; what was acknowledged is in the ledger.
         """
-        chunks = payload.chunked(changes, self._chunk_size)
+        chunks = payload.chunked(changes, self._chunk_size, payload.ready)
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
             for _, wave in groupby(chunks, key=itemgetter(0)):
                 self._deliver_wave((chunk for _, chunk in wave), senders)
@@ -161,9 +162,9 @@ class Sender:
                     )
         return self.delivered
 
-    def _deliver_wave(self, chunks: Iterator[pd.DataFrame], senders: ThreadPoolExecutor) -> None:
-        queue: deque[pd.DataFrame] = deque()
-        in_flight: dict[Future[Answer | None], pd.DataFrame] = {}
+    def _deliver_wave(self, chunks: Iterator[Chunk], senders: ThreadPoolExecutor) -> None:
+        queue: deque[Chunk] = deque()
+        in_flight: dict[Future[Answer | None], Chunk] = {}
         failures: list[BaseException] = []
         while True:
             while len(in_flight) < self._width() and not self._stopping.is_set():
@@ -183,7 +184,7 @@ class Sender:
         if failures:
             raise failures[0]
 
-    def _next(self, queue: deque[pd.DataFrame], chunks: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+    def _next(self, queue: deque[Chunk], chunks: Iterator[Chunk]) -> Chunk | None:
         """The next chunk to send, of the size that is allowed by now; None after the last."""
         while (chunk := queue.popleft() if queue else next(chunks, None)) is not None:
             if len(chunk) > self._chunk_size:
@@ -192,36 +193,31 @@ class Sender:
                 return chunk
         return None
 
-    def _unblocked(self, chunk: pd.DataFrame) -> pd.DataFrame:
+    def _unblocked(self, chunk: Chunk) -> Chunk:
         """A chunk without the orders of which ROBIN rejected an earlier change."""
         if not self.delivered.rejected:
             return chunk
-        blocked = chunk["order_number"].isin(self.delivered.rejected)
-        self.delivered.held_back |= set(chunk["order_number"][blocked])
-        self._progress(int(blocked.sum()))
-        return chunk[~blocked]
+        rejected = self.delivered.rejected
+        blocked = {change.order_number for change in chunk if change.order_number in rejected}
+        self.delivered.held_back |= blocked
+        self._progress(len(blocked))
+        return [change for change in chunk if change.order_number not in blocked]
 
     def _width(self) -> int:
         """How many requests may be in flight: one, until ROBIN has accepted one."""
         return self._concurrency if self.delivered.posted else 1
 
-    def _halves(self, chunk: pd.DataFrame, answer: Answer) -> list[pd.DataFrame]:
+    def _halves(self, chunk: Chunk, answer: Answer) -> list[Chunk]:
         """The two halves, the first one last, as they are put before the queue."""
         half = (len(chunk) + 1) // 2
         if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             self._chunk_size = min(self._chunk_size, half)
-        return [chunk.iloc[half:], chunk.iloc[:half]]
+        return [chunk[half:], chunk[:half]]
 
-    def _send(self, chunk: pd.DataFrame) -> Answer | None:
+    def _send(self, chunk: Chunk) -> Answer | None:
         """Send one chunk until there is an answer that settles it; None if it was told to stop."""
-        told = payload.payloads(chunk)
-        body = payload.body(told)
-        deliveries = [
-            Delivery(order["order_number"], kind, int(wave), payload.without_contact(order))
-            for order, kind, wave in zip(told, chunk["kind"], chunk["wave"], strict=True)
-        ]
         retrying = self._retry.retrying(self._stopping)
-        answer: Answer = retrying(self._attempt, chunk, deliveries, body)
+        answer: Answer = retrying(self._attempt, chunk, payload.body(change.payload for change in chunk))
         if answer.again and self._stopping.is_set():
             return None
         if answer.again:
@@ -232,12 +228,12 @@ class Sender:
             )
         return answer
 
-    def _attempt(self, chunk: pd.DataFrame, deliveries: list[Delivery], body: bytes) -> Answer:
+    def _attempt(self, chunk: Chunk, body: bytes) -> Answer:
         self._pace.wait()
         with self._books:
             if self._stopping.is_set():
                 return Answer(Meaning.NOT_SENT, "told to stop")
-            request = self._ledger.sending(self._run, deliveries)
+            request = self._ledger.sending(self._run, chunk)
             self.delivered.requests += 1
         try:
             answer = self._client.post(body)
@@ -252,7 +248,7 @@ class Sender:
             self._log(request, chunk, answer)
         return answer
 
-    def _log(self, request: LoggedRequest, chunk: pd.DataFrame, answer: Answer) -> None:
+    def _log(self, request: LoggedRequest, chunk: Chunk, answer: Answer) -> None:
         status, words = answer.status, answer.words
         match answer.meaning:
             case Meaning.ACCEPTED:
@@ -261,12 +257,12 @@ class Sender:
                 self._progress(len(chunk))
             case Meaning.REFUSED if len(chunk) == 1:
                 self._ledger.answered(request, REJECTED, status=status, words=words)
-                self._reject(chunk["order_number"].iloc[0], answer)
+                self._reject(chunk[0].order_number, answer)
             case Meaning.REFUSED | Meaning.BUSY | Meaning.NOT_SENT:
                 self._ledger.answered(request, REFUSED, status=status, words=words)
             case Meaning.LOST:
                 self._ledger.answered(request, IN_DOUBT, status=status, words=words)
-                self.delivered.in_doubt |= set(chunk["order_number"])
+                self.delivered.in_doubt |= {change.order_number for change in chunk}
 
     def _reject(self, order_number: str, answer: Answer) -> None:
         self.delivered.rejected[order_number] = answer.words
@@ -304,7 +300,7 @@ def stopped_by_signals(stopping: Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _wants_halves(answer: Answer, chunk: pd.DataFrame) -> bool:
+def _wants_halves(answer: Answer, chunk: Chunk) -> bool:
     return answer.meaning is Meaning.REFUSED and len(chunk) > 1
 
 

@@ -12,7 +12,6 @@ import csv
 import gzip
 import io
 import json
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +20,10 @@ from datetime import date
 from itertools import chain, islice
 from typing import BinaryIO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from upath import UPath
 
@@ -36,6 +37,7 @@ _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 100_000
 
 _SURPLUS = "surplus_cells"
+_QUOTE = b'"'
 
 # Types that can stand for the text they would have been in a csv; any other is a wrong type.
 _PARQUET_TYPES = {
@@ -242,24 +244,38 @@ def _read_even_csv(text: bytes, profile: Profile, header: list[str]) -> pd.DataF
     """Lines of which each is one record, quickly; None where they are not."""
     if not text:
         return pd.DataFrame(columns=header, dtype=orders.TEXT)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            cells = pd.read_csv(
-                io.BytesIO(text),
-                sep=profile.delimiter,
-                dtype=orders.TEXT,
-                header=None,
-                names=header,
-                index_col=False,
-                keep_default_na=False,
-                na_values=[],
-            )
-        except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError):
-            return None
+    if text.count(b"\r") != text.count(b"\r\n") or not _is_well_quoted(text, profile.delimiter):
+        return None
+    try:
+        table = pacsv.read_csv(
+            pa.BufferReader(text),
+            read_options=pacsv.ReadOptions(column_names=header, block_size=len(text) + 1),
+            parse_options=pacsv.ParseOptions(delimiter=profile.delimiter),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.large_string()),
+                strings_can_be_null=False,
+                check_utf8=False,  # the decoder has
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
-    even = lines == len(cells) and text.count(b"\r") == text.count(b"\r\n")
-    return cells if even else None
+    return table.to_pandas() if lines == len(table) else None
+
+
+def _is_well_quoted(text: bytes, delimiter: str) -> bool:
+    """Whether every quoted cell is quoted whole: only then do all readers of csv agree on it."""
+    if _QUOTE not in text:
+        return True
+    padded = np.frombuffer(b"\n" + text + b"\n", dtype=np.uint8)
+    quotes = np.flatnonzero(padded == ord(_QUOTE))
+    opening, closing = quotes[::2], quotes[1::2]
+    beside = np.frombuffer(b'\r\n"' + delimiter.encode(), dtype=np.uint8)
+    if len(opening) != len(closing):
+        return False
+    return bool(
+        np.isin(padded[opening - 1], beside).all() and np.isin(padded[closing + 1], beside).all()
+    )
 
 
 def _noted(blocks: Iterator[_Block], used: list[_Block]) -> Iterator[_Block]:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 ROWS_DTYPES = {**orders.EXPORTED_DTYPES, **orders.CONTACT_DTYPES, "broken": orders.FLAG}
 
 # Small exports are judged together, up to so many rows: the gate has a price for each time it is asked.
-_JUDGED_ROWS = 100_000
+_JUDGED_ROWS = 250_000
 
 
 def extracted(settings: Settings, run: Run, ledger: Ledger) -> dict[str, Any]:

@@ -14,14 +14,17 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
+from robin_etl import imports, orders
 from robin_etl.exceptions import ConfigurationError, GateError
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 WARNING = "warning"
 EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
+
+# They ask of a cell only whether it is null.
+_NULLITY = {"expect_column_values_to_be_null", "expect_column_values_to_not_be_null"}
 
 # They judge a row by the others.
 _COMPARE_ROWS = {
@@ -181,7 +187,7 @@ class Judgement:
             gc.collect()
         rules = [rule for rule in self._rules if _is_row_rule(rule["type"])]
         named = []
-        for rule, result in _results(frame, rules, self._parameters):
+        for rule, result in _results(_lean(frame, rules), rules, self._parameters):
             labels = result.result.get("unexpected_index_list") or []
             before = self._row_verdicts.get(rule.rule, rule)
             count = before.broken + len(labels)
@@ -212,7 +218,7 @@ class Judgement:
             if name not in named:
                 whole[name] = nothing
         verdicts = dict(self._row_verdicts)
-        for rule, result in _results(whole[self._columns], rules, self._parameters):
+        for rule, result in _results(_exact_floats(whole[self._columns]), rules, self._parameters):
             found = result.result.get("observed_value", result.result.get("unexpected_count"))
             verdicts[rule.rule] = replace(
                 rule,
@@ -299,6 +305,40 @@ def _results(
         yield RuleVerdict(name, severity, is_row_rule=False, success=False), result
 
 
+def _lean(frame: pd.DataFrame, rules: list[dict[str, Any]]) -> pd.DataFrame:
+    """What these rules look at, since Great Expectations copies and hashes all that it is given.
+
+    A column of which they ask only whether it is null says no more than that: 1.0, or NaN.
+    """
+    named, weighed = _words(rules), _words([_but_nullity(rule) for rule in rules])
+    columns = {
+        name: frame[name] if name in weighed else np.where(frame[name].isna(), np.nan, 1.0)
+        for name in frame.columns
+        if name in named
+    }
+    return _exact_floats(pd.DataFrame(columns, index=frame.index))
+
+
+def _but_nullity(told: Any) -> Any:
+    """A rule without the columns of which it asks only whether they are null."""
+    if isinstance(told, list):
+        return [_but_nullity(one) for one in told]
+    if not isinstance(told, Mapping):
+        return told
+    if told.get("type") == "nullity":
+        return {}
+    left = {name: _but_nullity(value) for name, value in told.items()}
+    if told.get("type") in _NULLITY:
+        left["kwargs"] = {name: value for name, value in left["kwargs"].items() if name != "column"}
+    return left
+
+
+def _exact_floats(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with cents as float64, null as NaN: exact below 2^53, and much quicker to judge."""
+    cents = frame.columns[frame.dtypes == orders.CENTS]
+    return frame.astype(dict.fromkeys(cents, "float64"))
+
+
 def _words(told: Any) -> set[str]:
     """Every text anywhere in rules, the names of columns among them."""
     if isinstance(told, Mapping):
@@ -339,11 +379,12 @@ def _is_row_rule(expectation_type: str) -> bool:
 
 def _great_expectations() -> Any:
     """The module, imported when the gate first runs: it costs seconds, which `--help` need not pay."""
-    _quieten()
-    import great_expectations
-
-    _quieten()
-    return great_expectations
+    if "great_expectations" not in sys.modules:
+        _quieten()
+        with imports.put_off("scipy.stats", "altair"), imports.without_collection():
+            import great_expectations  # noqa: F401
+        _quieten()
+    return sys.modules["great_expectations"]
 
 
 def _quieten() -> None:

@@ -7,10 +7,10 @@ as it reads; a day is `2017-04-05`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,9 @@ LEDGER_DTYPES: dict[str, str] = {
     "is_first_order": FLAG,
 }
 
+# What of it the ledger's table has: the digest in `email` is `customer`, or there is none.
+STATE_COLUMNS = tuple(name for name in LEDGER_DTYPES if name != "email")
+
 # What is to be sent: the state ROBIN will hold, what it held before, and the contact to name.
 CHANGE_DTYPES: dict[str, str] = {
     **LEDGER_DTYPES,
@@ -88,6 +91,7 @@ CHANGE_DTYPES: dict[str, str] = {
 _NUMBER = r"\A[+-]?(\d{1,13}(\.\d*)?|\.\d+)\z"
 _SCIENTIFIC = r"\A[+-]?(\d{1,13}(\.\d{0,30})?|\.\d{1,30})[eE][+-]?\d{1,2}\z"
 _BEYOND_MILS = r"(\.\d{3})\d+\z"
+_DIGEST_BYTES = 16
 _CENT = Decimal("0.01")
 _LARGEST = Decimal(10) ** 13
 
@@ -95,6 +99,7 @@ _MOMENT = (
     r"\A\d{4}-\d{2}-\d{2}"
     r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?\z"
 )
+_AS_SENT = r"\A\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\z"
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)\z"
 _TIME_OF_DAY = r"[T ]\d{2}:"
 
@@ -108,6 +113,17 @@ def typed(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """The columns of `dtypes`, in that order and of those types; one that is missing is all null."""
     missing = {name: None for name in dtypes if name not in frame.columns}
     return frame.assign(**missing)[list(dtypes)].astype(dict(dtypes))
+
+
+def listed(column: pd.Series) -> list[Any]:
+    """A column as Python's own values, null as None."""
+    values: list[Any] = pa.array(column, from_pandas=True).to_pylist()
+    return values
+
+
+def states(rows: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Rows as the ledger's table takes them: the values of `STATE_COLUMNS`."""
+    return zip(*(listed(rows[name]) for name in STATE_COLUMNS), strict=True)
 
 
 def trimmed(text: pd.Series) -> pd.Series:
@@ -147,6 +163,8 @@ def moments(text: pd.Series, timezone: str = "UTC") -> pd.Series:
     repeats in autumn the earlier moment is taken; a time that it skips in spring moves forward.
     """
     strings = _strings(trimmed(text))
+    if _are_as_sent(strings):
+        return _series(strings, text.index)
     strings = pc.if_else(pc.match_substring_regex(strings, _MOMENT), strings, None)
     has_offset = pc.and_(
         pc.match_substring_regex(strings, _OFFSET), pc.match_substring_regex(strings, _TIME_OF_DAY)
@@ -166,22 +184,29 @@ def moments_as_seconds(moments: ExtensionArray) -> npt.NDArray[np.int64]:
     return whole
 
 
-def digests(contacts: pd.Series, *, key: bytes) -> pd.Series:
-    """Keyed BLAKE2b digests (32 hexadecimal digits) that stand for contacts in the ledger."""
+def digests(contacts: pd.Series, *, of: str, key: bytes) -> pd.Series:
+    """Keyed BLAKE2b digests (32 hexadecimal digits) that stand for contacts in the ledger.
+
+    `of` is the kind of contact: an address and a phone number never share a digest.
+    """
     codes, distinct = pd.factorize(contacts)
-    hashed = [blake2b(value.encode(), key=key, digest_size=16).hexdigest() for value in distinct]
-    taken = pa.array(hashed, pa.string()).take(pa.array(codes, mask=codes < 0))
-    return _series(taken, contacts.index)
+    begun = blake2b(f"{of}:".encode(), key=key, digest_size=_DIGEST_BYTES)
+    hashed = []
+    for value in pc.cast(_strings(distinct), pa.binary()).to_pylist():
+        one = begun.copy()
+        one.update(value)
+        hashed.append(one.digest())
+    digits = pa.py_buffer(b"".join(hashed).hex().encode())
+    ends = pa.py_buffer(np.arange(len(hashed) + 1, dtype=np.int64) * 2 * _DIGEST_BYTES)
+    texts = pa.LargeStringArray.from_buffers(len(hashed), ends, digits)
+    return _series(texts.take(pa.array(codes, mask=codes < 0)), contacts.index)
 
 
 def identified(exported: pd.DataFrame, *, key: bytes) -> pd.DataFrame:
-    """Exported rows with the digests of their contact, `email` and `phone`, beside it.
-
-    An address and a phone number never share a digest, whatever their text.
-    """
+    """Exported rows with the digests of their contact, `email` and `phone`, beside it."""
     return exported.assign(
-        email=digests("email:" + exported["email_address"], key=key),
-        phone=digests("phone:" + exported["phone_number"], key=key),
+        email=digests(exported["email_address"], of="email", key=key),
+        phone=digests(exported["phone_number"], of="phone", key=key),
     )
 
 
@@ -210,6 +235,17 @@ def _plain(scientific: str) -> str:
     return f"{value.quantize(_CENT, ROUND_HALF_UP):f}" if abs(value) < _LARGEST else scientific
 
 
+def _are_as_sent(strings: pa.Array) -> bool:
+    """Whether all of these are written as ROBIN is sent them already, which is quick to see."""
+    if not pc.all(pc.match_substring_regex(strings, _AS_SENT)).as_py():
+        return False
+    try:
+        pc.cast(strings, pa.timestamp("s", "UTC"))
+    except pa.ArrowInvalid:  # a month 13, say
+        return False
+    return True
+
+
 def _parsed(strings: pa.Array) -> pd.Series:
     joined = pc.replace_substring_regex(strings, r"(\d) ([Z+-])", r"\1\2")
     pointed = pc.replace_substring(joined, ",", ".")
@@ -223,8 +259,8 @@ def _moment_text(moment: pd.Series, index: pd.Index) -> pd.Series:
     return _series(pc.binary_join_element_wise(joined, "Z", ""), index)
 
 
-def _strings(text: pd.Series) -> pa.Array:
-    array = pa.array(text, pa.string(), from_pandas=True)
+def _strings(text: pd.Series | pd.Index) -> pa.Array:
+    array = pa.array(text.array, pa.string(), from_pandas=True)
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 

@@ -1,12 +1,17 @@
-"""Changes as ROBIN is sent them: waves, chunks, and the JSON of one order. Pure."""
+"""Changes as ROBIN is sent them: waves, chunks, and the JSON of each order. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from robin_etl import orders
 
 CONTACT = ("email_address", "phone_number")
 _MONEY = ("revenue", "old_revenue", "profit", "old_profit")
@@ -19,32 +24,78 @@ _KEYS = (
     "webstore_url",
 )
 
+# What stands behind the whole number of so many cents, shortest form: 5 is .05, 50 is .5, 0 nothing.
+_CENTS = pa.array(["" if not cents else f".{cents:02}".rstrip("0") for cents in range(100)])
+_TO_ESCAPE = r'["\\\x00-\x1f]'
 
-def chunked(changes: Iterable[pd.DataFrame], size: int) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Each wave and its changes, `size` rows at a time, from frames that are sorted by wave.
+
+class Change(NamedTuple):
+    """One change, ready to leave.
+
+    `payload`: its JSON as it is sent; `kept`: the same without contact, as the delivery log keeps it.
+    `state`: the row that it leaves in the ledger, in the order of `orders.STATE_COLUMNS`.
+    """
+
+    order_number: str
+    kind: str
+    wave: int
+    payload: str
+    kept: str
+    state: tuple[Any, ...]
+
+
+Chunk = list[Change]
+T = TypeVar("T")
+
+
+def ready(changes: pd.DataFrame) -> list[Change]:
+    """Rows of `orders.CHANGE_DTYPES`, each made ready to leave."""
+    pieces = _pieces(changes)
+    kept = [piece for name, piece in pieces.items() if name not in CONTACT]
+    return list(
+        map(
+            Change,
+            orders.listed(changes["order_number"]),
+            orders.listed(changes["kind"]),
+            changes["wave"].tolist(),
+            _objects(list(pieces.values()), len(changes)),
+            _objects(kept, len(changes)),
+            orders.states(changes),
+        )
+    )
+
+
+def sent(changes: pd.DataFrame) -> list[str]:
+    """The JSON of each of these changes as it is sent, and no more."""
+    return _objects(list(_pieces(changes).values()), len(changes))
+
+
+def chunked(
+    changes: Iterable[pd.DataFrame], size: int, made: Callable[[pd.DataFrame], list[T]]
+) -> Iterator[tuple[int, list[T]]]:
+    """Each wave and what is `made` of its changes, `size` at a time, from frames sorted by wave.
 
     Chunks are filled across frames, but never across waves.
     """
-    held: list[pd.DataFrame] = []
+    held: list[T] = []
     at = 0
     for frame in changes:
         for wave, rows in frame.groupby("wave", sort=True):
             if held and int(str(wave)) != at:
-                yield at, pd.concat(held)
+                yield at, held
                 held = []
             at = int(str(wave))
-            rest = pd.concat([*held, rows]) if held else rows
-            whole = len(rest) - len(rest) % size
-            for start in range(0, whole, size):
-                yield at, rest.iloc[start : start + size]
-            held = [rest.iloc[whole:]] if whole < len(rest) else []
+            held += made(rows)
+            whole = len(held) - len(held) % size
+            yield from ((at, chunk) for chunk in slices(held[:whole], size))
+            held = held[whole:]
     if held:
-        yield at, pd.concat(held)
+        yield at, held
 
 
-def slices(changes: pd.DataFrame, size: int) -> list[pd.DataFrame]:
-    """Slices of at most `size` rows."""
-    return [changes.iloc[start : start + size] for start in range(0, len(changes), size)]
+def slices(chunk: list[T], size: int) -> list[list[T]]:
+    """Slices of at most `size`."""
+    return [chunk[start : start + size] for start in range(0, len(chunk), size)]
 
 
 def merged(parts: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
@@ -70,34 +121,63 @@ def merged(parts: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
         yield pd.concat(ready).sort_values(["wave", "order_date"], kind="stable")
 
 
+def body(payloads: Iterable[str]) -> bytes:
+    """The body of a request with these orders."""
+    return ('{"orders":[' + ",".join(payloads) + "]}").encode()
+
+
 def _next_filled(part: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
     return next((frame for frame in part if len(frame)), None)
 
 
-def payloads(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """One JSON object for each change; what is null is left out.
+def _pieces(changes: pd.DataFrame) -> dict[str, pa.Array]:
+    return {name: _members(name, changes[name]) for name in _KEYS if changes[name].notna().any()}
 
-    Money leaves cents only here: cents / 100 is the double nearest to the value, and its shortest
-    text is the value itself, `113.34`.
-    """
-    columns = {name: changes[name].astype(object).tolist() for name in _KEYS}
-    for name in _MONEY:
-        columns[name] = [None if cents is pd.NA else cents / 100 for cents in columns[name]]
-    rows = zip(*columns.values(), strict=True)
-    return [
-        {key: value for key, value in zip(columns, row, strict=True) if _is_said(value)} for row in rows
+
+def _members(name: str, column: pd.Series) -> pa.Array:
+    """`,"name":value` for each value, nothing for null."""
+    values = pa.array(column, from_pandas=True)
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if name in _MONEY:
+        texts = _money(values)
+    elif name == "is_first_order":
+        texts = pc.cast(values, pa.large_string())
+    else:
+        texts = _quoted(pc.cast(values, pa.large_string()))
+    return pc.fill_null(_joined(f',"{name}":', texts), "")
+
+
+def _money(cents: pa.Array) -> pa.Array:
+    """Cents as the shortest JSON number of their value: 11334 is 113.34, 1000 is 10."""
+    numbers = pc.fill_null(cents, 0).to_numpy(zero_copy_only=False)
+    whole, rest = np.divmod(np.abs(numbers), 100)
+    sign = pc.if_else(pa.array(numbers < 0), "-", "")
+    texts = _joined(sign, pc.cast(pa.array(whole), pa.string()), _CENTS.take(pa.array(rest)))
+    return pc.if_else(pc.is_null(cents), None, texts)
+
+
+def _quoted(texts: pa.Array) -> pa.Array:
+    """Texts as JSON strings; only those that hold something to escape go through `json`."""
+    special = pc.fill_null(pc.match_substring_regex(texts, _TO_ESCAPE), fill_value=False)
+    if pc.any(special).as_py():
+        escaped = [
+            json.dumps(text, ensure_ascii=False)[1:-1] for text in texts.filter(special).to_pylist()
+        ]
+        texts = pc.replace_with_mask(texts, special, pa.array(escaped, pa.large_string()))
+    return _joined('"', texts, '"')
+
+
+def _objects(pieces: list[pa.Array], rows: int) -> list[str]:
+    if not rows:
+        return []
+    texts: list[str] = _joined("{", pc.utf8_slice_codeunits(_joined(*pieces), 1), "}").to_pylist()
+    return texts
+
+
+def _joined(*texts: pa.Array | str) -> pa.Array:
+    """Texts side by side, null where one is; a plain one stands in every row."""
+    parts = [
+        pa.scalar(text, pa.large_string()) if isinstance(text, str) else pc.cast(text, pa.large_string())
+        for text in texts
     ]
-
-
-def without_contact(payload: dict[str, Any]) -> dict[str, Any]:
-    """A payload as it may be kept."""
-    return {key: value for key, value in payload.items() if key not in CONTACT}
-
-
-def body(orders: list[dict[str, Any]]) -> bytes:
-    """The body of a request with these payloads."""
-    return json.dumps({"orders": orders}, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _is_said(value: object) -> bool:
-    return value is not None and value is not pd.NA and value == value  # noqa: PLR0124 (NaN)
+    return pc.binary_join_element_wise(*parts, pa.scalar("", pa.large_string()))

@@ -122,9 +122,10 @@ def acknowledge(settings: Settings, run: Run) -> Counts:
         renewed(settings, run, ledger)
         _confirm(run, ledger)
         acknowledged = 0
-        for changes in changes_of(run):
-            ledger.baseline(changes)
-            acknowledged += len(changes)
+        for folder in parts(run):
+            for frame in folder.reading_frames("changes"):
+                ledger.baseline(orders.typed(frame, orders.LEDGER_DTYPES))
+                acknowledged += len(frame)
         counts = {"acknowledged": acknowledged}
         run.files.write_json("load", counts)
         return counts
@@ -204,10 +205,8 @@ def _confirm(run: Run, ledger: Ledger) -> None:
 
 def _rehearse(settings: Settings, run: Run) -> Counts:
     plan = planned(settings, run)
-    bodies = (
-        payload.body(payload.payloads(chunk))
-        for _, chunk in payload.chunked(changes_of(run), settings.chunk_size)
-    )
+    chunks = payload.chunked(changes_of(run), settings.chunk_size, payload.sent)
+    bodies = (payload.body(chunk) for _, chunk in chunks)
     requests = run.files.write_lines("requests.jsonl", bodies)
     counts = {"would_post": plan.changes, "would_request": requests}
     run.files.write_json("load", counts)

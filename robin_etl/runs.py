@@ -63,7 +63,7 @@ class Folder:
                 def write(frame: pd.DataFrame) -> None:
                     nonlocal writer
                     table = pa.Table.from_pandas(frame, preserve_index=False)
-                    writer = writer or pq.ParquetWriter(file, table.schema)
+                    writer = writer or pq.ParquetWriter(file, table.schema, use_dictionary=False)
                     writer.write_table(table, row_group_size=at_once)
 
                 yield write

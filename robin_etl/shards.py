@@ -10,8 +10,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 Keys = npt.NDArray[np.uint64]
 Parts = npt.NDArray[np.int16]
@@ -70,6 +68,9 @@ def _represented(left: Keys, right: Keys) -> tuple[Keys, Keys]:
     linked, codes = np.unique(np.concatenate([left, right]), return_inverse=True)
     if not len(linked):
         return linked, linked
+    from scipy.sparse import coo_matrix  # noqa: PLC0415 (a fifth of a second that few runs need)
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     pairs = codes.reshape(2, -1)
     links = coo_matrix((np.ones(len(left), dtype=np.int8), pairs), shape=(len(linked), len(linked)))
     _, groups = connected_components(links, directed=False)

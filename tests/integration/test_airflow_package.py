@@ -174,12 +174,10 @@ def test_the_ledger_may_be_an_airflow_connection(
 
 
 def test_a_hooks_client_posts(connection: Any, sandbox: Sandbox) -> None:
-    from robin_etl import payload
-
     order = {"order_number": "1", "email_address": "a@x.nl", "revenue": 1}
     order |= {"order_date": "2026-03-01T00:00:00Z", "is_first_order": True}
     with hook().get_conn() as client:
-        assert client.post(payload.body([order])).status == 201
+        assert client.post(json.dumps({"orders": [order]}).encode()).status == 201
     assert set(sandbox.robin.orders) == {"1"}
 
 

@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from robin_etl.exceptions import LedgerBusyError, LedgerError, UnavailableError
-from robin_etl.ledger import Delivery, Ledger
+from robin_etl.ledger import Ledger
+from robin_etl.payload import Change
 from robin_etl.runs import Run
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
@@ -80,7 +81,7 @@ def test_a_signal_ends_the_run_in_good_order_and_says_what_is_left(
 
 HOLD = """
 import sys, time
-from robin_etl.ledger import Delivery, Ledger
+from robin_etl.ledger import Ledger
 with Ledger.open(sys.argv[1]) as ledger, ledger.posting("the-dead-run"):
     print("held", flush=True)
     time.sleep(600)
@@ -245,7 +246,7 @@ def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None
             ledger._poster.commit()
             with ledger._engine.begin() as other:
                 other.execute(sa.select(sa.func.pg_terminate_backend(own)))
-            ledger.sending("loser", [Delivery("1", "first", 0, {})])
+            ledger.sending("loser", [Change("1", "first", 0, "{}", "{}", ())])
 
     with Ledger.open(postgresql) as ledger:
         with pytest.raises(LedgerError):

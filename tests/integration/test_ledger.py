@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from datetime import UTC, date, datetime
@@ -14,7 +15,8 @@ import sqlalchemy as sa
 
 from robin_etl import orders
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
-from robin_etl.ledger import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED, Delivery, Ledger
+from robin_etl.ledger import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED, Ledger
+from robin_etl.payload import Change
 
 
 def states(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -35,8 +37,10 @@ def keys(*values: str) -> pd.Series:
     return pd.Series(values, dtype=orders.TEXT)
 
 
-def delivery(order_number: str) -> Delivery:
-    return Delivery(order_number, "first", 0, {"order_number": order_number, "revenue": 10})
+def delivery(order_number: str) -> Change:
+    state = next(orders.states(states({"order_number": order_number})))
+    kept = json.dumps({"order_number": order_number, "revenue": 10})
+    return Change(order_number, "first", 0, kept, kept, state)
 
 
 def test_what_was_acknowledged_is_looked_up_as_it_was(ledger_url: str) -> None:
@@ -96,11 +100,10 @@ def test_many_keys_are_one_question(ledger_url: str) -> None:
 def test_an_accepted_request_moves_states_and_log_together(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         before = ledger.revision()
-        request = ledger.sending("run-1", [delivery("1"), delivery("2")])
+        both = [delivery("1"), delivery("2")]
+        request = ledger.sending("run-1", both)
         assert ledger.revision() == before
-        ledger.accepted(
-            request, states({"order_number": "1"}, {"order_number": "2"}), status=201, words="{}"
-        )
+        ledger.accepted(request, both, status=201, words="{}")
         assert ledger.revision() == before + 1
         log = ledger.deliveries_of("run-1")
         assert log["outcome"].tolist() == [ACCEPTED, ACCEPTED]

@@ -110,7 +110,7 @@ def test_leading_zeros_and_the_text_na_stay_as_they_are() -> None:
 
 def test_a_digest_depends_on_the_key_and_never_shows_the_contact() -> None:
     contacts = text("ann@shop.nl", "ann@shop.nl", "bob@shop.nl", None)
-    one, two = orders.digests(contacts, key=b"one"), orders.digests(contacts, key=b"two")
+    one, two = (orders.digests(contacts, of="email", key=key) for key in (b"one", b"two"))
     assert one[0] == one[1] != one[2]
     assert pd.isna(one[3])
     assert set(one.dropna()).isdisjoint(two.dropna())
@@ -131,7 +131,7 @@ def test_every_column_function_keeps_the_index(index: list[int]) -> None:
         orders.addresses(column),
         orders.cents(column),
         orders.moments(column),
-        orders.digests(column, key=b""),
+        orders.digests(column, of="email", key=b""),
     ):
         assert result.index.tolist() == index
     assert orders.addresses(column).tolist() == column.tolist()

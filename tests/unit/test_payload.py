@@ -25,8 +25,13 @@ def changes(*rows: dict[str, object]) -> pd.DataFrame:
     return orders.typed(pd.DataFrame([{**usual, **row} for row in rows]), orders.CHANGE_DTYPES)
 
 
+def sent(*rows: dict[str, object]) -> list[dict[str, object]]:
+    told: list[dict[str, object]] = json.loads(payload.body(payload.sent(changes(*rows))))["orders"]
+    return told
+
+
 def test_a_first_order_says_no_more_than_it_has() -> None:
-    assert payload.payloads(changes({})) == [
+    assert sent({}) == [
         {
             "order_number": "01235",
             "email_address": "ann@x.nl",
@@ -39,23 +44,47 @@ def test_a_first_order_says_no_more_than_it_has() -> None:
 
 def test_an_update_says_what_robin_held() -> None:
     row = {"kind": "return", "revenue": 0, "old_revenue": 11334, "profit": -5, "old_profit": 100}
-    (order,) = payload.payloads(changes({**row, "phone_number": "+316", "webstore_url": "https://a"}))
+    (order,) = sent({**row, "phone_number": "+316", "webstore_url": "https://a"})
     assert order["revenue"] == 0
     assert order["old_revenue"] == 113.34
     assert (order["profit"], order["old_profit"]) == (-0.05, 1)
     assert (order["phone_number"], order["webstore_url"]) == ("+316", "https://a")
 
 
-@given(st.integers(0, 10**15 - 1))
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "order_number": st.text(st.characters(codec="utf-8"), min_size=1),
+                "email_address": st.none() | st.text(st.characters(codec="utf-8"), min_size=1),
+                "revenue": st.integers(0, 10**15 - 1),
+                "profit": st.none() | st.integers(-(10**15), 10**15),
+                "is_first_order": st.booleans(),
+            }
+        ),
+        max_size=4,
+    )
+)
+def test_a_body_reads_back_as_what_was_to_be_said(rows: list[dict[str, object]]) -> None:
+    if rows:
+        for row, order in zip(rows, sent(*rows), strict=True):
+            for name, value in row.items():
+                told = value / 100 if isinstance(value, int) and not isinstance(value, bool) else value
+                assert order.get(name) == told
+
+
+@given(st.integers(-(10**15), 10**15 - 1))
 def test_money_is_the_shortest_json_number_of_its_value(cents: int) -> None:
-    body = payload.body(payload.payloads(changes({"revenue": cents})))
+    body = payload.body(payload.sent(changes({"profit": cents})))
     (order,) = json.loads(body, parse_float=Decimal, parse_int=Decimal)["orders"]
-    assert order["revenue"] == Decimal(cents) / 100
+    assert order["profit"] == Decimal(cents) / 100
+    number = str(body).partition('"profit":')[2].partition(",")[0]
+    assert len(number) <= len(f"{Decimal(cents) / 100:f}")
 
 
 def test_what_is_kept_of_a_payload_names_nobody() -> None:
-    (order,) = payload.payloads(changes({"phone_number": "+316"}))
-    assert set(payload.without_contact(order)) == {
+    (change,) = payload.ready(changes({"phone_number": "+316"}))
+    assert set(json.loads(change.kept)) == {
         "order_number",
         "revenue",
         "order_date",
@@ -64,14 +93,17 @@ def test_what_is_kept_of_a_payload_names_nobody() -> None:
 
 
 def test_a_body_is_utf8_json_with_one_list() -> None:
-    body = payload.body(payload.payloads(changes({"order_number": "é\u2028"})))
+    body = payload.body(payload.sent(changes({"order_number": "é\u2028"})))
     assert list(json.loads(body)) == ["orders"]
     assert "é".encode() in body
 
 
 def test_waves_come_in_order_and_chunks_are_full() -> None:
     table = changes(*({"order_number": f"{n}", "wave": n % 2} for n in range(7)))
-    sizes = [(wave, len(chunk)) for wave, chunk in payload.chunked([table.sort_values("wave")], 3)]
+    sizes = [
+        (wave, len(chunk))
+        for wave, chunk in payload.chunked([table.sort_values("wave")], 3, payload.ready)
+    ]
     assert sizes == [(0, 3), (0, 1), (1, 3)]
 
 
@@ -93,7 +125,9 @@ def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
         else orders.empty(orders.CHANGE_DTYPES)
         for part, rows in enumerate(parts)
     ]
-    streams = [iter([table.head(0), *payload.slices(table, size)]) for table in tables]
+    streams = [
+        iter([table.iloc[at : at + size] for at in range(0, len(table) + 1, size)]) for table in tables
+    ]
     merged = list(payload.merged(streams))
     told = [row for table in merged for row in zip(table["wave"], table["order_date"], strict=True)]
     assert told == sorted(told)

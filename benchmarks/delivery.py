@@ -22,6 +22,7 @@ from statistics import median
 from threading import Event, local
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import requests
 
@@ -50,7 +51,7 @@ def sandbox() -> Iterator[str]:
 
 
 def changes(count: int) -> pd.DataFrame:
-    table = measuring.shop_orders(0, count, customers=count * 6 // 10)
+    table = measuring.shop_orders(np.arange(count), customers=count * 6 // 10)
     table["revenue"] = (table["revenue"] * 100).round().astype("int64")
     rows = orders.identified(
         orders.typed(table.assign(day="2026-03-02"), orders.EXPORTED_DTYPES), key=b""

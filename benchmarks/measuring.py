@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 FOLDER = Path(".cache/benchmark")
@@ -57,10 +58,9 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
 
 
-def shop_orders(first: int, count: int, *, customers: int, seed: int = 1) -> pd.DataFrame:
-    """Orders `first` to `first` + `count` - 1 as a shop exports them, always the same."""
-    numbers = np.arange(first, first + count)
-    mixed = (numbers * np.uint64(2654435761) + np.uint64(seed)) % np.uint64(2**32)
+def shop_orders(numbers: npt.NDArray[np.int64], *, customers: int) -> pd.DataFrame:
+    """The orders of these numbers as a shop exports them: each always the same."""
+    mixed = (numbers.astype(np.uint64) * np.uint64(2654435761) + np.uint64(1)) % np.uint64(2**32)
     who = pd.Series(mixed % np.uint64(customers)).astype(str)
     moments = pd.Series((1_600_000_000 + numbers * 7).astype("datetime64[s]"))
     return pd.DataFrame(

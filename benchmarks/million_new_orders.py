@@ -12,6 +12,7 @@ import json
 import shutil
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from benchmarks import measuring
@@ -71,7 +72,7 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     orders = ORDERS[given.size]
-    table = measuring.shop_orders(0, orders, customers=orders * 6 // 10)
+    table = measuring.shop_orders(np.arange(orders), customers=orders * 6 // 10)
     table.to_csv(folder / f"orders_{DAY}.csv", index=False, float_format="%.2f")
     print(f"A dry run over {orders:,} new orders\n")
     print(f"{'variant':<34}{'seconds':>9}{'peak MB':>9}")

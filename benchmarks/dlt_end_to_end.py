@@ -1,0 +1,170 @@
+"""Thirty days of exports to ROBIN in robin-etl and in dlt, quiet and on bad nights.
+
+    python -m benchmarks.dlt_end_to_end [--size small|full]
+
+dlt's job is `benchmarks/peers/dlt_orders.py`. Both meet a sandbox of their own that, on bad nights,
+loses answers, resets connections and fails (a tenth of the requests, always the same), and both are run
+again for a day that failed, up to five times, as an operator would. On refused nights it refuses one
+order of the second day for good (400). Limits are lifted. In the end what
+the sandbox holds is compared with what the exports say: orders that are missing or wrong (their revenue,
+or whether they are first), that were told twice, or with an `old_revenue` that ROBIN did not hold.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import measuring
+
+DAYS, ORDERS_A_DAY = {"small": 4, "full": 30}, {"small": 150, "full": 2_000}
+FIRST = date(2026, 1, 1)
+FOLDER = measuring.FOLDER / "end_to_end"
+TRIES = 5
+NIGHTS = ("quiet", "bad", "refused")
+
+
+def generate(size: str) -> None:
+    """A csv a day: new orders, and a tenth as many of three days before whose revenue fell."""
+    (FOLDER / "exports").mkdir(parents=True)
+    count, days = ORDERS_A_DAY[size], DAYS[size]
+    for at in range(days):
+        numbers = np.arange(at * count, (at + 1) * count)
+        rows = measuring.shop_orders(numbers, customers=count * days // 3)
+        if at >= 3:
+            changed = measuring.shop_orders(numbers[::10] - 3 * count, customers=count * days // 3)
+            rows = pd.concat([rows, changed.assign(revenue=(changed["revenue"] / 2).round(2))])
+        rows.to_csv(_file(at), index=False, float_format="%.2f")
+
+
+def _file(at: int) -> Any:
+    return FOLDER / "exports" / f"orders_{FIRST + timedelta(days=at)}.csv"
+
+
+def robin_etl(days: int, url: str, folder: Any) -> int:
+    """The days that still failed at the last try."""
+    from robin_etl import pipeline
+    from robin_etl.exceptions import RobinEtlError
+    from robin_etl.runs import Run
+    from robin_etl.settings import Settings
+
+    settings = Settings.read(
+        base_url=url,
+        api_key="benchmark",
+        api_secret="benchmark",
+        exports=str(FOLDER / "exports"),
+        ledger=str(folder / "ledger.db"),
+        runs=str(folder / "runs"),
+        rate_limits="1000000/s",
+        max_attempts=5,
+        backoff=0.05,
+    )
+    failed = 0
+    for at in range(days):
+        day = FIRST + timedelta(days=at)
+        for attempt in range(1, TRIES + 1):
+            try:
+                pipeline.run_all(settings, Run.start(settings.runs, command="run", first=day, last=day))
+                break
+            except RobinEtlError:
+                failed += attempt == TRIES
+    return failed
+
+
+def dlt(days: int, url: str, folder: Any) -> int:
+    """Likewise."""
+    import os
+
+    os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "CRITICAL"}
+    os.environ["LOAD__RAISE_ON_FAILED_JOBS"] = "true"
+    from dlt.pipeline.exceptions import PipelineStepFailed
+
+    from benchmarks.peers import dlt_orders
+
+    failed = 0
+    for at in range(days):
+        for attempt in range(1, TRIES + 1):
+            try:
+                dlt_orders.run_day(_file(at), folder, url)
+                break
+            except PipelineStepFailed:
+                failed += attempt == TRIES
+    return failed
+
+
+VARIANTS = {"robin-etl": robin_etl, "dlt": dlt}
+
+
+def expected(days: int) -> pd.DataFrame:
+    """What ROBIN should hold: each order's last revenue, and who is first."""
+    rows = pd.concat(pd.read_csv(_file(at), dtype={"order_number": str}) for at in range(days))
+    last = rows.drop_duplicates("order_number", keep="last").sort_values(["order_date", "order_number"])
+    return last.assign(is_first_order=~last.duplicated("email_address")).set_index("order_number")
+
+
+def judged(state: dict[str, Any], truth: pd.DataFrame) -> dict[str, int]:
+    """How many orders are missing or wrong, and what was told that should not have been."""
+    held = pd.DataFrame.from_dict(state["orders"], orient="index")
+    both = truth.join(held.add_suffix("_held"))
+    missing = both["revenue_held"].isna()
+    differs = both["revenue"] != both["revenue_held"]
+    wrong = ~missing & (differs | (both["is_first_order"] != both["is_first_order_held"]))
+    old = sum("old_revenue" in complaint for complaint in state["complaints"])
+    return {
+        "missing": int(missing.sum()),
+        "wrong": int(wrong.sum()),
+        "told twice": len(state["repeats"]),
+        "old_revenue wrong": old,
+    }
+
+
+def task(variant: str, nights: str, size: str) -> None:
+    """One variant through all days, against a sandbox in this process."""
+    from robin_etl.faults import Fault, Faults
+    from robin_etl.sandbox import Robin, Sandbox
+
+    folder = FOLDER / f"{variant}-{nights}"
+    folder.mkdir()
+    kinds = (Fault.ERROR_BEFORE, Fault.ERROR_AFTER, Fault.RESET_BEFORE, Fault.RESET_AFTER)
+    refused = f"^{ORDERS_A_DAY[size] + 5:09}$" if nights == "refused" else None
+    faults = Faults(share=0.1 if nights == "bad" else 0.0, kinds=kinds, seed=7, refused=refused)
+    robin = Robin("benchmark", "benchmark", limits=(), faults=faults)
+    seconds: dict[str, float] = {}
+    with Sandbox(robin) as sandbox, measuring.timed(seconds, "all"):
+        failed = VARIANTS[variant](DAYS[size], sandbox.url, folder)
+    found = judged(robin.state(), expected(DAYS[size]))
+    measuring.tell(seconds=seconds["all"], requests=faults.requests, failed=failed, **found)
+
+
+def main() -> None:
+    """Measure both through each kind of nights, and print the table."""
+    given = measuring.arguments(__doc__).parse_args()
+    if given.task:
+        task(**json.loads(given.task), size=given.size)
+        return
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    generate(given.size)
+    days, count = DAYS[given.size], ORDERS_A_DAY[given.size]
+    print(f"{days} days, {count:,} new orders a day\n")
+    told = ("missing", "wrong", "told twice", "old_revenue wrong")
+    columns = ("seconds", "requests", "peak_mb", "failed", *told)
+    print(f"{'nights':<8}{'tool':<11}" + "".join(f"{name:>{max(9, len(name) + 2)}}" for name in columns))
+    for nights in NIGHTS:
+        for variant in VARIANTS:
+            found = measuring.in_a_process(
+                "benchmarks.dlt_end_to_end", given.size, variant=variant, nights=nights
+            )
+            cells = "".join(f"{found[name]:>{max(9, len(name) + 2)}.0f}" for name in columns)
+            print(f"{nights:<8}{variant:<11}{cells}", flush=True)
+            if variant == "robin-etl":
+                amiss = sum(found[name] for name in ("missing", "wrong", "old_revenue wrong"))
+                assert amiss == (nights == "refused")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""A day of 50,000 rows over ledgers of 100 thousand, 1 million and 10 million orders.
+
+    python -m benchmarks.ledger_growth [--size small|full]
+
+The day: 40,000 new orders, half of them of customers known before, and 10,000 that changed. Measured is
+the look-up plus reconciliation of robin-etl over SQLite and PostgreSQL and, on the same data, DuckDB,
+polars and naive pandas joining the day with the whole snapshot in Parquet. Every variant runs in a
+process of its own, three times; the median counts. All have to find the same changes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import measuring
+
+LEDGERS = {"small": (2_000, 10_000), "full": (100_000, 1_000_000, 10_000_000)}
+NEW, CHANGED = {"small": 800, "full": 40_000}, {"small": 200, "full": 10_000}
+FOLDER = measuring.FOLDER / "growth"
+KINDS = ("first", "repeat", "return", "upsell", "correction")
+TIMES = 3
+_AT_ONCE = 500_000
+
+
+def generate(orders: int, size: str, folder: Path) -> None:
+    """The snapshot of a shop's orders, with who was first, and the day after it."""
+    folder.mkdir(parents=True)
+    customers = orders * 6 // 10
+    seen = np.zeros(customers, dtype=bool)
+    writer = None
+    for start in range(0, orders, _AT_ONCE):
+        table = measuring.shop_orders(
+            np.arange(start, min(start + _AT_ONCE, orders)), customers=customers
+        )
+        who = table["email_address"].str.extract(r"(\d+)", expand=False).astype("int64").to_numpy()
+        first = ~pd.Series(who).duplicated().to_numpy() & ~seen[who]
+        seen[who] = True
+        table = table.assign(is_first_order=first, revenue=_cents(table["revenue"]))
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        writer = writer or pq.ParquetWriter(folder / "snapshot.parquet", arrow.schema)
+        writer.write_table(arrow)
+    assert writer is not None
+    writer.close()
+    new = measuring.shop_orders(np.arange(orders, orders + NEW[size]), customers=customers)
+    stranger = np.arange(len(new)) % 2 == 0
+    new.loc[stranger, "email_address"] = "new" + new.loc[stranger, "email_address"]
+    numbers = np.random.default_rng(1).choice(orders, CHANGED[size], replace=False)
+    known = measuring.shop_orders(np.sort(numbers), customers=customers)
+    known["revenue"] = known["revenue"] / 2 + 0.01
+    day = pd.concat([new, known], ignore_index=True)
+    day.assign(revenue=_cents(day["revenue"])).to_parquet(folder / "day.parquet", index=False)
+
+
+def _cents(revenue: pd.Series) -> pd.Series:
+    return (revenue * 100).round().astype("int64")
+
+
+def fill(ledger: str, folder: Path) -> None:
+    """Acknowledge the whole snapshot."""
+    from robin_etl import orders
+    from robin_etl.ledger import Ledger
+
+    with Ledger.open(ledger) as opened:
+        for batch in pq.ParquetFile(folder / "snapshot.parquet").iter_batches(_AT_ONCE):
+            table = batch.to_pandas()
+            digest = orders.digests(table["email_address"], of="email", key=b"")
+            rows = table.assign(
+                day="2026-03-01",
+                customer=digest,
+                email=digest,
+                email_day="2026-03-01",
+                placed_at=table["order_date"],
+            )
+            opened.baseline(orders.typed(rows, orders.LEDGER_DTYPES))
+
+
+def robin_etl(folder: Path, ledger: str) -> dict[str, Any]:
+    from robin_etl import orders
+    from robin_etl.ledger import Ledger
+    from robin_etl.reconcile import reconcile
+
+    table = pd.read_parquet(folder / "day.parquet").assign(day="2026-03-02")
+    exported = orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    seconds: dict[str, float] = {}
+    with Ledger.open(ledger) as opened, measuring.timed(seconds, "all"):
+        known = opened.look_up(exported["order_number"], exported["email"])
+        changes = reconcile(exported, known).changes
+    return {"seconds": seconds["all"], "kinds": _counted(changes["kind"].value_counts().to_dict())}
+
+
+def duckdb(folder: Path, _: str) -> dict[str, Any]:
+    import duckdb as engine
+
+    query = f"""
+        with day as (from read_parquet('{folder}/day.parquet')),
+        snapshot as (from read_parquet('{folder}/snapshot.parquet')),
+        candidates as (
+            select email_address, order_date, order_number from day
+            union all
+            select email_address, order_date, order_number from snapshot as s
+            where email_address in (select email_address from day)
+              and order_number not in (select order_number from day)
+        ), firsts as (
+            select email_address, arg_min(order_number, (order_date, order_number)) as first_number
+            from candidates group by 1
+        )
+        select case when s.order_number is null and d.order_number = f.first_number then 'first'
+                    when s.order_number is null then 'repeat'
+                    when d.revenue < s.revenue then 'return'
+                    when d.revenue > s.revenue then 'upsell' end as kind, count(*)
+        from day as d join firsts as f using (email_address) left join snapshot as s using (order_number)
+        group by 1 having kind is not null
+    """
+    seconds: dict[str, float] = {}
+    with measuring.timed(seconds, "all"):
+        found = dict(engine.connect().execute(query).fetchall())
+    return {"seconds": seconds["all"], "kinds": _counted(found)}
+
+
+def polars(folder: Path, _: str) -> dict[str, Any]:
+    import polars as pl
+
+    seconds: dict[str, float] = {}
+    with measuring.timed(seconds, "all"):
+        day = pl.scan_parquet(folder / "day.parquet")
+        snapshot = pl.scan_parquet(folder / "snapshot.parquet")
+        named = ("email_address", "order_date", "order_number")
+        others = (
+            snapshot.select(named)
+            .join(day, on="email_address", how="semi")
+            .join(day, on="order_number", how="anti")
+        )
+        firsts = (
+            pl.concat([day.select(named), others])
+            .group_by("email_address")
+            .agg(pl.col("order_number").sort_by("order_date", "order_number").first().alias("first"))
+        )
+        both = day.join(firsts, on="email_address").join(
+            snapshot.select("order_number", pl.col("revenue").alias("old")),
+            on="order_number",
+            how="left",
+        )
+        new = pl.col("old").is_null()
+        kind = (
+            pl.when(new & (pl.col("order_number") == pl.col("first")))
+            .then(pl.lit("first"))
+            .when(new)
+            .then(pl.lit("repeat"))
+            .when(pl.col("revenue") < pl.col("old"))
+            .then(pl.lit("return"))
+            .when(pl.col("revenue") > pl.col("old"))
+            .then(pl.lit("upsell"))
+        )
+        counted = both.group_by(kind.alias("kind")).len().collect()
+    return {"seconds": seconds["all"], "kinds": _counted(dict(counted.drop_nulls().iter_rows()))}
+
+
+def naive_pandas(folder: Path, _: str) -> dict[str, Any]:
+    seconds: dict[str, float] = {}
+    with measuring.timed(seconds, "all"):
+        day = pd.read_parquet(folder / "day.parquet")
+        snapshot = pd.read_parquet(folder / "snapshot.parquet")
+        both = day.merge(snapshot, on="order_number", how="left", suffixes=("", "_old"))
+        known = snapshot["email_address"].isin(day["email_address"])
+        everything = pd.concat([day, snapshot[known]]).drop_duplicates("order_number")
+        first = everything.sort_values(["order_date", "order_number"]).drop_duplicates("email_address")
+        is_first = both["order_number"].isin(first["order_number"])
+        old, now = both["revenue_old"], both["revenue"]
+        kind = np.select(
+            [old.isna() & is_first, old.isna(), now < old, now > old], KINDS[:4], default=""
+        )
+    found = pd.Series(kind).value_counts().to_dict()
+    return {"seconds": seconds["all"], "kinds": _counted(found)}
+
+
+VARIANTS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
+    "robin-etl, SQLite": robin_etl,
+    "robin-etl, PostgreSQL": robin_etl,
+    "DuckDB on Parquet": duckdb,
+    "polars on Parquet": polars,
+    "naive pandas": naive_pandas,
+}
+
+
+def _counted(found: dict[Any, Any]) -> dict[str, int]:
+    return {kind: int(found.get(kind, 0)) for kind in KINDS}
+
+
+def main() -> None:
+    """Make the ledgers, measure every variant over each, and print the table."""
+    import sqlalchemy as sa
+
+    given = measuring.arguments(__doc__).parse_args()
+    if given.task:
+        task = json.loads(given.task)
+        measuring.tell(**VARIANTS[task["variant"]](Path(task["folder"]), task["ledger"]))
+        return
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
+    kinds = set()
+    with measuring.postgresql(FOLDER) as server:
+        url = sa.make_url(server).set(drivername="postgresql+psycopg")
+        for orders in LEDGERS[given.size]:
+            folder = FOLDER / f"{orders}"
+            generate(orders, given.size, folder)
+            with sa.create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+                connection.execute(sa.text(f"create database ledger_{orders}"))
+            ledgers = {
+                "robin-etl, SQLite": f"sqlite:///{folder.absolute()}/ledger.db",
+                "robin-etl, PostgreSQL": url.set(database=f"ledger_{orders}").render_as_string(
+                    hide_password=False
+                ),
+            }
+            for ledger in ledgers.values():
+                fill(ledger, folder)
+            for name in VARIANTS:
+                task = {"variant": name, "folder": str(folder), "ledger": ledgers.get(name, "")}
+                found = [
+                    measuring.in_a_process("benchmarks.ledger_growth", given.size, **task)
+                    for _ in range(TIMES)
+                ]
+                kinds.add(json.dumps({"orders": orders, **found[0]["kinds"]}))
+                results[name].append(
+                    (median(one["seconds"] for one in found), median(one["peak_mb"] for one in found))
+                )
+    _show(given.size, results)
+    assert len(kinds) == len(LEDGERS[given.size]), f"the variants disagree: {kinds}"
+
+
+def _show(size: str, results: dict[str, list[tuple[float, float]]]) -> None:
+    ledgers = LEDGERS[size]
+    print(f"A day of {NEW[size]:,} new and {CHANGED[size]:,} changed orders; seconds / peak MB\n")
+    print(f"{'variant':<23}" + "".join(f"{orders:>16,}" for orders in ledgers) + f"{'growth':>9}")
+    for name, found in results.items():
+        cells = "".join(f"{f'{seconds:.2f} / {peak:.0f}':>16}" for seconds, peak in found)
+        print(f"{name:<23}{cells}{found[-1][0] / found[0][0]:>9.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The same job in other tools, written as their documentation advises."""

@@ -52,10 +52,12 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Every figure of docs/performance.md: an hour or more, 20 GB of disk.
+BENCHMARKS := core ledger_growth million_new_orders million_order_day baseline delivery rate_limits ten_years \
+  start shards dlt_end_to_end
+
 bench: install
-	$(BIN)/python -m benchmarks.million_order_day
-	$(BIN)/python -m benchmarks.rate_limits
-	$(BIN)/python -m benchmarks.shards
+	for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark || exit 1; done
 
 # The long one: half an hour or more. `make test` runs a short one.
 soak: install

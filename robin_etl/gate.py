@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -210,7 +211,7 @@ class Judgement:
         `rows` gives those columns of all rows that were heard, in their order.
         """
         rules = [rule for rule in self._rules if not _is_row_rule(rule["type"])]
-        named = [name for name in self._columns if name in _words(rules)]
+        named = _columns_in(rules, self._columns)
         whole = rows(named).reset_index(drop=True) if named else pd.DataFrame(index=range(self._rows))
         # A column that no rule names need not be held, but it is there.
         nothing = pd.arrays.ArrowExtensionArray(pa.nulls(self._rows))
@@ -310,11 +311,11 @@ def _lean(frame: pd.DataFrame, rules: list[dict[str, Any]]) -> pd.DataFrame:
 
     A column of which they ask only whether it is null says no more than that: 1.0, or NaN.
     """
-    named, weighed = _words(rules), _words([_but_nullity(rule) for rule in rules])
+    known = list(frame.columns)
+    weighed = _columns_in([_but_nullity(rule) for rule in rules], known)
     columns = {
         name: frame[name] if name in weighed else np.where(frame[name].isna(), np.nan, 1.0)
-        for name in frame.columns
-        if name in named
+        for name in _columns_in(rules, known)
     }
     return _exact_floats(pd.DataFrame(columns, index=frame.index))
 
@@ -339,13 +340,19 @@ def _exact_floats(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(cents, "float64"))
 
 
-def _words(told: Any) -> set[str]:
-    """Every text anywhere in rules, the names of columns among them."""
+def _columns_in(rules: list[dict[str, Any]], columns: list[str]) -> list[str]:
+    """Those of these columns that the rules' arguments name, alone or in a condition written as text."""
+    text = " ".join(_words([rule["kwargs"] for rule in rules]))
+    return [name for name in columns if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
+
+
+def _words(told: Any) -> list[str]:
+    """Every text anywhere in there."""
     if isinstance(told, Mapping):
         told = list(told.values())
     if isinstance(told, list):
-        return set().union(*map(_words, told))
-    return {told} if isinstance(told, str) else set()
+        return [word for one in told for word in _words(one)]
+    return [told] if isinstance(told, str) else []
 
 
 def _failure(result: ExpectationValidationResult, *, is_row_rule: bool) -> str | None:

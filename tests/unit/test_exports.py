@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from upath import UPath
 
 from robin_etl import exports, locations, orders, profiles
@@ -289,3 +293,14 @@ def test_a_wrong_byte_is_named_by_its_place_in_the_file_however_it_is_read(
     path = UPath(written(tmp_path, f"{HEADER}\n1,zoë@x.nl,5,2026-03-01\n".encode("windows-1252")))
     with pytest.raises(ExportError, match=rf"byte {len(HEADER) + 5} \(line 2\) is 0xeb"):
         list(exports.batches(path, profiles.ROBIN, DAY, batch_bytes=size))
+
+
+awkward = st.lists(st.text("x1,\"\n\r\t \x00;é'\\", max_size=14), max_size=4).map("\n".join)
+
+
+@given(awkward.map(str.encode))
+def test_the_quick_way_to_read_csv_reads_what_the_careful_one_does_or_leaves_it(text: bytes) -> None:
+    quick = exports._read_even_csv(text, profiles.ROBIN, ["a", "b", "c"])
+    if text and quick is not None:
+        reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
+        assert quick.to_numpy().tolist() == list(reader)

@@ -214,6 +214,21 @@ def test_a_rule_that_cannot_be_evaluated_stops_the_run(tmp_path: Path) -> None:
         verdict.stop_unless_passed("the export")
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"type": "pass_through", "pass_through_filter": "revenue > 500"},
+        {"type": "comparison", "column": {"name": "revenue"}, "operator": ">", "parameter": 500},
+    ],
+)
+def test_a_rule_with_a_condition_sees_the_column_that_the_condition_names(
+    tmp_path: Path, condition: dict[str, Any]
+) -> None:
+    rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
+    table = rows({"order_number": None, "revenue": 100}, {"order_number": None, "revenue": 900})
+    assert gate.judge(table, suite_of(tmp_path, rule)).broken.to_dict() == {2: "present"}
+
+
 def test_a_critical_rule_on_the_whole_stops_and_a_warning_does_not(tmp_path: Path) -> None:
     with pytest.raises(GateError, match=r"count \(found 1\)"):
         gate.judge(rows(), suite_of(tmp_path, COUNT)).stop_unless_passed("the export")

@@ -10,7 +10,17 @@ import pytest
 
 import robin_etl
 
-PURE = ("exceptions", "orders", "reconcile", "shards", "payload", "limits", "faults", "sandbox")
+PURE = (
+    "exceptions",
+    "orders",
+    "history",
+    "reconcile",
+    "shards",
+    "payload",
+    "limits",
+    "faults",
+    "sandbox",
+)
 AIRFLOWS = {"hooks", "sensors", "triggers"}
 CORE = tuple({path.stem for path in Path(robin_etl.__file__).parent.glob("*.py")} - AIRFLOWS)
 

@@ -1,0 +1,53 @@
+"""Quicker imports: what is put off is there when it is wanted."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+from robin_etl import imports
+
+PUT_OFF = """
+import sys
+from robin_etl import imports
+with imports.put_off("colorsys", "xml.dom", "no_such_module"):
+    import colorsys
+    from xml import dom
+    assert "xml.dom.minicompat" not in sys.modules
+    assert not hasattr(colorsys, "__file__")
+assert "colorsys" not in sys.modules
+print(colorsys.rgb_to_hsv(0, 0, 0), dom.Node.ELEMENT_NODE)
+import colorsys as real
+assert real is sys.modules["colorsys"] and real.__file__
+"""
+
+
+def test_what_was_put_off_is_imported_when_it_is_first_used() -> None:
+    done = subprocess.run([sys.executable, "-c", PUT_OFF], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(0.0, 0.0, 0) 1\n"
+
+
+def test_what_is_imported_already_stays_as_it_is() -> None:
+    with imports.put_off("json"):
+        import json
+    assert json.loads("1") == 1
+    assert sys.modules["json"] is json
+
+
+def test_the_collector_is_on_again_afterwards() -> None:
+    with imports.without_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_the_gate_still_knows_the_rules_that_need_what_was_put_off() -> None:
+    code = """
+from robin_etl import gate
+gx = gate._great_expectations()
+from great_expectations.expectations.core import expect_column_kl_divergence_to_be_less_than as kl
+print(kl.stats.entropy([0.5, 0.5]) > 0.6)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr

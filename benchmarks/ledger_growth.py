@@ -86,15 +86,14 @@ def fill(ledger: str, folder: Path) -> None:
 
 def robin_etl(folder: Path, ledger: str) -> dict[str, Any]:
     from robin_etl import orders
+    from robin_etl.classification import reconciled
     from robin_etl.ledger import Ledger
-    from robin_etl.reconcile import reconcile
 
     table = pd.read_parquet(folder / "day.parquet").assign(day="2026-03-02")
     exported = orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
     seconds: dict[str, float] = {}
     with Ledger.open(ledger) as opened, measuring.timed(seconds, "all"):
-        known = opened.look_up(exported["order_number"], exported["email"])
-        changes = reconcile(exported, known).changes
+        changes = reconciled(exported, opened).changes
     return {"seconds": seconds["all"], "kinds": _counted(changes["kind"].value_counts().to_dict())}
 
 

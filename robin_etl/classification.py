@@ -15,7 +15,7 @@ from robin_etl import exports, gate, locations, orders, payload, profiles
 from robin_etl.exceptions import CorrectionsError
 from robin_etl.extraction import ROWS_DTYPES, parts, split
 from robin_etl.ledger import Ledger
-from robin_etl.reconcile import reconcile
+from robin_etl.reconcile import Reconciliation, reconcile
 from robin_etl.runs import Folder, Run
 from robin_etl.settings import Settings
 
@@ -45,9 +45,7 @@ def classified(settings: Settings, run: Run, folder: Folder, ledger: Ledger) -> 
     rows = orders.typed(folder.read_frame("exported", list(ROWS_DTYPES)), ROWS_DTYPES)
     exported, duplicates = orders.kept(rows)
     revision = ledger.revision()
-    customers = pd.concat([exported["email"], exported["phone"]], ignore_index=True)
-    known = ledger.look_up(exported["order_number"], customers)
-    result = reconcile(exported, known, final=run.final)
+    result = reconciled(exported, ledger, final=run.final)
 
     changes = _with_contacts_of_earlier_exports(settings, result.changes)
     nameless = changes["email_address"].isna() & changes["phone_number"].isna()
@@ -79,6 +77,21 @@ def classified(settings: Settings, run: Run, folder: Folder, ledger: Ledger) -> 
         "superseded": result.superseded,
         "without_contact": int(nameless.sum()),
     }
+
+
+def reconciled(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -> Reconciliation:
+    """Exported rows, compared with what the ledger knows of them."""
+    customers = pd.concat([exported["email"], exported["phone"]], ignore_index=True)
+    known = ledger.look_up(exported["order_number"], customers)
+    result = reconcile(exported, known, final=final)
+    changed = result.changes["order_number"]
+    others = changed[~changed.isin(exported["order_number"])]
+    if others.empty:
+        return result
+    # Orders that no row names are looked up whole only now that they are seen to change.
+    lean = known["order_number"].isin(others)
+    whole = pd.concat([known[~lean], ledger.rows_of(others)], ignore_index=True)
+    return reconcile(exported, whole, final=final)
 
 
 def validated(settings: Settings, run: Run, folder: Folder) -> Counts:

@@ -49,6 +49,10 @@ _CREATING = tenacity.Retrying(
 
 _ADVISORY_LOCK = 0x726F62696E  # "robin"
 
+# The columns of the index orders_by_customer.
+OTHERS_KNOWN = ("customer", "is_first_order", "placed_at", "order_number")
+_MOMENT = len("2017-04-05T12:34:56Z")
+
 RUNNING, DONE, STOPPED, INTERRUPTED = "running", "done", "stopped", "interrupted"
 
 
@@ -156,26 +160,49 @@ class Ledger:
     # Look-ups
 
     def look_up(self, order_numbers: pd.Series, customers: pd.Series) -> pd.DataFrame:
-        """What reconciliation needs to know (`orders.LEDGER_DTYPES`).
+        """What reconciliation needs to know first (`orders.LEDGER_DTYPES`).
 
         The rows of these orders; and of every customer named here or by those rows, each flagged
-        order and the earliest of the others. The cost grows with what is asked, not with the ledger.
+        order and the earliest of the others. Of these `others` only `OTHERS_KNOWN` is told, which an
+        index holds, and null for the rest: `rows_of` tells all of the few that turn out to change.
+        The cost grows with what is asked, not with the ledger.
         """
         numbers = self._keys(order_numbers)
+        index = [ORDERS.c[name] for name in OTHERS_KNOWN]
         with self._reading() as connection:
             asked = connection.execute(sa.select(ORDERS).where(ORDERS.c.order_number.in_(numbers))).all()
             known = pd.Series([row.customer for row in asked], dtype=orders.TEXT)
             who = self._keys(pd.concat([customers, known]))
             flagged = connection.execute(
-                sa.select(ORDERS).where(
+                sa.select(*index).where(
                     ORDERS.c.customer.in_(who),
                     ORDERS.c.is_first_order == sa.true(),
                     ORDERS.c.order_number.not_in(numbers),
                 )
             ).all()
             earliest = connection.execute(self._earliest_of_the_others(who, numbers)).all()
-        frame = pd.DataFrame([*asked, *flagged, *earliest], columns=list(orders.STATE_COLUMNS))
-        frame = frame.astype({"customer": orders.TEXT, "phone": orders.TEXT})
+        others = [
+            *flagged,
+            *((customer, False, both[:_MOMENT], both[_MOMENT:]) for customer, both in earliest if both),
+        ]
+        lean = _frame(others, OTHERS_KNOWN)
+        return pd.concat(
+            [
+                self._whole(asked),
+                orders.typed(lean.assign(email=lean["customer"]), orders.LEDGER_DTYPES),
+            ],
+            ignore_index=True,
+        )
+
+    def rows_of(self, order_numbers: pd.Series) -> pd.DataFrame:
+        """The rows of these orders (`orders.LEDGER_DTYPES`)."""
+        query = sa.select(ORDERS).where(ORDERS.c.order_number.in_(self._keys(order_numbers)))
+        with self._reading() as connection:
+            return self._whole(connection.execute(query).all())
+
+    @staticmethod
+    def _whole(rows: Sequence[Any]) -> pd.DataFrame:
+        frame = _frame(rows, orders.STATE_COLUMNS)
         # The customer is the e-mail address's digest wherever it is not the phone number's.
         by_phone = (frame["customer"] == frame["phone"]).fillna(value=False)
         return orders.typed(frame.assign(email=frame["customer"].mask(by_phone)), orders.LEDGER_DTYPES)
@@ -584,10 +611,11 @@ class Ledger:
         )
 
     def _earliest_of_the_others(self, who: sa.Select[Any], numbers: sa.Select[Any]) -> sa.Select[Any]:
+        """Each customer with the moment and, right behind it, the number of its earliest other order."""
         customers = who.subquery("customers")
         other = ORDERS.alias("other")
         earliest = (
-            sa.select(other.c.order_number)
+            sa.select(other.c.placed_at + other.c.order_number)
             .where(
                 other.c.customer == customers.c.value,
                 other.c.is_first_order == sa.false(),
@@ -598,9 +626,7 @@ class Ledger:
             .correlate(customers)
             .scalar_subquery()
         )
-        return sa.select(ORDERS).where(
-            ORDERS.c.order_number.in_(sa.select(earliest).select_from(customers))
-        )
+        return sa.select(customers.c.value, earliest)
 
     def _keys(self, values: pd.Series) -> sa.Select[Any]:
         """Any number of keys as one parameter. Sorted, they touch each page of the index once."""
@@ -619,6 +645,16 @@ class Ledger:
     @staticmethod
     def _written(moment: datetime) -> str:
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows of a query as a frame, by the column: a look at each row would cost as much as the query."""
+    if not rows:
+        return orders.empty({name: orders.LEDGER_DTYPES[name] for name in columns})
+    values = zip(columns, zip(*rows, strict=True), strict=True)
+    return pd.DataFrame(
+        {name: pd.array(told, dtype=orders.LEDGER_DTYPES[name]) for name, told in values}
+    )
 
 
 def _url(location: str) -> sa.URL:
@@ -662,7 +698,7 @@ def _set_pragmas(connection: Any, _: object) -> None:
         "journal_mode=wal",
         "synchronous=full",
         "wal_autocheckpoint=20000",
-        "cache_size=-65536",
+        "cache_size=-262144",
         "secure_delete=on",
     ):
         cursor.execute(f"PRAGMA {pragma}")

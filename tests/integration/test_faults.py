@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from robin_etl import limits, orders
+from robin_etl.classification import reconciled
 from robin_etl.client import Client
 from robin_etl.delivery import Delivered, RetryPolicy, Sender
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
 from robin_etl.faults import Fault, Faults
 from robin_etl.ledger import Ledger
-from robin_etl.reconcile import reconcile
 from robin_etl.sandbox import Robin, Sandbox
 from tests.conftest import KEY, SECRET
 
@@ -63,8 +63,7 @@ def deliver(
     timeout: float = 0.5,
 ) -> Delivered:
     """One run of the real thing, from exported rows to answers."""
-    known = ledger.look_up(rows["order_number"], rows["email"])
-    changes = reconcile(rows, known).changes
+    changes = reconciled(rows, ledger).changes
     with Client(sandbox.url, KEY, SECRET, timeout=timeout) as client:
         sender = Sender(
             client,

@@ -79,6 +79,12 @@ def test_a_look_up_finds_of_each_customer_the_flagged_and_the_earliest_other(led
         by_customer = ledger.look_up(keys("4", "new"), keys("c2"))
     # 4 is asked for, and so its customer c1: 1 is flagged, 10 the earliest of the rest (as text).
     assert sorted(by_customer["order_number"]) == ["1", "10", "4", "5"]
+    # Of the three that were not asked for by number, what the index holds.
+    others = by_customer.set_index("order_number").drop("4")
+    assert others["customer"].to_dict() == {"1": "c1", "10": "c1", "5": "c2"}
+    assert others["is_first_order"].to_dict() == {"1": True, "10": False, "5": False}
+    assert others.loc["10", "placed_at"] == "2026-03-02T00:00:00Z"
+    assert others["revenue"].isna().all()
 
 
 def test_looking_up_nothing_finds_nothing_with_types(ledger_url: str) -> None:

@@ -651,10 +651,10 @@ def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     """Rows of a query as a frame, by the column: a look at each row would cost as much as the query."""
     if not rows:
         return orders.empty({name: orders.LEDGER_DTYPES[name] for name in columns})
-    values = zip(columns, zip(*rows, strict=True), strict=True)
-    return pd.DataFrame(
-        {name: pd.array(told, dtype=orders.LEDGER_DTYPES[name]) for name, told in values}
+    columnwise = pd.DataFrame(
+        dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)), dtype=object
     )
+    return columnwise.astype({name: orders.LEDGER_DTYPES[name] for name in columns})
 
 
 def _url(location: str) -> sa.URL:

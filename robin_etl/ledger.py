@@ -8,26 +8,18 @@ one transaction. No e-mail address or phone number is stored: only keyed digests
 from __future__ import annotations
 
 import json
-import os
-import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, datetime, timedelta
 from typing import Any
 
-import filelock
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import sqlalchemy as sa
-import tenacity
-from sqlalchemy.dialects import postgresql, sqlite
 
 from robin_etl import orders, schema
-from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
+from robin_etl.database import Database, now
 from robin_etl.payload import Change
 from robin_etl.schema import DELIVERIES, ORDERS, RUNS
 
@@ -38,16 +30,6 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
     "rejected",
     "in doubt",
 )
-
-# The switch of a new file to WAL does not wait for another process that makes it too.
-_CREATING = tenacity.Retrying(
-    retry=tenacity.retry_if_exception_message(match=r"(?s).*database is locked"),
-    stop=tenacity.stop_after_attempt(20),
-    wait=tenacity.wait_random(0.01, 0.1),
-    reraise=True,
-)
-
-_ADVISORY_LOCK = 0x726F62696E  # "robin"
 
 # The columns of the index orders_by_customer.
 OTHERS_KNOWN = ("customer", "is_first_order", "placed_at", "order_number")
@@ -95,67 +77,13 @@ class RunOutcome:
     in_doubt: tuple[str, ...]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+class Ledger(Database):
+    """An open ledger, made with `open`; use as a context manager."""
 
-
-class Ledger:
-    """An open ledger; use as a context manager. `clock` gives the moments that are logged."""
-
-    def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] = _now) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._poster: sa.Connection | None = None
-        self._joint: sa.Connection | None = None
-        self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] = now) -> None:
+        super().__init__(engine, clock=clock)
         self._log_sent = self._text(DELIVERIES.insert(), _SENT_COLUMNS)
         self._upsert = self._text(self._on_conflict(self._insert(ORDERS)), orders.STATE_COLUMNS)
-
-    @classmethod
-    def open(
-        cls, location: str, *, read_only: bool = False, clock: Callable[[], datetime] = _now
-    ) -> Ledger:
-        """Open the ledger at a database URL or the path of an SQLite file; create it if need be.
-
-        `read_only` creates nothing: a ledger that is not there yet is then an empty one in memory.
-        Raises `ConfigurationError` for a location that names no ledger, `LedgerError` for one that
-        can't be opened or that a newer robin-etl has written.
-        """
-        url = _url(location)
-        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
-            path = Path(str(url.database))
-            if read_only and not path.exists():
-                url = sa.make_url("sqlite://")
-            else:
-                _make_folder(path.parent)
-        engine = sa.create_engine(url, **_options(url))
-        if url.get_backend_name() == "sqlite":
-            sa.event.listen(engine, "connect", _set_pragmas)
-        ledger = cls(engine, clock=clock)
-        try:
-            for attempt in _CREATING:
-                with attempt:
-                    ledger._create()
-        except LedgerError:
-            ledger.close()
-            raise
-        except sa.exc.SQLAlchemyError as error:
-            ledger.close()
-            shown = url.render_as_string(hide_password=True)
-            raise LedgerError(
-                f"The ledger {shown} can't be opened: {_reason(error)}. "
-                "Look at ROBIN_ETL_LEDGER, and whether the database is there."
-            ) from error
-        return ledger
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._engine.dispose()
 
     # Look-ups
 
@@ -428,121 +356,7 @@ class Ledger:
         numbers = ("orders", "first_orders", "revenue")
         return {name: int(row[name]) if name in numbers else row[name] for name in row}
 
-    # One poster at a time
-
-    @contextmanager
-    def posting(self, run: str) -> Iterator[None]:
-        """Hold the lock that lets only one run post; raises `LedgerBusyError` while another has it.
-
-        The lock dies with the process or connection that holds it.
-        """
-        lock = self._advisory_lock() if self._is_postgresql else self._file_lock()
-        with lock:
-            holder = f"{run} (process {os.getpid()} on {socket.gethostname()}, since {self._moment()})"
-            with self._writing() as connection:
-                connection.execute(schema.META.update().values(holder=holder))
-            yield
-
-    @property
-    def _is_postgresql(self) -> bool:
-        return self._engine.dialect.name == "postgresql"
-
-    @contextmanager
-    def _advisory_lock(self) -> Iterator[None]:
-        """The lock of PostgreSQL, on a connection that then makes every write.
-
-        If that connection breaks, and the lock with it, the next write fails as well: a run that
-        lost its lock can't log a request as sending, and so sends none.
-        """
-        key = sa.literal(_ADVISORY_LOCK, sa.BigInteger)
-        with self._failures_named(), self._engine.connect() as connection:
-            connection.detach()  # it is closed at the end, not handed to the next one with its lock
-            got = connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one()
-            connection.commit()
-            if not got:
-                raise self._busy()
-            self._poster = connection
-            try:
-                yield
-            finally:
-                self._poster = None
-                with suppress(sa.exc.SQLAlchemyError):  # a dead connection holds no lock
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
-
-    @contextmanager
-    def _file_lock(self) -> Iterator[None]:
-        database = self._engine.url.database
-        in_memory = database in (None, "", ":memory:")
-        try:
-            with nullcontext() if in_memory else filelock.FileLock(f"{database}.lock", timeout=0):
-                yield
-        except filelock.Timeout:
-            raise self._busy() from None
-
-    def _busy(self) -> LedgerBusyError:
-        with self._reading() as connection:
-            holder = connection.execute(sa.select(schema.META.c.holder)).scalar()
-        return LedgerBusyError(
-            "Another run is posting against this ledger, and two would tell ROBIN things twice: "
-            f"{holder or 'it has only just begun'}. Run again when it is done."
-        )
-
     # Inside
-
-    def _create(self) -> None:
-        insert = self._insert(schema.META).values(only=1, version=schema.VERSION, revision=0)
-        with self._engine.begin() as connection:
-            if self._is_postgresql:  # where "if not exists" alone loses a race
-                key = sa.literal(_ADVISORY_LOCK + 1, sa.BigInteger)
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-            for table in schema.METADATA.sorted_tables:
-                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                for index in sorted(table.indexes, key=lambda one: str(one.name)):
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-            connection.execute(insert.on_conflict_do_nothing())
-            version = connection.execute(sa.select(schema.META.c.version)).scalar_one()
-        if version > schema.VERSION:
-            raise LedgerError(
-                f"The ledger has schema version {version}, and this robin-etl knows versions up to "
-                f"{schema.VERSION}. Use the newer robin-etl that wrote it."
-            )
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._failures_named(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._failures_named():
-            if self._joint is not None:
-                yield self._joint
-            elif self._poster is None:
-                with self._engine.begin() as connection:
-                    yield connection
-            else:
-                with self._poster.begin():
-                    yield self._poster
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Make all writes of this thread while this lasts one transaction; no other may write."""
-        with self._writing() as connection:
-            self._joint = connection
-            try:
-                yield
-            finally:
-                self._joint = None
-
-    @contextmanager
-    def _failures_named(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.SQLAlchemyError as error:
-            raise LedgerError(
-                f"The ledger failed: {_reason(error)}. What ROBIN acknowledged until then is kept; "
-                "mend the ledger's database, then run again."
-            ) from error
 
     def _take_over(self, connection: sa.Connection, states: Iterable[tuple[Any, ...]]) -> None:
         self._execute_many(connection, self._upsert, list(states))
@@ -556,11 +370,6 @@ class Ledger:
             self._take_over(connection, orders.states(states))
             return
         self._moved(connection)
-
-    def _execute_many(self, connection: sa.Connection, statement: str, rows: list[Any]) -> None:
-        """One statement for many rows, past what SQLAlchemy would look at in each of them."""
-        if rows:
-            connection.exec_driver_sql(statement, rows)
 
     def _copy(self, connection: sa.Connection, states: pd.DataFrame) -> None:
         """COPY into a table of the transaction's own, and from there into `orders`."""
@@ -580,12 +389,6 @@ class Ledger:
             copy.write(text.getvalue())
         insert = self._insert(ORDERS).from_select(list(orders.STATE_COLUMNS), sa.select(copied))
         connection.execute(self._on_conflict(insert))
-
-    def _text(self, statement: Any, columns: Sequence[str]) -> str:
-        """A statement as the driver takes it, with the values of these columns in this order."""
-        named = statement.compile(dialect=self._engine.dialect, column_keys=list(columns))
-        assert named.positiontup == list(columns)
-        return str(named)
 
     @staticmethod
     def _on_conflict(insert: Any) -> Any:
@@ -628,24 +431,6 @@ class Ledger:
         )
         return sa.select(customers.c.value, earliest)
 
-    def _keys(self, values: pd.Series) -> sa.Select[Any]:
-        """Any number of keys as one parameter. Sorted, they touch each page of the index once."""
-        distinct = pc.unique(pa.array(values, pa.large_string(), from_pandas=True)).drop_null()
-        text = json.dumps(distinct.take(pc.sort_indices(distinct)).to_pylist())
-        if self._is_postgresql:
-            parameter = sa.cast(sa.literal(text, sa.String), sa.JSON)
-            keys = sa.func.json_array_elements_text(parameter).table_valued("value")
-        else:
-            keys = sa.func.json_each(sa.literal(text, sa.String)).table_valued("value")
-        return sa.select(sa.cast(keys.c.value, sa.String).label("value"))
-
-    def _moment(self) -> str:
-        return self._written(self._clock())
-
-    @staticmethod
-    def _written(moment: datetime) -> str:
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
 
 def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     """Rows of a query as a frame, by the column: a look at each row would cost as much as the query."""
@@ -655,57 +440,3 @@ def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
         dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)), dtype=object
     )
     return columnwise.astype({name: orders.LEDGER_DTYPES[name] for name in columns})
-
-
-def _url(location: str) -> sa.URL:
-    text = location if "://" in location else f"sqlite:///{location}"
-    try:
-        url = sa.make_url(text)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError(
-            "ROBIN_ETL_LEDGER is neither a path nor a database URL such as "
-            "postgresql://user@host/database."
-        ) from None
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ConfigurationError(
-            f"A ledger is in SQLite or PostgreSQL, not in {url.get_backend_name()}: set "
-            "ROBIN_ETL_LEDGER to a path or a postgresql:// URL."
-        )
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-
-
-def _options(url: sa.URL) -> dict[str, Any]:
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        return {"poolclass": sa.pool.StaticPool, "connect_args": {"check_same_thread": False}}
-    return {} if url.get_backend_name() == "sqlite" else {"paramstyle": "format"}
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerError(
-            f"The ledger's folder {folder} can't be made ({error}). Set ROBIN_ETL_LEDGER to a place "
-            "that can be written."
-        ) from error
-
-
-def _set_pragmas(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    # FULL, since WAL with NORMAL may lose an acknowledgement at power loss.
-    for pragma in (
-        "busy_timeout=30000",
-        "journal_mode=wal",
-        "synchronous=full",
-        "wal_autocheckpoint=20000",
-        "cache_size=-262144",
-        "secure_delete=on",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _reason(error: sa.exc.SQLAlchemyError) -> str:
-    """The driver's own words, without SQL and parameters."""
-    cause = getattr(error, "orig", None) or error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

@@ -11,36 +11,21 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks import measuring
+
 SIZES = {"full": 5_000_000, "small": 20_000}
 SHARDS = {"full": (1, 16), "small": (1, 3)}
 FOLDER = Path(".cache/benchmark/shards")
 KNOWN, DAY = "2026-03-01", "2026-03-02"
 STAGES = ("extract", "classify", "validate", "load", "report")
-
-
-class Accepting(BaseHTTPRequestHandler):
-    """Reads a request and answers 201."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(201)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 def generate(orders: int, folder: Path) -> None:
@@ -91,9 +76,7 @@ def stage(name: str, location: str, part: int, url: str, shards: int) -> dict[st
         numbered = {"part": part} if name in ("classify", "validate") else {}
         getattr(pipeline, name)(settings, run, **numbered)
     seconds = time.perf_counter() - began
-    # Not ru_maxrss, which begins with what the process that started this one held.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {"seconds": seconds, "peak_mb": int(status["VmHWM"].split()[0]) / 1024}
+    return {"seconds": seconds, "peak_mb": measuring.peak_mb()}
 
 
 def in_a_process(*arguments: str) -> dict[str, Any]:
@@ -138,14 +121,11 @@ def main() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     orders = SIZES[given.size]
     generate(orders, FOLDER)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Accepting)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    in_a_process("baseline", "", "1", url, "1")
-    (FOLDER / "ledger.db").rename(FOLDER / "baseline.db")
     few, many = SHARDS[given.size]
-    results = {shards: measure(url, shards) for shards in (few, many)}
-    server.shutdown()
+    with measuring.accepting_server() as url:
+        in_a_process("baseline", "", "1", url, "1")
+        (FOLDER / "ledger.db").rename(FOLDER / "baseline.db")
+        results = {shards: measure(url, shards) for shards in (few, many)}
     print(f"An export of {orders:,} orders; peak MB of the largest task, and seconds of all its parts\n")
     print(f"{'stage':<12}" + "".join(f"{f'{n} part(s)':>14}{'seconds':>10}" for n in results))
     for name in STAGES:

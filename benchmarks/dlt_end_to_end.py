@@ -28,7 +28,6 @@ FIRST = date(2026, 1, 1)
 FOLDER = measuring.FOLDER / "end_to_end"
 TRIES = {"quiet": 1, "bad": 5, "refused": 2}
 REFUSED_DAYS = 6  # dlt spends most of a day that it can't load on waiting to try again
-NIGHTS = ("quiet", "bad", "refused")
 
 
 def generate(size: str) -> None:
@@ -158,7 +157,7 @@ def main() -> None:
     told = ("missing", "wrong", "told twice", "old_revenue wrong")
     columns = ("seconds", "requests", "peak_mb", "failed", *told)
     print(f"{'nights':<8}{'tool':<11}" + "".join(f"{name:>{max(9, len(name) + 2)}}" for name in columns))
-    for nights in NIGHTS:
+    for nights in TRIES:
         for variant in VARIANTS:
             found = measuring.in_a_process(
                 "benchmarks.dlt_end_to_end", given.size, variant=variant, nights=nights

@@ -115,6 +115,12 @@ def typed(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     return frame.assign(**missing)[list(dtypes)].astype(dict(dtypes))
 
 
+def one_piece(column: pd.Series | pd.Index, kind: Any = None) -> pa.Array:
+    """A column as one Arrow array, of that type if given: one in pieces is slower to take from."""
+    array = pa.array(column.array, kind, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
 def listed(column: pd.Series) -> list[Any]:
     """A column as Python's own values, null as None."""
     values: list[Any] = pa.array(column, from_pandas=True).to_pylist()
@@ -260,8 +266,7 @@ def _moment_text(moment: pd.Series, index: pd.Index) -> pd.Series:
 
 
 def _strings(text: pd.Series | pd.Index) -> pa.Array:
-    array = pa.array(text.array, pa.string(), from_pandas=True)
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return one_piece(text, pa.string())
 
 
 def _series(strings: pa.Array, index: pd.Index | None) -> pd.Series:

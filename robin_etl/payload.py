@@ -136,8 +136,7 @@ def _pieces(changes: pd.DataFrame) -> dict[str, pa.Array]:
 
 def _members(name: str, column: pd.Series) -> pa.Array:
     """`,"name":value` for each value, nothing for null."""
-    values = pa.array(column, from_pandas=True)
-    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    values = orders.one_piece(column)
     if name in _MONEY:
         texts = _money(values)
     elif name == "is_first_order":

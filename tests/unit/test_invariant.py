@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from robin_etl import orders, payload, shards
@@ -176,8 +176,26 @@ def schedules(draw: st.DrawFn) -> list[tuple[list[str], int | None]]:
     return runs
 
 
+def row(number: str, email: str | None, phone: str | None = None) -> dict[str, object]:
+    said = {"revenue": 0, "profit": None, "order_date": "2026-02-01T10:00:00Z", "webstore_url": None}
+    return {"order_number": number, "contact": (email, phone), **said}
+
+
+# The third day, run last, knows an address that is newer than the ledger's, though the ledger's row of
+# the fourth is newer than both; and every row of it names one.
+LATE_ADDRESS: Days = {
+    "2026-03-01": [row("2", "b@x.nl")],
+    "2026-03-02": [],
+    "2026-03-03": [row("2", "a@x.nl")],
+    "2026-03-04": [row("2", None, "+311")],
+}
+
+
 @settings(max_examples=3 * settings().max_examples)
 @given(exports, schedules(), st.booleans())
+@example(
+    days=LATE_ADDRESS, runs=[(["2026-03-01", "2026-03-04"], None), (["2026-03-03"], None)], final=False
+)
 def test_robin_ends_with_what_the_exports_say_however_their_days_are_run(
     days: Days, runs: list[tuple[list[str], int | None]], final: bool
 ) -> None:

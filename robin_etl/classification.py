@@ -81,8 +81,7 @@ def classified(settings: Settings, run: Run, folder: Folder, ledger: Ledger) -> 
 
 def reconciled(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -> Reconciliation:
     """Exported rows, compared with what the ledger knows of them."""
-    customers = pd.concat([exported["email"], exported["phone"]], ignore_index=True)
-    known = ledger.look_up(exported["order_number"], customers)
+    known = ledger.look_up(exported["order_number"], orders.customers(exported))
     result = reconcile(exported, known, final=final)
     changed = result.changes["order_number"]
     others = changed[~changed.isin(exported["order_number"])]

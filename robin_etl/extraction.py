@@ -100,7 +100,7 @@ def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> shards.Parts:
     for frame in run.files.reading_frames("exported", ["order_number", "email", "phone"]):
         numbers, here = frame["order_number"], slice(done, done + len(frame))
         of_orders[here] = shards.keys(numbers)
-        of_customers[here] = shards.keys(frame["email"].fillna(frame["phone"]))
+        of_customers[here] = shards.keys(orders.customers(frame))
         known = ledger.customers_of(numbers.dropna())
         known_orders.append(shards.keys(known["order_number"]))
         known_customers.append(shards.keys(known["customer"]))

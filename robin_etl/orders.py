@@ -216,6 +216,11 @@ def identified(exported: pd.DataFrame, *, key: bytes) -> pd.DataFrame:
     )
 
 
+def customers(identified: pd.DataFrame) -> pd.Series:
+    """Whose each row is by itself: its address's digest or, without one, its phone number's."""
+    return identified["email"].fillna(identified["phone"])
+
+
 def kept(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The rows to go on with, and how many good ones a later row of their order replaced.
 

@@ -26,6 +26,7 @@ from robin_etl.history import (
     NO_CENTS,
     SAID,
     STALE,
+    UNSAID,
     Columns,
     History,
     Mask,
@@ -99,6 +100,7 @@ def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = Fal
     is_sent = kinds != _NO_CHANGE
     sent, before, kinds = candidates[is_sent], before[is_sent], kinds[is_sent]
     wave = np.arange(len(sent)) - np.searchsorted(rows.order[sent], rows.order[sent])
+    wave += _is_departure(sent, rows, told)
     closing = _closing_rows(sent, rows)
     changes = {
         **{name: told[name][closing if name in _KEPT else sent] for name in _STATE},
@@ -189,6 +191,21 @@ def _kinds(
         default=_NO_CHANGE,
     )
     return kinds.astype(np.int8)
+
+
+def _is_departure(sent: Positions, rows: History, told: History) -> Mask:
+    """Which changes take an order from a customer who is left with corrections no exported row names.
+
+    Once such a change is acknowledged, a run that is cut off finds that customer neither in its export
+    nor in the ledger's rows of it. So it goes a wave after those corrections.
+    """
+    order = rows.order[sent]
+    is_of_unnamed: Mask = rows.is_ledger[sent] & (rows.start[order] == rows.end[order])
+    if not is_of_unnamed.any():
+        return is_of_unnamed
+    customer = taken(rows["customer"], rows.ledger_row[order], UNSAID)
+    is_left: Mask = customer != told["customer"][rows.end[order]]
+    return is_left & np.isin(customer, customer[is_of_unnamed])
 
 
 def _closing_rows(sent: Positions, rows: History) -> Positions:

@@ -52,7 +52,7 @@ class Robin:
         known = self.ledger[self.ledger["order_number"].isin(exported["order_number"])]
         parts = shards.parts_of(
             shards.keys(exported["order_number"]),
-            shards.keys(exported["email"].fillna(exported["phone"])),
+            shards.keys(orders.customers(exported)),
             (shards.keys(known["order_number"]), shards.keys(known["customer"])),
             number,
         )
@@ -85,11 +85,7 @@ class Robin:
     def known(self, exported: pd.DataFrame) -> pd.DataFrame:
         """What a look-up gives: the orders, and of their customers the flagged and the earliest."""
         asked = self.ledger["order_number"].isin(exported["order_number"])
-        customers = {
-            *exported["email"].dropna(),
-            *exported["phone"].dropna(),
-            *self.ledger["customer"][asked],
-        }
+        customers = {*orders.customers(exported).dropna(), *self.ledger["customer"][asked]}
         others = self.ledger[self.ledger["customer"].isin(customers) & ~asked]
         flagged = others[others["is_first_order"]]
         earliest = (
@@ -190,9 +186,30 @@ LATE_ADDRESS: Days = {
     "2026-03-04": [row("2", None, "+311")],
 }
 
+# Order 1 leaves b, so order 01 becomes b's first; once that departure is acknowledged, neither the day
+# nor the ledger names b any more, so a run cut off between the two must not have told the departure yet.
+DEPARTURE: Days = {
+    "2026-03-01": [row("1", "b@x.nl"), row("01", "b@x.nl") | {"order_date": "2026-02-02T10:00:00Z"}],
+    "2026-03-02": [row("1", "a@x.nl")],
+    "2026-03-03": [],
+    "2026-03-04": [],
+}
+# Order 2 is a's, and names the phone number that is the customer of order 1; that must not make the part
+# of a's orders look at order 1, which another part reconciles.
+ONE_NUMBER: Days = {
+    "2026-03-01": [],
+    "2026-03-02": [row("01", "a@x.nl"), row("1", None, "+311"), row("2", "a@x.nl", "+311")],
+    "2026-03-03": [row("01", None, "+311"), row("1", None, "+311"), row("2", "a@x.nl")],
+    "2026-03-04": [row("2", "a@x.nl")],
+}
+CUT_OFF = [(["2026-03-01"], None), (["2026-03-02"], 1), (["2026-03-02"], None)]
+REST = [(["2026-03-03", "2026-03-04"], None)]
+
 
 @settings(max_examples=3 * settings().max_examples)
 @given(exports, schedules(), st.booleans())
+@example(days=DEPARTURE, runs=CUT_OFF + REST, final=False)
+@example(days=DEPARTURE, runs=CUT_OFF + REST, final=True)
 @example(
     days=LATE_ADDRESS, runs=[(["2026-03-01", "2026-03-04"], None), (["2026-03-03"], None)], final=False
 )
@@ -207,6 +224,13 @@ def test_robin_ends_with_what_the_exports_say_however_their_days_are_run(
 
 @settings(max_examples=3 * settings().max_examples)
 @given(exports, schedules(), st.booleans(), st.integers(1, 5))
+@example(days=DEPARTURE, runs=CUT_OFF + REST, final=False, number=3)
+@example(
+    days=ONE_NUMBER,
+    runs=[(DAYS[2:3], None), (DAYS[3:], None), (DAYS[1:2], 1), (DAYS[1:2], None)],
+    final=False,
+    number=2,
+)
 def test_robin_ends_with_the_same_into_however_many_parts_a_run_is_split(
     days: Days, runs: list[tuple[list[str], int | None]], final: bool, number: int
 ) -> None:

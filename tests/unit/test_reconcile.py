@@ -178,6 +178,25 @@ def test_an_order_that_changes_hands_leaves_the_next_one_first() -> None:
     assert result.changes.set_index("order_number")["email_address"].isna()["2"]
 
 
+def test_an_order_leaves_its_customer_a_wave_after_the_corrections_that_this_causes() -> None:
+    before = compare(
+        {"order_number": "1", "order_date": "2026-03-01T10:00:00Z"},
+        {"order_number": "2", "order_date": "2026-03-01T11:00:00Z"},
+        {"order_number": "3", "email_address": "carl@x.nl"},
+    )
+    moved = {"order_number": "1", "email_address": "bob@x.nl"}
+    returned = {**moved, "day": "2026-03-02", "revenue": 500}
+    other = {"order_number": "3", "email_address": "dora@x.nl"}
+    result = compare(moved, returned, other, after=before)
+    told = result.changes[["wave", "order_number", "kind"]].to_numpy().tolist()
+    assert told == [
+        [0, "3", "correction"],
+        [0, "2", "correction"],
+        [1, "1", "correction"],
+        [2, "1", "return"],
+    ]
+
+
 def test_the_versions_of_an_order_follow_each_other_in_waves() -> None:
     result = compare(
         {"order_number": "1", "day": "2026-03-03", "revenue": 1500},

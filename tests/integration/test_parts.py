@@ -83,6 +83,26 @@ def test_an_order_that_moves_between_customers_whom_the_ledger_knows_corrects_bo
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+def test_a_correction_that_robin_rejected_is_made_again_by_one_part_alone(
+    settings: Settings, export: Export, sandbox: Sandbox, number: int
+) -> None:
+    header = "order_number,email_address,phone_number,revenue,order_date"
+    by_phone = ["1,,+311,10,2026-03-01T08:00:00Z", "2,,+311,10,2026-03-01T09:00:00Z"]
+    export("2026-03-01", *by_phone, header=header)
+    export("2026-03-02", "1,a@x.nl,,10,2026-03-01T08:00:00Z", header=header)
+    # Order 3 is a's, and also bears the phone number whose customer has order 2.
+    others = [f"o{n},c{n}@x.nl,,1,2026-03-03T12:00:00Z" for n in range(20)]
+    export("2026-03-03", by_phone[1], "3,a@x.nl,+311,10,2026-03-03", *others, header=header)
+    run_days(settings, "2026-03-01")
+    sandbox.robin.faults = Faults(refused="^2$")
+    assert run_days(settings, "2026-03-02")["orders_rejected"] == ["2"]
+    sandbox.robin.faults = Faults()
+    summary = run_days(in_parts(settings, number), "2026-03-03")
+    assert (summary["correction"], summary["first"], summary["repeat"]) == (1, 20, 1)
+    assert state(sandbox)["orders"]["2"]["is_first_order"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 def test_the_last_row_wins_in_every_part_even_where_it_is_quarantined(
     settings: Settings, export: Export, sandbox: Sandbox, number: int
 ) -> None:

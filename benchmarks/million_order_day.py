@@ -81,7 +81,7 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
         known = _ledger_rows(folder)
     with timed(stages, "read"):
         path = UPath(folder / f"orders_{DAY}.csv")
-        rows = exports.read(path, profiles.ROBIN, date.fromisoformat(DAY)).rows
+        rows = exports.read(path, profiles.named("robin"), date.fromisoformat(DAY)).rows
     if with_gate:
         with timed(stages, "gate: export"):
             verdict = gate.judge(rows, suites / gate.EXPORT_SUITE, {"fewest_rows": 0})

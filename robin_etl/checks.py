@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from robin_etl import exports, gate, orders, profiles
-from robin_etl.exceptions import GateError
+from robin_etl import exports, gate, orders, profiles, sampling
+from robin_etl.exceptions import ConfigurationError, GateError
+from robin_etl.profiles import Profile
+from robin_etl.sampling import Sample
 from robin_etl.settings import Settings
 
 
@@ -17,10 +19,15 @@ from robin_etl.settings import Settings
 class Check:
     """What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
     revenue, profit, order_date, kind of contact), and why a run would stop at it, if it would.
+
+    `profile`: the one that was used, and `to_set` the settings that a run needs to use it.
     """
 
     file: str
+    profile: str
+    to_set: dict[str, str]
     rows: int
+    left_out: int
     quarantined: int
     duplicates: int
     rules: dict[str, int]
@@ -33,8 +40,13 @@ class Check:
 
 
 def check(settings: Settings, file: str, day: date) -> Check:
-    """Read, map and validate one export; nothing is written. Raises `ExportError`."""
-    export = exports.read(settings.path(file), profiles.named(settings.profile), day)
+    """Read, map and validate one export; nothing is written. Raises `ExportError`.
+
+    Where the profile that is set does not fit, the shipped one that does is used.
+    """
+    path = settings.path(file)
+    profile, to_set = _fitting(settings, sampling.sampled(path))
+    export = exports.read(path, profile, day)
     suite = settings.path(settings.expectations) / gate.EXPORT_SUITE
     verdict = gate.judge(export.rows, suite, {"fewest_rows": 0})
     broken = pd.array(export.rows.index.isin(verdict.broken.index), dtype=orders.FLAG)
@@ -53,6 +65,9 @@ def check(settings: Settings, file: str, day: date) -> Check:
     shown = pd.concat([head["order_number"], *money, head["order_date"], contact], axis=1)
     return Check(
         file=file,
+        profile=profile.name,
+        to_set=to_set,
+        left_out=export.left_out,
         rows=verdict.rows,
         quarantined=len(verdict.broken),
         duplicates=duplicates,
@@ -60,3 +75,25 @@ def check(settings: Settings, file: str, day: date) -> Check:
         first_rows=shown.astype(object).fillna("").astype(str).to_numpy().tolist(),
         stop=stop,
     )
+
+
+def _fitting(settings: Settings, sample: Sample) -> tuple[Profile, dict[str, str]]:
+    """The profile to read a file with, whole, and the settings that would name it so."""
+    profile = profiles.named(settings.profile)
+    to_set: dict[str, str] = {}
+    if profile.missing(sample.columns) and (other := profiles.fitting(sample.columns)):
+        profile = other
+        to_set["ROBIN_ETL_PROFILE"] = profile.name
+    if profile.unusable:
+        raise ConfigurationError(profile.unusable)
+    if not (profile.timezone or settings.timezone):
+        to_set["ROBIN_ETL_TIMEZONE"] = "UTC"
+    currency = profile.currency
+    if currency and not (currency.code or settings.currency):
+        said = sample.rows.get(currency.column, pd.Series(dtype=orders.TEXT)).dropna().mode()
+        to_set["ROBIN_ETL_CURRENCY"] = said.iloc[0] if len(said) else "EUR"
+    assumed = {
+        "timezone": settings.timezone or to_set.get("ROBIN_ETL_TIMEZONE", ""),
+        "currency": settings.currency or to_set.get("ROBIN_ETL_CURRENCY", ""),
+    }
+    return profile.completed(settings.model_copy(update=assumed)), to_set

@@ -150,7 +150,7 @@ def _with_contacts_of_earlier_exports(settings: Settings, changes: pd.DataFrame)
     nameless = changes["email_address"].isna() & changes["phone_number"].isna()
     if not nameless.any():
         return changes
-    profile = profiles.named(settings.profile)
+    profile = profiles.of(settings)
     wanted = changes[nameless]
     days = wanted["email_day"].fillna(wanted["phone_day"])
     told = [date.fromisoformat(day) for day in sorted(days.dropna().unique())]

@@ -212,6 +212,51 @@ def check(file: str, as_json: bool) -> int:
     return INCOMPLETE if checked.quarantined else DONE
 
 
+@cli.group()
+def profile() -> None:
+    """Say how a shop's system writes its export."""
+
+
+@profile.command("list")
+@_as_json
+def list_profiles(as_json: bool) -> None:
+    """Show the profiles that come with robin-etl."""
+    from robin_etl import profiles
+
+    known = {one.name: one.title for one in profiles.shipped() if not one.unusable}
+    if as_json:
+        click.echo(json.dumps(known))
+        return
+    for name, title in known.items():
+        click.echo(f"{name:24}{title}")
+
+
+@profile.command("show")
+@click.argument("name")
+def show_profile(name: str) -> None:
+    """Print a shipped profile, as a file to start from.
+
+    Example: robin-etl profile show shopify > my-shop.toml
+    """
+    from robin_etl import profiles
+
+    click.echo(profiles.text_of(name), nl=False)
+
+
+@profile.command("new")
+@click.argument("file")
+def new_profile(file: str) -> None:
+    """Print a starting profile for FILE, from its header and first rows.
+
+    Example: robin-etl profile new orders.csv > my-shop.toml
+    """
+    from robin_etl import sampling
+    from robin_etl.profiles import drafting
+    from robin_etl.settings import Settings
+
+    click.echo(drafting.draft(sampling.sampled(Settings.read().path(file))), nl=False)
+
+
 @cli.command()
 @click.option("--runs", "shown", default=10, show_default=True, help="How many runs to show.")
 @_as_json

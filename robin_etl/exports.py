@@ -27,19 +27,20 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from upath import UPath
 
-from robin_etl import orders
+from robin_etl import orders, profiles
 from robin_etl.exceptions import ExportError, ExportMissingError
 from robin_etl.locations import SUFFIXES
+from robin_etl.mapping import SURPLUS, Mapped, mapped
 from robin_etl.profiles import Profile
 
 # A batch is as many rows as that much text holds, or so many where there is no text.
 _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 100_000
 
-_SURPLUS = "surplus_cells"
 _QUOTE = b'"'
 
-# Types that can stand for the text they would have been in a csv; any other is a wrong type.
+# Types that can stand for the text they would have been in a csv, by the column of ROBIN's that they
+# tell; any other is a wrong type.
 _PARQUET_TYPES = {
     "order_number": ("string", "integer"),
     "email_address": ("string",),
@@ -48,6 +49,8 @@ _PARQUET_TYPES = {
     "revenue": ("string", "integer", "floating", "decimal"),
     "profit": ("string", "integer", "floating", "decimal"),
     "order_date": ("string", "timestamp", "date"),
+    "status": ("string", "timestamp", "date"),
+    "currency": ("string",),
 }
 
 # Cells and the line each record starts on.
@@ -57,19 +60,10 @@ _Block = tuple[int, bytes]
 
 
 @dataclass(frozen=True)
-class Export:
-    """A file, or a batch of it, read.
-
-    `cells`: every column as text, as it was. `lines`: the line (in Parquet, the row) each record
-    starts on. `rows`: the parsed columns (`orders.EXPORTED_DTYPES`) with `revenue_text`,
-    `profit_text`, `order_date_text` beside them and `surplus_cells`, what stood beyond the header's
-    last column. All three have one index, 0 to the number of records.
-    """
+class Export(Mapped):
+    """A file, or a batch of it, read: its orders, with the text of every column as it was."""
 
     path: str
-    cells: pd.DataFrame
-    lines: pd.Series
-    rows: pd.DataFrame
 
 
 def read(path: UPath, profile: Profile, day: date) -> Export:
@@ -81,7 +75,8 @@ def read(path: UPath, profile: Profile, day: date) -> Export:
         pd.concat([getattr(part, name) for part in parts], ignore_index=True)
         for name in ("cells", "lines", "rows")
     )
-    return Export(parts[0].path, cells, lines, rows)
+    left_out = sum(part.left_out for part in parts)
+    return Export(cells, lines, rows, left_out, parts[0].path)
 
 
 def batches(
@@ -93,70 +88,67 @@ def batches(
     show only after many batches.
     """
     shown = str(path)
-    suffix = next((known for known in SUFFIXES if path.name.lower().endswith(known)), None)
-    if suffix is None:
-        raise ExportError(
-            f"{shown} is not an export: its name must end in {', '.join(SUFFIXES)}.", path=shown
-        )
-    with _opened(path, shown) as stream:
+    suffix = suffix_of(path)
+    with opened(path, shown) as stream:
         if suffix == ".parquet":
-            read = _read_parquet(stream, shown)
+            read = _read_parquet(stream, profile, shown)
         elif suffix == ".jsonl":
             read = _read_jsonl(_blocks(stream.read, "utf-8", shown, batch_bytes), shown)
         else:
-            source = _unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
+            source = unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
             blocks = _blocks(source, profile.encoding, shown, batch_bytes)
             read = _read_csv(blocks, profile, shown)
+        if profile.grain == "line":
+            read = iter([_whole(read)])
         seen: set[str] = set()
         rows = 0
         for cells, lines in read:
             seen.update(cells.columns)
             rows += len(cells)
             if suffix != ".jsonl":
-                _check_columns(seen, shown)
-            yield Export(shown, cells, lines, _parsed(cells, profile, day))
+                _check_columns(seen, profile, shown)
+            found = mapped(cells, lines, profile, day)
+            yield Export(found.cells, found.lines, found.rows, found.left_out, shown)
         # A line of JSON may leave a key out, so only all of them together lack a column.
         if rows:
-            _check_columns(seen, shown)
+            _check_columns(seen, profile, shown)
 
 
-def _check_columns(columns: set[str], path: str) -> None:
-    for column in orders.REQUIRED_COLUMNS:
-        if column not in columns:
-            raise ExportError(
-                f"{path} has no column {column}; its columns are: {', '.join(sorted(columns))}. "
-                "Add it to the export, or choose the profile that names it.",
-                path=path,
-                column=column,
-            )
+def _whole(read: Iterator[_Cells]) -> _Cells:
+    """All of a file: the line items of an order may lie anywhere in it."""
+    parts = list(read)
+    cells, lines = zip(*parts, strict=True)
+    return pd.concat(cells, ignore_index=True), pd.concat(lines, ignore_index=True)
 
 
-def _parsed(cells: pd.DataFrame, profile: Profile, day: date) -> pd.DataFrame:
-    nothing = pd.Series(index=cells.index, dtype=orders.TEXT)
-    text = {
-        column: orders.trimmed(cells[column]) if column in cells.columns else nothing
-        for column in (*orders.EXPORT_COLUMNS, _SURPLUS)
-    }
-    return pd.DataFrame(
-        {
-            "order_number": text["order_number"],
-            "day": pd.Series(day.isoformat(), index=cells.index, dtype=orders.TEXT),
-            "email_address": orders.addresses(text["email_address"]),
-            "phone_number": text["phone_number"],
-            "revenue": orders.cents(text["revenue"]),
-            "profit": orders.cents(text["profit"]),
-            "order_date": orders.moments(text["order_date"], profile.timezone),
-            "webstore_url": text["webstore_url"],
-            "revenue_text": text["revenue"],
-            "profit_text": text["profit"],
-            "order_date_text": text["order_date"],
-            _SURPLUS: text[_SURPLUS],
-        }
+def _check_columns(columns: set[str], profile: Profile, path: str) -> None:
+    if (column := profile.missing(columns)) is None:
+        return
+    other = profiles.fitting(columns)
+    advice = other.unusable if other else ""
+    if other and not advice:
+        advice = f"It fits the profile {other.name}: set ROBIN_ETL_PROFILE to that."
+    raise ExportError(
+        f"{path} has no column {column}, which the profile {profile.name} needs; its columns are: "
+        f"{', '.join(sorted(columns))}. "
+        + (advice or "Add it to the export, or choose the profile that fits it."),
+        path=path,
+        column=column,
     )
 
 
+def suffix_of(path: UPath) -> str:
+    """Which of the formats it is, by its name; raises `ExportError` for none of them."""
+    suffix = next((known for known in SUFFIXES if path.name.lower().endswith(known)), None)
+    if suffix is None:
+        raise ExportError(
+            f"{path} is not an export: its name must end in {', '.join(SUFFIXES)}.", path=str(path)
+        )
+    return suffix
+
+
 @contextmanager
-def _opened(path: UPath, shown: str) -> Iterator[BinaryIO]:
+def opened(path: UPath, shown: str) -> Iterator[BinaryIO]:
     """The file's bytes, of which there is at least one."""
     try:
         with path.open("rb") as stream:
@@ -173,7 +165,8 @@ def _opened(path: UPath, shown: str) -> Iterator[BinaryIO]:
         raise ExportError(f"{shown} can't be read: {error}.", path=shown) from error
 
 
-def _unzipped(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
+def unzipped(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
+    """Reads what a gzip file holds; raises `ExportError` where it breaks off."""
     unzipped = gzip.GzipFile(fileobj=stream)
 
     def read(size: int) -> bytes:
@@ -293,7 +286,7 @@ def _header(blocks: Iterator[_Block], profile: Profile, path: str) -> tuple[list
             f"{path} begins with a blank line where the header should be. Write it again.",
             path=path,
         )
-    for name in orders.EXPORT_COLUMNS:
+    for name in profile.sources:
         if names.count(name) > 1:
             raise ExportError(
                 f"{path} has the column {name} {names.count(name)} times; keep one of them.",
@@ -323,7 +316,7 @@ def _read_uneven_csv(
             ]
             for _, record in batch
         ]
-        cells = pd.DataFrame(rows, columns=[*header, _SURPLUS], dtype=orders.TEXT)
+        cells = pd.DataFrame(rows, columns=[*header, SURPLUS], dtype=orders.TEXT)
         yield cells, pd.Series([line for line, _ in batch], dtype=orders.COUNT)
 
 
@@ -385,12 +378,12 @@ def _json_text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _read_parquet(stream: BinaryIO, path: str) -> Iterator[_Cells]:
+def _read_parquet(stream: BinaryIO, profile: Profile, path: str) -> Iterator[_Cells]:
     try:
         file = pq.ParquetFile(stream, buffer_size=1 << 20)
         schema = file.schema_arrow
-        _check_types(schema, path)
-        known = [name for name in schema.names if name in orders.EXPORT_COLUMNS]
+        _check_types(schema, profile, path)
+        known = [name for name in schema.names if name in profile.sources]
         first = 1
         for batch in chain(file.iter_batches(_BATCH_ROWS, columns=known), [None]):
             if batch is None and first > 1:
@@ -409,9 +402,10 @@ def _read_parquet(stream: BinaryIO, path: str) -> Iterator[_Cells]:
         ) from error
 
 
-def _check_types(schema: pa.Schema, path: str) -> None:
+def _check_types(schema: pa.Schema, profile: Profile, path: str) -> None:
     for field in schema:
-        if (allowed := _PARQUET_TYPES.get(field.name)) and not _is_one_of(field.type, allowed):
+        allowed = _PARQUET_TYPES.get(profile.sources.get(field.name, ""), ())
+        if allowed and not _is_one_of(field.type, allowed):
             raise ExportError(
                 f"{path} has the type {field.type} in column {field.name}, where it should be one of: "
                 f"{', '.join(allowed)}. Write that column as text, then run again.",

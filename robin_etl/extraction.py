@@ -38,7 +38,7 @@ def extracted(settings: Settings, run: Run, ledger: Ledger) -> dict[str, Any]:
     suite = settings.path(settings.expectations) / gate.EXPORT_SUITE
     judgement = gate.Judgement(suite, {"fewest_rows": _fewest_rows(ledger, suite, len(files))})
     quarantine = []
-    rows_read = 0
+    rows_read = left_out = 0
     with run.files.writing_frames("exported") as write:
         for read in _gathered(settings, files):
             rows = pd.concat([export.rows for export in read], ignore_index=True)
@@ -48,6 +48,7 @@ def extracted(settings: Settings, run: Run, ledger: Ledger) -> dict[str, Any]:
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=orders.FLAG)
             write(orders.identified(rows, key=settings.digest_key()))
             rows_read += len(rows)
+            left_out += sum(export.left_out for export in read)
     verdict = judgement.conclude(lambda columns: run.files.read_frame("exported", columns))
     pa.default_memory_pool().release_unused()
     run.files.write_json("verdict_export", verdict.as_json())
@@ -55,6 +56,7 @@ def extracted(settings: Settings, run: Run, ledger: Ledger) -> dict[str, Any]:
     counts = {
         "files": len(files),
         "exported": rows_read,
+        "left_out": left_out,
         "quarantined": len(verdict.broken),
         "warnings": list(verdict.warnings),
     }
@@ -128,7 +130,7 @@ def _fewest_rows(ledger: Ledger, suite: UPath, files: int) -> int:
 
 def _gathered(settings: Settings, files: dict[date, UPath]) -> Iterator[list[exports.Export]]:
     """The exports in batches of a size that is worth judging; at least one, if there is a file."""
-    profile = profiles.named(settings.profile)
+    profile = profiles.of(settings)
     gathered: list[exports.Export] = []
     for day, path in files.items():
         for batch in exports.batches(path, profile, day):

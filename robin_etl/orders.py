@@ -7,7 +7,7 @@ as it reads; a day is `2017-04-05`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import blake2b
 from typing import Any, Final
@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
-REQUIRED_COLUMNS = ("order_number", "email_address", "revenue", "order_date")
-OPTIONAL_COLUMNS = ("phone_number", "profit", "webstore_url")
-EXPORT_COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+# The format of dates that needs no other name.
+ISO: Final = "iso"
 
 FIRST, REPEAT, RETURN, UPSELL, CORRECTION = KINDS = (
     "first",
@@ -149,26 +148,50 @@ def cents(text: pd.Series) -> pd.Series:
     Exact: no float is involved. A decimal comma or thousands separator must be gone by now.
     Numbers of 10^13 and more are unreadable, since JSON could not carry their cents.
     """
-    strings = _plain_numbers(_strings(trimmed(text)))
-    readable = pc.match_substring_regex(strings, _NUMBER)
     # Half up looks at the third decimal alone; dropping the others first keeps the decimal narrow.
-    mils = pc.replace_substring_regex(strings, _BEYOND_MILS, r"\1")
-    exact = pc.cast(pc.if_else(readable, mils, None), pa.decimal128(18, 3))
+    mils = pc.replace_substring_regex(readable_numbers(text), _BEYOND_MILS, r"\1")
+    return whole_cents(pc.cast(mils, pa.decimal128(18, 3)), text.index)
+
+
+def readable_numbers(text: pd.Series) -> pa.Array:
+    """Text as plain decimal numbers (`-1234.5`), null where it is none or too large to carry."""
+    strings = _plain_numbers(_strings(trimmed(text)))
+    return pc.if_else(pc.match_substring_regex(strings, _NUMBER), strings, None)
+
+
+def whole_cents(exact: pa.Array, index: pd.Index) -> pd.Series:
+    """Decimals as whole cents (`Int64`), rounded half up, away from zero."""
     rounded = pc.round(exact, ndigits=2, round_mode="half_towards_infinity")
     whole = pc.cast(pc.multiply(rounded, pa.scalar(Decimal(100))), pa.int64())
     unreadable = pc.is_null(whole).to_numpy(zero_copy_only=False)
-    return pd.Series(
-        pd.arrays.IntegerArray(pc.fill_null(whole, 0).to_numpy(), unreadable), index=text.index
-    )
+    return pd.Series(pd.arrays.IntegerArray(pc.fill_null(whole, 0).to_numpy(), unreadable), index=index)
 
 
-def moments(text: pd.Series, timezone: str = "UTC") -> pd.Series:
-    """ISO 8601 dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
+def moments(text: pd.Series, timezone: str = "UTC", formats: Sequence[str] = (ISO,)) -> pd.Series:
+    """Dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
 
-    What has no offset is in `timezone`; a date alone is its midnight. In the hour that a clock
-    repeats in autumn the earlier moment is taken; a time that it skips in spring moves forward.
+    `formats` are tried in turn: `ISO` 8601, or as Python's strptime takes them. What has no offset is
+    in `timezone`; a date alone is its midnight. In the hour that a clock repeats in autumn the earlier
+    moment is taken; a time that it skips in spring moves forward.
     """
-    strings = _strings(trimmed(text))
+    trim = trimmed(text)
+    told = pd.Series(index=text.index, dtype=TEXT)
+    for form in formats:
+        read = _iso_moments(trim, timezone) if form == ISO else _moments(trim, timezone, form)
+        told = told.fillna(read)
+        if told.notna().all():
+            break
+    return told
+
+
+def _moments(text: pd.Series, timezone: str, form: str) -> pd.Series:
+    has_offset = "%z" in form
+    read = pd.to_datetime(text, format=form, utc=has_offset, errors="coerce")
+    return _moment_text(read if has_offset else _localized(read, timezone), text.index)
+
+
+def _iso_moments(text: pd.Series, timezone: str) -> pd.Series:
+    strings = _strings(text)
     if _are_as_sent(strings):
         return _series(strings, text.index)
     strings = pc.if_else(pc.match_substring_regex(strings, _MOMENT), strings, None)
@@ -177,9 +200,14 @@ def moments(text: pd.Series, timezone: str = "UTC") -> pd.Series:
     )
     told = _parsed(pc.if_else(has_offset, strings, None))
     naive = _parsed(pc.if_else(has_offset, None, strings)).dt.tz_convert(None)
+    return _moment_text(told.fillna(_localized(naive, timezone)), text.index)
+
+
+def _localized(naive: pd.Series, timezone: str) -> pd.Series:
     first_of_two = np.ones(len(naive), dtype=bool)
     local = naive.dt.tz_localize(timezone, ambiguous=first_of_two, nonexistent="shift_forward")
-    return _moment_text(told.fillna(local.dt.tz_convert("UTC")), text.index)
+    moment: pd.Series = local.dt.tz_convert("UTC")
+    return moment
 
 
 def moments_as_seconds(moments: ExtensionArray) -> npt.NDArray[np.int64]:

@@ -41,7 +41,7 @@ COUNTS = (
     "in_doubt",
     "requests",
 )
-_SIDE_COUNTS = ("duplicates", "superseded", "held_back", "without_contact", "parts")
+_SIDE_COUNTS = ("duplicates", "superseded", "left_out", "held_back", "without_contact", "parts")
 
 
 def extract(settings: Settings, run: Run) -> Counts:

@@ -59,7 +59,13 @@ class Settings(BaseSettings):
     exports: str = Field(
         "data/exports", description="Folder or URL of the exports, or one with {date} in it."
     )
-    profile: str = Field("robin", description="How the shop writes its export.")
+    profile: str = Field(
+        "robin", description="How the shop writes its export: a profile's name, or a TOML file."
+    )
+    timezone: str = Field(
+        "", description="Time zone of dates without an offset, instead of the profile's."
+    )
+    currency: str = Field("", description="The one currency the shop reports in, such as EUR.")
     ledger: str = Field("data/ledger.db", description="A path (SQLite) or a postgresql:// URL.")
     runs: str = Field("data/runs", description="Folder or URL of the runs' files.")
     expectations: str = Field(

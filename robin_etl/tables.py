@@ -76,6 +76,8 @@ def _outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[str]:
         yield f"Acknowledged {summary['acknowledged']:,} orders without posting."
     else:
         yield f"Posted {summary['posted']:,} changes in {summary['requests']:,} requests."
+    if summary["left_out"]:
+        yield f"Left out {summary['left_out']:,} orders whose status says that they are none yet."
     if summary["quarantined"]:
         yield f"Quarantined {summary['quarantined']:,} rows; see quarantine.csv."
     if summary["without_contact"]:
@@ -98,11 +100,17 @@ def show_check(check: Check) -> None:
     """What a file holds: the first rows as ROBIN would be told them, and the rules they break."""
     console = _console()
     console.print(
-        f"{check.file}: {check.rows:,} rows, {check.quarantined:,} of them to quarantine, "
-        f"{check.duplicates:,} duplicates.",
+        f"{check.file}, read as the profile {check.profile}: {check.rows:,} orders, "
+        f"{check.quarantined:,} of them to quarantine, {check.duplicates:,} duplicates"
+        + (f"; {check.left_out:,} more are no orders yet." if check.left_out else "."),
         markup=False,
         soft_wrap=True,
     )
+    if check.to_set:
+        console.print("A run reads it so with")
+        for name, value in check.to_set.items():
+            said = "    # was assumed; say where the shop is" if name.endswith("TIMEZONE") else ""
+            console.print(f"  export {name}={value}{said}", markup=False, soft_wrap=True)
     if check.first_rows:
         table = Table(box=None)
         for name in ("order_number", "revenue", "profit", "order_date", "contact"):

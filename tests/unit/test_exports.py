@@ -25,11 +25,12 @@ from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingE
 from robin_etl.profiles import Profile
 
 DAY = date(2026, 3, 1)
+ROBIN = profiles.named("robin")
 HEADER = "order_number,email_address,revenue,order_date"
 ROW = "01235, Ann@X.nl ,113.345,2026-03-01T10:00:00Z"
 
 
-def read(path: Path, profile: Profile = profiles.ROBIN) -> exports.Export:
+def read(path: Path, profile: Profile = ROBIN) -> exports.Export:
     return exports.read(UPath(path), profile, DAY)
 
 
@@ -191,7 +192,9 @@ def test_a_parquet_column_of_the_wrong_type_is_named(
 
 
 def test_a_profile_says_delimiter_encoding_and_time_zone(tmp_path: Path) -> None:
-    dutch = Profile("dutch", delimiter=";", encoding="cp1252", timezone="Europe/Amsterdam")
+    dutch = ROBIN.model_copy(
+        update={"delimiter": ";", "encoding": "cp1252", "timezone": "Europe/Amsterdam"}
+    )
     text = f"{HEADER};shop\n{ROW}Z".replace(",", ";")
     text = "order_number;email_address;revenue;order_date\n1;a@x.nl;1;2026-07-01 12:00;caf\xe9"
     export = read(written(tmp_path, text.encode("cp1252")), dutch)
@@ -221,14 +224,14 @@ def test_a_pattern_with_the_date_finds_the_file(tmp_path: Path, pattern: str) ->
         path.write_text(f"{HEADER}\n{ROW}\n")
     found = locations.find(f"{tmp_path}/{pattern}", [DAY])
     assert list(found) == [DAY]
-    assert CANONICAL.items() <= values(exports.read(found[DAY], profiles.ROBIN, DAY)).items()
+    assert CANONICAL.items() <= values(exports.read(found[DAY], ROBIN, DAY)).items()
 
 
 def test_an_export_behind_a_url_is_found_and_read() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/shop/orders_2026-03-01.csv", f"{HEADER}\n{ROW}\n".encode())
     found = locations.find("memory://shop", [DAY])
-    assert CANONICAL.items() <= values(exports.read(found[DAY], profiles.ROBIN, DAY)).items()
+    assert CANONICAL.items() <= values(exports.read(found[DAY], ROBIN, DAY)).items()
     memory.rm("/shop", recursive=True)
 
 
@@ -275,8 +278,8 @@ AWKWARD = {
 @pytest.mark.parametrize("content", AWKWARD.values(), ids=AWKWARD)
 def test_a_file_reads_the_same_in_batches_of_any_size(tmp_path: Path, content: str, size: int) -> None:
     path = UPath(written(tmp_path, content))
-    whole = exports.read(path, profiles.ROBIN, DAY)
-    parts = list(exports.batches(path, profiles.ROBIN, DAY, batch_bytes=size))
+    whole = exports.read(path, ROBIN, DAY)
+    parts = list(exports.batches(path, ROBIN, DAY, batch_bytes=size))
     for name in ("cells", "lines", "rows"):
         expected = getattr(whole, name)
         joined = pd.concat([getattr(part, name) for part in parts], ignore_index=True)
@@ -292,7 +295,7 @@ def test_a_wrong_byte_is_named_by_its_place_in_the_file_however_it_is_read(
 ) -> None:
     path = UPath(written(tmp_path, f"{HEADER}\n1,zoë@x.nl,5,2026-03-01\n".encode("windows-1252")))
     with pytest.raises(ExportError, match=rf"byte {len(HEADER) + 5} \(line 2\) is 0xeb"):
-        list(exports.batches(path, profiles.ROBIN, DAY, batch_bytes=size))
+        list(exports.batches(path, ROBIN, DAY, batch_bytes=size))
 
 
 awkward = st.lists(st.text("x1,\"\n\r\t \x00;é'\\", max_size=14), max_size=4).map("\n".join)
@@ -300,7 +303,7 @@ awkward = st.lists(st.text("x1,\"\n\r\t \x00;é'\\", max_size=14), max_size=4).m
 
 @given(awkward.map(str.encode))
 def test_the_quick_way_to_read_csv_reads_what_the_careful_one_does_or_leaves_it(text: bytes) -> None:
-    quick = exports._read_even_csv(text, profiles.ROBIN, ["a", "b", "c"])
+    quick = exports._read_even_csv(text, ROBIN, ["a", "b", "c"])
     if text and quick is not None:
         reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
         assert quick.to_numpy().tolist() == list(reader)

@@ -228,7 +228,7 @@ def list_profiles(as_json: bool) -> None:
         click.echo(json.dumps(known))
         return
     for name, title in known.items():
-        click.echo(f"{name:24}{title}")
+        click.echo(f"{name:26}{title}")
 
 
 @profile.command("show")

@@ -1,4 +1,4 @@
-"""The first rows of a file that nothing is known of yet: to see which profile fits it, or to draft one."""
+"""The first rows of a file of which nothing is known yet: to find its profile, or to draft one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A starting profile, drafted from the first rows of a file: what can be seen, and a word on the rest."""
+"""A starting profile, drafted from the first rows of a file: what can be seen in them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ _LIKELY: dict[str, tuple[str, ...]] = {
         *("revenue", "grandtotal", "ordertotal", "totalamount", "ordertotalamount", "amounttotal"),
         *("totalprice", "total", "amount", "totaal", "totaalbedrag", "bedrag", "gesamtbetrag", "summe"),
     ),
+    "quantity": ("quantity", "qty", "lineitemquantity", "aantal", "menge"),
+    "unit_price": ("unitprice", "itemprice", "lineitemprice", "itemcost", "price", "prijs", "preis"),
     "profit": ("profit", "margin", "grossprofit", "marge", "winst", "gewinn"),
     "order_date": (
         *("orderdate", "createdat", "purchasedate", "dateordered", "placedat", "orderdatetime"),
@@ -66,6 +68,7 @@ def _extending(name: str) -> Iterator[str]:
 
 def _whole(sample: Sample) -> Iterator[str]:
     found = {field: _likeliest(field, sample.columns) for field in _LIKELY}
+    items = (found.pop("quantity"), found.pop("unit_price"))
     money = sample.rows[found["revenue"]] if found["revenue"] else pd.Series(dtype=orders.TEXT)
     yield "# Look at every line; `robin-etl check` with this profile shows what becomes of a file."
     yield f"# Columns of the file: {', '.join(sample.columns)}"
@@ -76,12 +79,17 @@ def _whole(sample: Sample) -> Iterator[str]:
     yield f"decimal_mark = {json.dumps(',' if comma else '.')}"
     yield f"thousands_separator = {json.dumps('.' if grouped else '')}"
     yield f"date_formats = {json.dumps(_date_formats(sample, found['order_date']))}"
-    yield "timezone = \"UTC\"              # of dates without an offset: the shop's own, if it isn't this"
-    yield f"grain = {json.dumps(_grain(sample, found['order_number']))}               # or line: several rows make an order"
+    yield "# Of dates without an offset: the shop's own, if it is another."
+    yield 'timezone = "UTC"'
+    yield "# order, or line where several rows make an order."
+    yield f"grain = {json.dumps(_grain(sample, found['order_number']))}"
     yield ""
     yield "[columns]"
     for field in ("order_number", "email_address", "phone_number", "revenue", "profit", "order_date"):
-        yield _column(field, found[field])
+        if field == "revenue" and not found[field] and all(items):
+            yield f'revenue = "sum([{items[0]}] * [{items[1]}])"'
+        else:
+            yield _column(field, found[field])
     yield ""
     yield from _statuses(sample, found["status"])
     if found["currency"]:

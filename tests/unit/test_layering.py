@@ -13,6 +13,8 @@ import robin_etl
 PURE = (
     "exceptions",
     "orders",
+    "expressions",
+    "mapping",
     "history",
     "reconcile",
     "shards",

@@ -1,0 +1,290 @@
+"""Exports as other shops' systems write them, and the rows that their profiles make of them."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+from robin_etl import exports, gate, profiles, sampling
+from robin_etl.exceptions import ConfigurationError, ExportError
+from robin_etl.mapping import mapped
+from robin_etl.profiles import drafting
+from robin_etl.settings import Settings
+
+FILES = Path(__file__).parents[1] / "profiles"
+DAY = date(2026, 4, 1)
+COLUMNS = ("order_number", "email_address", "phone_number", "revenue", "order_date")
+
+
+def settings(**given: Any) -> Settings:
+    return Settings.read(timezone="Europe/Amsterdam", currency="EUR", **given)
+
+
+def read(path: Path, profile: str, **given: Any) -> exports.Export:
+    return exports.read(UPath(path), profiles.of(settings(profile=profile, **given)), DAY)
+
+
+def judged(export: exports.Export) -> pd.Series:
+    suite = UPath(settings().expectations) / gate.EXPORT_SUITE
+    return gate.judge(export.rows, suite, {"fewest_rows": 0}).broken
+
+
+def told(export: exports.Export) -> list[tuple[object, ...]]:
+    """What the gate lets through."""
+    good = export.rows.drop(judged(export).index)[list(COLUMNS)].astype(object)
+    return [tuple(row) for row in good.where(good.notna(), None).to_numpy()]
+
+
+def quarantined(export: exports.Export) -> dict[str, str]:
+    broken = judged(export)
+    return dict(zip(export.rows["order_number"].loc[broken.index], broken, strict=True))
+
+
+def shop(folder: Path, *lines: str) -> str:
+    """A profile of one's own."""
+    (folder / "shop.toml").write_text("\n".join(lines), encoding="utf-8")
+    return str(folder / "shop.toml")
+
+
+def test_shopify_sums_nothing_twice_takes_refunds_off_and_leaves_out_what_is_unpaid() -> None:
+    export = read(FILES / "shopify.csv", "shopify")
+    assert told(export) == [
+        ("1001", "ann@example.com", "+31612345678", 10500, "2025-10-07T07:50:26Z"),
+        ("1003", "cat@example.com", None, 5995, "2025-10-26T00:30:00Z"),
+        ("1004", "dan@example.com", None, 0, "2025-10-26T01:30:00Z"),
+        ("1006", None, "+4915112345", 2000, "2025-10-27T10:00:00Z"),
+    ]
+    assert export.left_out == 1
+    assert quarantined(export) == {"1005": "currency_is_the_shops"}
+    assert export.lines.tolist() == [2, 6, 7, 8, 9]
+
+
+def test_magento_tells_times_of_the_shop_across_a_change_to_summer_time() -> None:
+    export = read(FILES / "magento2.csv", "magento2")
+    assert told(export) == [
+        ("000000101", "ann@example.com", None, 11335, "2026-03-29T00:59:59Z"),
+        ("000000102", "bob@example.com", None, 1500, "2026-03-29T01:00:00Z"),
+        ("000000103", "cat@example.com", None, 0, "2026-03-30T10:05:00Z"),
+        ("000000105", "eva@example.com", None, 0, "2026-03-30T12:05:00Z"),
+    ]
+    assert export.left_out == 1
+
+
+def test_woocommerces_export_suite() -> None:
+    export = read(FILES / "woocommerce-export-suite.csv", "woocommerce-export-suite")
+    assert told(export) == [
+        ("WC-701", "ann@example.com", "+31612345678", 5495, "2026-03-29T00:30:00Z"),
+        ("WC-702", "bob@example.com", None, 2000, "2026-03-29T01:30:00Z"),
+        ("WC-704", "cat@example.com", None, 0, "2026-03-29T03:00:00Z"),
+    ]
+    assert export.left_out == 1
+
+
+def test_woocommerces_advanced_export_goes_on_with_an_order_on_rows_without_its_number() -> None:
+    export = read(FILES / "woocommerce-advanced.csv", "woocommerce-advanced")
+    assert told(export) == [
+        # 2:30 is told twice on that night; the earlier is meant.
+        ("801", "ann@example.com", "+31612345678", 12100, "2025-10-26T00:30:00Z"),
+        ("803", "cat@example.com", None, 4840, "2025-10-26T03:30:00Z"),
+    ]
+    assert export.left_out == 1
+
+
+def test_shopware_is_read_with_semicolons_in_utc_whatever_its_encoding(tmp_path: Path) -> None:
+    expected = [
+        ("10001", "ann@example.com", None, 10550, "2026-03-29T00:30:00Z"),
+        ("10002", "bob@example.com", None, 2000, "2026-03-29T01:30:00Z"),
+    ]
+    whole = (FILES / "shopware6.csv").read_text(encoding="utf-8")
+    assert (
+        told(exports.read(UPath(FILES / "shopware6.csv"), profiles.named("shopware6"), DAY)) == expected
+    )
+    (tmp_path / "orders.csv").write_text(whole, encoding="cp1252")
+    western = shop(tmp_path, 'extends = "shopware6"', 'encoding = "windows-1252"')
+    export = exports.read(UPath(tmp_path / "orders.csv"), profiles.named(western), DAY)
+    assert told(export) == expected
+    assert export.cells["billing_city"].tolist() == ["Köln", "Bonn"]
+
+
+def test_line_items_add_up_exactly_wherever_in_the_file_they_are() -> None:
+    export = read(FILES / "line-items.csv", "line-items")
+    assert told(export) == [
+        ("0901", "ann@example.com", None, 10002, "2026-03-29T08:00:00Z"),
+        ("0902", "bob@example.com", None, 6000, "2026-03-29T09:00:00Z"),
+    ]
+    assert quarantined(export) == {"0903": "revenue_is_a_number"}
+
+
+def test_robins_own_columns_need_no_setting() -> None:
+    export = exports.read(UPath(FILES / "robin.csv"), profiles.of(Settings.read()), DAY)
+    assert told(export) == [("01235", "ann@example.com", None, 11334, "2026-03-29T08:00:00Z")]
+    assert export.rows["profit"].tolist() == [2000]
+
+
+@pytest.mark.parametrize("path", sorted(FILES.glob("*.csv")), ids=lambda path: path.stem)
+def test_every_file_is_recognised_as_its_own_profile(path: Path) -> None:
+    fitting = profiles.fitting(sampling.sampled(UPath(path)).columns)
+    assert fitting is not None
+    assert fitting.name == path.stem
+    assert {profile.name for profile in profiles.shipped()} == {
+        file.stem for file in FILES.glob("*.csv")
+    }
+
+
+def test_woocommerces_analytics_export_is_refused_with_what_to_export_instead() -> None:
+    with pytest.raises(ExportError, match=r"no e-mail address.*Advanced Order"):
+        read(FILES / "woocommerce-analytics.csv", "robin")
+    with pytest.raises(ConfigurationError, match="no e-mail address"):
+        profiles.of(settings(profile="woocommerce-analytics"))
+
+
+def test_a_file_of_another_profile_is_told_which_one_fits() -> None:
+    with pytest.raises(ExportError, match=r"fits the profile shopify: set ROBIN_ETL_PROFILE"):
+        read(FILES / "shopify.csv", "robin")
+
+
+@pytest.mark.parametrize(
+    ("profile", "missing", "setting"),
+    [("magento2", "timezone", "ROBIN_ETL_TIMEZONE"), ("shopify", "currency", "ROBIN_ETL_CURRENCY")],
+)
+def test_what_a_profile_can_not_know_has_to_be_set(profile: str, missing: str, setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=setting):
+        profiles.of(settings(profile=profile).model_copy(update={missing: ""}))
+
+
+DUTCH = (
+    'delimiter = ";"',
+    'encoding = "windows-1252"',
+    'decimal_mark = ","',
+    'thousands_separator = "."',
+    'date_formats = ["%d-%m-%Y %H:%M", "%d-%m-%Y"]',
+    'timezone = "Europe/Amsterdam"',
+    "[columns]",
+    'order_number = "Bestelnummer"',
+    'email_address = "E-mail"',
+    'revenue = "Totaal"',
+    'profit = "Totaal - Inkoop?"',
+    'order_date = "Datum"',
+)
+
+
+def dutch(folder: Path, *rows: str) -> exports.Export:
+    text = "\r\n".join(["Bestelnummer;E-mail;Totaal;Inkoop;Datum;Café", *rows])
+    (folder / "orders.csv").write_bytes(text.encode("cp1252"))
+    return exports.read(UPath(folder / "orders.csv"), profiles.named(shop(folder, *DUTCH)), DAY)
+
+
+def test_decimal_commas_and_thousands_points_are_read_as_the_profile_says(
+    tmp_path: Path,
+) -> None:
+    export = dutch(
+        tmp_path,
+        "007;a@x.nl;1.234,565;1.000;29-03-2026 03:30;é",
+        "008;b@x.nl;12,5;;30-03-2026;",
+        "009;c@x.nl;12.50;1;30-03-2026;",
+        "010;d@x.nl;1,234.50;1;30-03-2026;",
+    )
+    assert told(export) == [
+        ("007", "a@x.nl", None, 123457, "2026-03-29T01:30:00Z"),
+        ("008", "b@x.nl", None, 1250, "2026-03-29T22:00:00Z"),
+    ]
+    assert export.rows["profit"].tolist()[:2] == [23457, 1250]
+    # A point where the profile has none would make 12.50 into 1250.
+    both = "revenue_is_a_number; profit_is_a_number"
+    assert quarantined(export) == {"009": both, "010": both}
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        (["colums = 1"], "colums: Extra inputs"),
+        (['delimiter = ";;"'], "delimiter: String should have at most 1 character"),
+        (['timezone = "Amsterdam"'], "timezone: there is no time zone 'Amsterdam'"),
+        (['encoding = "utf-88"'], "encoding: there is no encoding 'utf-88'"),
+        (['decimal_mark = ","', 'thousands_separator = ","'], "can't be the same"),
+        (["[columns]", 'revenue = "a / b"'], r"columns.revenue: 'a / b' has more in it"),
+        (["[columns]", 'revenue = "[a"'], r"columns.revenue: '\[a' can't be read"),
+        (["[columns]", 'revenue = "a * b * c * d"'], "multiplies more columns"),
+        (["[columns]", 'revenue = "sum(quantity)"'], r"sum\(…\) needs grain"),
+        (["[columns]", "email_address = []", "phone_number = []"], "must say who the customer is"),
+        (["[strip]", 'number = "#"'], "strip names number"),
+        (['extends = "shopyfy"'], "no profile 'shopyfy'.*shopify"),
+        (["extends = 3"], "extends must be"),
+        (["delimiter = "], "is no TOML"),
+    ],
+)
+def test_a_profile_that_makes_no_sense_is_refused_with_a_sentence(
+    tmp_path: Path, lines: list[str], match: str
+) -> None:
+    base = [] if any(line.startswith("extends") for line in lines) else ['extends = "robin"']
+    with pytest.raises(ConfigurationError, match=match):
+        profiles.named(shop(tmp_path, *base, *lines))
+
+
+def test_a_profile_can_not_extend_itself(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="extends itself"):
+        profiles.named(shop(tmp_path, f'extends = "{tmp_path}/shop.toml"'))
+
+
+def test_cancelled_orders_keep_their_revenue_where_the_profile_says_so(tmp_path: Path) -> None:
+    kept = shop(tmp_path, 'extends = "shopify"', "[status]", 'cancelled_revenue = "kept"')
+    assert ("1004", "dan@example.com", None, 6000, "2025-10-26T01:30:00Z") in told(
+        read(FILES / "shopify.csv", kept)
+    )
+
+
+@pytest.mark.parametrize("name", ["shopware6.csv", "line-items.csv"])
+def test_a_drafted_profile_reads_the_file_it_was_drafted_from(tmp_path: Path, name: str) -> None:
+    sample = sampling.sampled(UPath(FILES / name))
+    unknown = sampling.Sample(
+        sample.rows.rename(columns={"order_number": "Order No."}), sample.delimiter, sample.encoding
+    )
+    drafted = profiles.named(shop(tmp_path, drafting.draft(unknown)))
+    assert drafted.columns.order_number == "Order No."
+    assert drafted.delimiter == sample.delimiter
+    assert drafted.grain == ("line" if name == "line-items.csv" else "order")
+    assert 'extends = "shopware6"' in drafting.draft(sampling.sampled(UPath(FILES / "shopware6.csv")))
+
+
+def test_a_draft_sees_commas_dates_statuses_and_encoding(tmp_path: Path) -> None:
+    rows = ["1;a@x.nl;1.234,50;Betaald;28-03-2026 10:00", "2;b@x.nl;3,5;Cancelled;29-03-2026 10:00"]
+    text = "\n".join(["Bestelnummer;E-mail;Totaal (€);Status;Besteldatum", *rows])
+    (tmp_path / "orders.csv").write_bytes(text.encode("cp1252"))
+    draft = drafting.draft(sampling.sampled(UPath(tmp_path / "orders.csv")))
+    for line in (
+        'delimiter = ";"',
+        'encoding = "windows-1252"',
+        'decimal_mark = ","',
+        'thousands_separator = "."',
+        'date_formats = ["%d-%m-%Y %H:%M"]',
+        'order_number = "Bestelnummer"',
+        'email_address = "E-mail"',
+        'order_date = "Besteldatum"',
+        "# In this file: betaald, cancelled",
+        'cancelled = ["cancelled"]',
+    ):
+        assert line in draft.splitlines()
+
+
+cents = st.integers(0, 10**9)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99), cents), min_size=1, max_size=12))
+def test_line_items_add_up_to_the_cent_in_any_order(items: list[tuple[str, int, int]]) -> None:
+    cells = pd.DataFrame(
+        [(number, "a@x.nl", f"{n}", f"{price / 100:.2f}", "2026-03-01") for number, n, price in items],
+        columns=["order_number", "email_address", "quantity", "unit_price", "order_date"],
+        dtype="str",
+    )
+    rows = mapped(cells, pd.Series(range(len(cells))), profiles.named("line-items"), DAY).rows
+    expected: dict[str, int] = {}
+    for number, n, price in items:
+        expected[number] = expected.get(number, 0) + n * price
+    assert dict(zip(rows["order_number"], rows["revenue"], strict=True)) == expected

@@ -186,7 +186,7 @@ def robin_orders() -> None:
     @task(outlets=[TOLD], multiple_outputs=False)
     def report(loaded: dict[str, Any], *, outlet_events: Any = None) -> dict[str, Any]:
         """Put all counts together, and tell the DAGs that wait for them."""
-        told = {**stage("report", loaded), "report": f"{loaded['run']}/summary.json"}
+        told = {**stage("report", loaded), "report": f"{loaded['run']}/report.html"}
         if not get_current_context()["params"]["dry_run"]:
             outlet_events[TOLD].add(ORDERS_IN_ROBIN, extra=told)
         return told

@@ -113,7 +113,7 @@ class Client:
             ) as response:
                 got.put(_Received(response.status_code, response.headers))
                 content = next(response.iter_content(_BYTES_READ), b"")
-            got.put(content.decode(errors="replace")[:_WORDS_KEPT])
+            got.put(without_addresses(content.decode(errors="replace")[:_WORDS_KEPT]))
         except requests.RequestException as error:
             got.put(error)
         else:

@@ -148,7 +148,7 @@ def _where_to_look(home: Path, *, through_airflow: bool) -> str:
         "Where to look next:",
         f"  {shown}/exports/     the exports, one a day",
         f"  {shown}/robin.json   every order as ROBIN holds it",
-        f"  {shown}/runs/        each run's files: summary.json, quarantine.csv, verdicts",
+        f"  {shown}/runs/        index.html, and each run's report.html, quarantine.csv, verdicts",
         f"  ROBIN_ETL_LEDGER={shown}/ledger.db .venv/bin/robin-etl status",
     ]
     if through_airflow:

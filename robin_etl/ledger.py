@@ -277,6 +277,31 @@ class Ledger(Database):
                 in_doubt=names(DELIVERIES.c.outcome == IN_DOUBT),
             )
 
+    def answers_of(self, run: str) -> list[dict[str, Any]]:
+        """How ROBIN answered a run's requests: outcome, status, and how many requests and changes."""
+        requests = sa.func.count(sa.distinct(DELIVERIES.c.request)).label("requests")
+        columns = (DELIVERIES.c.outcome, DELIVERIES.c.status)
+        query = (
+            sa.select(*columns, requests, sa.func.count().label("changes"))
+            .where(DELIVERIES.c.run == run)
+            .group_by(*columns)
+            .order_by(sa.desc("requests"), DELIVERIES.c.outcome)
+        )
+        with self._reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def rejected_by(self, run: str, limit: int) -> list[dict[str, Any]]:
+        """The orders that ROBIN rejected in a run, with its words: order_number, kind, status, words."""
+        columns = [DELIVERIES.c[name] for name in ("order_number", "kind", "status", "words")]
+        query = (
+            sa.select(*columns)
+            .where(DELIVERIES.c.run == run, DELIVERIES.c.outcome == REJECTED)
+            .order_by(DELIVERIES.c.id)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     def deliveries_of(self, run: str) -> pd.DataFrame:
         """How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,
         words.

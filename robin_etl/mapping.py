@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,9 @@ import pyarrow.compute as pc
 
 from robin_etl import expressions, orders
 from robin_etl.expressions import Column
-from robin_etl.profiles import Profile, Status
+
+if TYPE_CHECKING:
+    from robin_etl.profiles import Profile, Status
 
 SURPLUS = "surplus_cells"
 

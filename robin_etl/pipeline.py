@@ -16,7 +16,7 @@ from dataclasses import asdict
 from threading import Event
 from typing import Any
 
-from robin_etl import limits, orders, payload
+from robin_etl import limits, orders, payload, reports
 from robin_etl.classification import Plan, changes_of, classified, planned, renewed, validated
 from robin_etl.client import Client
 from robin_etl.delivery import RetryPolicy, Sender, stopped_by_signals
@@ -136,9 +136,11 @@ def report(settings: Settings, run: Run) -> Counts:
     with _ledger(settings, run) as ledger:
         summary = _summary(ledger, run)
         run.files.write_json("summary", summary)
+        reports.write(run, ledger, summary)
         if not run.dry_run:
             ledger.finish_run(run.id, DONE, counts=summary)
             ledger.close_interrupted(run.files.read_json("load").get("runs", []))
+            reports.write_index(run, ledger)
         return summary
 
 
@@ -190,6 +192,8 @@ def _stage(settings: Settings, run: Run, *, restart: bool = True) -> Iterator[Le
                     run.files.write_json("summary", summary)
                     ledger.finish_run(run.id, STOPPED, words=str(error), counts=summary)
                     ledger.close_interrupted(run.files.read_json("load").get("runs", []))
+                    reports.write(run, ledger, summary, stopped=str(error))
+                    reports.write_index(run, ledger)
             raise
 
 

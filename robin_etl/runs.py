@@ -87,6 +87,19 @@ class Folder:
         text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
         self._write(f"{name}.json", text.encode() + b"\n")
 
+    def write_text(self, name: str, text: str) -> None:
+        self._write(name, text.encode())
+
+    def has(self, name: str) -> bool:
+        return bool((self.path / name).exists())
+
+    def read_csv(self, name: str, columns: list[str]) -> pd.DataFrame:
+        """These columns as text, of which there may be others by the same name further right."""
+        with (self.path / f"{name}.csv").open("rb") as file:
+            places = range(len(columns))
+            frame = pd.read_csv(BytesIO(file.read()), dtype=str, usecols=places, keep_default_na=False)
+        return frame.set_axis(columns, axis=1)
+
     def write_lines(self, name: str, lines: Iterable[bytes]) -> int:
         """Write lines as they come; how many there were."""
         count = 0

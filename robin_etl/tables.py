@@ -63,7 +63,7 @@ def show_summary(summary: Mapping[str, Any], folder: str, *, dry_run: bool) -> N
     console.print(table)
     for line in _outcome(summary, dry_run=dry_run):
         console.print(line, markup=False)
-    console.print(f"Files of the run: {folder}", markup=False, soft_wrap=True)
+    console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
 
 
 def _outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[str]:
@@ -100,9 +100,9 @@ def show_check(check: Check) -> None:
     """What a file holds: the first rows as ROBIN would be told them, and the rules they break."""
     console = _console()
     console.print(
-        f"{check.file}, read as the profile {check.profile}: {check.rows:,} orders, "
+        f"{check.file}, read as the profile {check.profile}: {check.rows:,} rows, "
         f"{check.quarantined:,} of them to quarantine, {check.duplicates:,} duplicates"
-        + (f"; {check.left_out:,} more are no orders yet." if check.left_out else "."),
+        + (f"; {check.left_out:,} orders more are none yet." if check.left_out else "."),
         markup=False,
         soft_wrap=True,
     )

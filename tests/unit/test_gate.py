@@ -27,6 +27,7 @@ EXPORT_DTYPES = {
     "revenue_text": "str",
     "profit_text": "str",
     "order_date_text": "str",
+    "other_currency": "str",
     "surplus_cells": "str",
 }
 
@@ -57,6 +58,7 @@ def judged(*changed: dict[str, Any], fewest_rows: int = 0) -> gate.Verdict:
         ({"profit": None, "profit_text": "n/a"}, "profit_is_a_number"),
         ({"order_date": None}, "order_date_readable"),
         ({"surplus_cells": "x"}, "cells_fit_header"),
+        ({"other_currency": "USD"}, "currency_is_the_shops"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_named_with_that_rule(changed: dict[str, Any], rule: str) -> None:

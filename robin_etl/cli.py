@@ -29,7 +29,7 @@ DONE, STOPPED, USAGE, INCOMPLETE = 0, 1, 2, 3
 
 Command = Callable[..., Any]
 
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_day_option = partial(click.option, type=click.DateTime(formats=["%Y-%m-%d"]), metavar="YYYY-MM-DD")
 _DAY_IN_NAME = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
@@ -71,6 +71,10 @@ def cli(debug: bool) -> None:
 
     Settings come from the environment (ROBIN_ETL_BASE_URL, ROBIN_ETL_API_KEY, …) or from a TOML
     file that ROBIN_ETL_CONFIG names.
+
+    Complete commands in the shell: eval "$(_ROBIN_ETL_COMPLETE=bash_source robin-etl)"
+
+    Example: robin-etl run --date 2026-11-01 --dry-run
     """
     level = logging.DEBUG if debug else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -80,8 +84,14 @@ def cli(debug: bool) -> None:
             logging.getLogger(chatty).setLevel(logging.INFO)
 
 
-@cli.command()
-@click.option("--date", "day", type=_DAY, help="The export's date; today less the lag by default.")
+@cli.command(short_help="Run one day.")
+@click.option(
+    "--date",
+    "day",
+    type=_DAY,
+    metavar="YYYY-MM-DD",
+    help="The export's date; today less the lag by default.",
+)
 @click.option("--dry-run", is_flag=True, help="Everything but the posts and the ledger.")
 @click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
 @_as_json
@@ -106,9 +116,9 @@ def run(day: datetime | None, dry_run: bool, allow_corrections: bool, as_json: b
     return _run_all(settings, started, as_json=as_json)
 
 
-@cli.command()
-@click.option("--from", "first", type=_DAY, required=True, help="The first day.")
-@click.option("--to", "last", type=_DAY, required=True, help="The last day, included.")
+@cli.command(short_help="Run a range of days as one.")
+@_day_option("--from", "first", required=True, help="The first day.")
+@_day_option("--to", "last", required=True, help="The last day, included.")
 @click.option("--final", is_flag=True, help="Only the last version of each order.")
 @click.option("--dry-run", is_flag=True, help="Everything but the posts and the ledger.")
 @click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
@@ -142,10 +152,16 @@ def backfill(
     return _run_all(settings, started, as_json=as_json)
 
 
-@cli.command()
-@click.option("--from", "first", type=_DAY, help="The first day.")
-@click.option("--to", "last", type=_DAY, help="The last day, included.")
-@click.option("--date", "day", type=_DAY, help="The day of FILEs without a date in their name.")
+@cli.command(short_help="Acknowledge exports without posting.")
+@_day_option("--from", "first", help="The first day.")
+@_day_option("--to", "last", help="The last day, included.")
+@click.option(
+    "--date",
+    "day",
+    type=_DAY,
+    metavar="YYYY-MM-DD",
+    help="The day of FILEs without a date in their name.",
+)
 @click.argument("files", nargs=-1)
 @_as_json
 def baseline(
@@ -190,7 +206,7 @@ def baseline(
     return INCOMPLETE if summary["quarantined"] else DONE
 
 
-@cli.command()
+@cli.command(short_help="Read and judge one export.")
 @click.argument("file")
 @_as_json
 def check(file: str, as_json: bool) -> int:
@@ -220,7 +236,10 @@ def profile() -> None:
 @profile.command("list")
 @_as_json
 def list_profiles(as_json: bool) -> None:
-    """Show the profiles that come with robin-etl."""
+    """Show the profiles that come with robin-etl.
+
+    Example: robin-etl profile list --json
+    """
     from robin_etl import profiles
 
     known = {one.name: one.title for one in profiles.shipped() if not one.unusable}
@@ -257,11 +276,14 @@ def new_profile(file: str) -> None:
     click.echo(drafting.draft(sampling.sampled(Settings.read().path(file))), nl=False)
 
 
-@cli.command()
+@cli.command(short_help="Show what the ledger knows.")
 @click.option("--runs", "shown", default=10, show_default=True, help="How many runs to show.")
 @_as_json
 def status(shown: int, as_json: bool) -> None:
-    """Show what the ledger knows: its orders and its latest runs."""
+    """Show what the ledger knows: its orders and its latest runs.
+
+    Example: robin-etl status --runs 30
+    """
     from robin_etl import tables
     from robin_etl.ledger import Ledger
     from robin_etl.settings import Settings
@@ -275,25 +297,30 @@ def status(shown: int, as_json: bool) -> None:
         tables.show_status(known)
 
 
-@cli.command()
+@cli.command(short_help="Show what happened to an order.")
 @click.argument("order")
 @_as_json
 def history(order: str, as_json: bool) -> int:
-    """Show what happened to an order, request by request."""
+    """Show what happened to an order, request by request.
+
+    Example: robin-etl history O1234
+    """
     return _show_deliveries(f"No request ever held order {order}.", order=order, as_json=as_json)
 
 
-@cli.command()
+@cli.command(short_help="Show what ROBIN rejected.")
 @_as_json
 def rejected(as_json: bool) -> int:
     """Show the orders that ROBIN rejected and has not accepted since, with ROBIN's words.
 
     Once the cause is mended, running their day again posts them again.
+
+    Example: robin-etl rejected --json
     """
     return _show_deliveries("No order stands rejected.", order=None, as_json=as_json)
 
 
-@cli.command()
+@cli.command(short_help="Serve a local ROBIN.")
 @click.option("--port", default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--key", default="sandbox", show_default=True, help="The API key it accepts.")
 @click.option("--secret", default="sandbox", show_default=True, help="The secret it accepts.")
@@ -335,18 +362,21 @@ def sandbox(
         raise click.UsageError(f"Port {port} can't be listened on ({error}); try another.") from None
     with server:
         click.echo(f"ROBIN_ETL_BASE_URL={server.url}")
-        click.echo(f"What it was told: {server.url}{STATE_PATH}")
+        click.echo(f"What it was told: {server.url}/ (as JSON: {server.url}{STATE_PATH})")
         try:
             server.wait()
         except KeyboardInterrupt:
             click.echo(f"It was told {len(robin.orders)} orders.")
 
 
-@cli.command()
+@cli.command(short_help="Show it all at work.")
 @click.option("--airflow", is_flag=True, help="Run the days through Airflow's DAG.")
 @click.option("--folder", default="data/demo", show_default=True, help="Where its files go.")
 def demo(airflow: bool, folder: str) -> None:
-    """Generate a few days of orders, run them against a sandbox, and show what ROBIN was told."""
+    """Generate a few days of orders, run them against a sandbox, and show what ROBIN was told.
+
+    Example: robin-etl demo --folder /tmp/demo
+    """
     from robin_etl import demo as show
 
     show.play(folder, through_airflow=airflow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ from robin_etl.exceptions import AnswerError, AuthenticationError, Configuration
 ORDERS_PATH = "/dynamic/orders"
 _BYTES_READ = 16_384  # of an answer, however long it is
 _WORDS_KEPT = 500
+
+# Contacts in a body that is sent, and whatever may be an address in an answer.
+_CONTACT = re.compile(rb'"(?:email_address|phone_number)":\s*"([^"\\]{5,})"')
+_ADDRESS = re.compile(r"[^\s@\"'<>(),;:\\]+(?:@|%40|\\u0040)[^\s@\"'<>(),;:\\]+")
+_HIDDEN = "(contact)"
 
 
 class Meaning(Enum):
@@ -102,7 +108,7 @@ class Client:
             words = got.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             words = ""  # the status has said what counts
-        return self._answer(received, words if isinstance(words, str) else "")
+        return self._answer(received, without_contacts(words if isinstance(words, str) else "", body))
 
     def _exchange(self, body: bytes, got: SimpleQueue[Any]) -> None:
         """Put what was received, or the error instead; then the answer's first words, or an error."""
@@ -113,7 +119,7 @@ class Client:
             ) as response:
                 got.put(_Received(response.status_code, response.headers))
                 content = next(response.iter_content(_BYTES_READ), b"")
-            got.put(without_addresses(content.decode(errors="replace")[:_WORDS_KEPT]))
+            got.put(content.decode(errors="replace")[:_WORDS_KEPT])
         except requests.RequestException as error:
             got.put(error)
         else:
@@ -158,6 +164,13 @@ class Client:
             "the base URL, then run again.",
             status=status,
         )
+
+
+def without_contacts(words: str, body: bytes) -> str:
+    """An answer's words without the contacts that it may repeat from the request: words are kept."""
+    for contact in {found.decode() for found in _CONTACT.findall(body)}:
+        words = words.replace(contact, _HIDDEN)
+    return _ADDRESS.sub(_HIDDEN, words)
 
 
 def _checked(base_url: str) -> str:

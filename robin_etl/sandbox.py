@@ -2,7 +2,8 @@
 
 It shares no code with the sending side, so the two can't share a mistake. A request that breaks the
 schema is refused whole (400). What ROBIN would accept and count wrong is accepted and **complained**
-of. Nothing is kept but in memory; `/sandbox/state` shows all of it as JSON.
+of. Nothing is kept but in memory; `/` shows it as customer service would see it, as it arrives, and
+`/sandbox/state` all of it as JSON.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from robin_etl.faults import Fault, Faults
 
 PATHS = ("/dynamic/orders", "/dynamic/orders/")
+PAGE_PATH = "/"
 STATE_PATH = "/sandbox/state"
+LATEST_PATH = "/sandbox/latest"
 
 # Requests within seconds, as ROBIN documents them.
 LIMITS = ((3, 1), (180, 60), (10_000, 3_600), (100_000, 86_400))
@@ -40,6 +44,9 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 Order = dict[str, Any]
+
+_PAGE = Path(__file__).with_name("sandbox.html")
+_LATEST = 50
 
 
 class Robin:
@@ -67,6 +74,8 @@ class Robin:
         self.situations: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.largest_request = 0
+        self._worth: Counter[str] = Counter()  # cents by situation: of a change, the difference
+        self._messages: deque[dict[str, Any]] = deque(maxlen=_LATEST)
 
     def answer(self, authorization: str | None, body: bytes) -> tuple[int, Mapping[str, Any]]:
         """Status and JSON for one POST."""
@@ -87,6 +96,23 @@ class Robin:
                 "revenue": round(sum(order["revenue"] for order in self.orders.values()), 2),
                 "repeats": sorted(self.repeats),
                 "complaints": [*self.complaints, *self._customers_without_one_first_order()],
+            }
+
+    def latest(self) -> dict[str, Any]:
+        """What the page shows: situations with their worth, the latest messages, the complaints."""
+        with self._lock:
+            complaints = [*self.complaints, *self._customers_without_one_first_order()]
+            return {
+                "orders": len(self.orders),
+                "requests": sum(self.statuses.values()),
+                "refused": sum(times for status, times in self.statuses.items() if status >= 300),
+                "situations": {
+                    name: {"count": count, "worth": self._worth[name] / 100}
+                    for name, count in self.situations.items()
+                },
+                "messages": list(reversed(self._messages)),
+                "complaints": complaints[-_LATEST:],
+                "complained": len(complaints),
             }
 
     def _judge(self, authorization: str | None, body: bytes) -> tuple[int, Mapping[str, Any]]:
@@ -127,7 +153,8 @@ class Robin:
         number = order["order_number"]
         held = self.orders.get(number)
         if held is None:
-            self.situations["first" if order["is_first_order"] else "repeat"] += 1
+            situation = "first" if order["is_first_order"] else "repeat"
+            self._note(number, situation, order["revenue"], order["revenue"])
             if "old_revenue" in order:
                 self._complain(number, "has an old_revenue, but is new")
         else:
@@ -148,7 +175,21 @@ class Robin:
             elif old is not None and old != held.get(key):
                 self._complain(number, f"has old_{key} {old}, but held {held.get(key)}")
         change = order["revenue"] - held["revenue"]
-        self.situations["return" if change < 0 else "upsell" if change > 0 else "correction"] += 1
+        situation = "return" if change < 0 else "upsell" if change > 0 else "correction"
+        self._note(number, situation, order["revenue"], change)
+
+    def _note(self, number: str, situation: str, revenue: float, change: float) -> None:
+        self.situations[situation] += 1
+        self._worth[situation] += round(change * 100)
+        self._messages.append(
+            {
+                "order": number,
+                "situation": situation,
+                "revenue": revenue,
+                "change": round(change, 2),
+                "at": f"{datetime.now(UTC):%H:%M:%S}",
+            }
+        )
 
     def _customers_without_one_first_order(self) -> list[str]:
         firsts: Counter[str] = Counter()
@@ -291,8 +332,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(fault, authorization, body)
 
     def do_GET(self) -> None:
-        if self.path == STATE_PATH:
+        if self.path == PAGE_PATH:
+            page = _PAGE.read_bytes()
+            kind = "text/html; charset=utf-8"
+            self._begin(200, {"Content-Type": kind, "Content-Length": f"{len(page)}"})
+            self.wfile.write(page)
+        elif self.path == STATE_PATH:
             self._say(200, self.server.robin.state())
+        elif self.path == LATEST_PATH:
+            self._say(200, self.server.robin.latest())
         else:
             self._say(404, {"error": f"there is nothing at {self.path}; see {STATE_PATH}"})
 

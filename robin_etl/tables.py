@@ -61,39 +61,39 @@ def show_summary(summary: Mapping[str, Any], folder: str, *, dry_run: bool) -> N
     row = [summary["exported"], *(summary[kind] for kind in (*KINDS, "unchanged", "stale"))]
     table.add_row(*(f"{count:,}" for count in row))
     console.print(table)
-    for line in _outcome(summary, dry_run=dry_run):
-        console.print(line, markup=False)
+    for line, style in _outcome(summary, dry_run=dry_run):
+        console.print(line, markup=False, style=style)
     console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
 
 
-def _outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[str]:
+def _outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[tuple[str, str]]:
+    """What came of a run, line by line, each with its style."""
     if dry_run:
-        yield (
+        posted = (
             f"Would post {summary['would_post']:,} changes in {summary['would_request']:,} requests "
             "(requests.jsonl)."
         )
     elif "acknowledged" in summary:
-        yield f"Acknowledged {summary['acknowledged']:,} orders without posting."
+        posted = f"Acknowledged {summary['acknowledged']:,} orders without posting."
     else:
-        yield f"Posted {summary['posted']:,} changes in {summary['requests']:,} requests."
-    if summary["left_out"]:
-        yield f"Left out {summary['left_out']:,} orders whose status says that they are none yet."
-    if summary["quarantined"]:
-        yield f"Quarantined {summary['quarantined']:,} rows; see quarantine.csv."
-    if summary["without_contact"]:
-        yield (
-            f"{summary['without_contact']:,} corrections wait until their customers are exported again."
-        )
+        posted = f"Posted {summary['posted']:,} changes in {summary['requests']:,} requests."
+    yield posted, "green"
+    if left_out := summary["left_out"]:
+        yield f"Left out {left_out:,} orders whose status says that they are none yet.", ""
+    if quarantined := summary["quarantined"]:
+        yield f"Quarantined {quarantined:,} rows; see quarantine.csv.", "yellow"
+    if waiting := summary["without_contact"]:
+        yield f"{waiting:,} corrections wait until their customers are exported again.", "yellow"
     named = (
-        ("rejected", "ROBIN rejected", "orders_rejected"),
-        ("held_back", "Held back behind a rejected change", "orders_held_back"),
-        ("in_doubt", "In doubt, ROBIN may have seen twice", "orders_in_doubt"),
+        ("rejected", "ROBIN rejected", "orders_rejected", "red"),
+        ("held_back", "Held back behind a rejected change", "orders_held_back", "red"),
+        ("in_doubt", "In doubt, ROBIN may have seen twice", "orders_in_doubt", "yellow"),
     )
-    for count, words, orders in named:
+    for count, words, orders, style in named:
         if summary[count]:
-            yield f"{words}: {_names(summary[orders])}."
+            yield f"{words}: {_names(summary[orders])}.", style
     for rule in summary.get("warnings", ()):
-        yield f"Warning: the rule {rule} failed."
+        yield f"Warning: the rule {rule} failed.", "yellow"
 
 
 def show_check(check: Check) -> None:

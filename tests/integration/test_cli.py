@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
 import requests
 
+from robin_etl.cli import cli
 from robin_etl.sandbox import Sandbox
 from robin_etl.settings import Settings
 from tests.conftest import KEY, SECRET, Export
@@ -261,3 +265,52 @@ def test_help_is_there_for_every_command(robin_etl: Command) -> None:
         assert command in shown
         assert robin_etl(command, "--help").returncode == 0
     assert robin_etl("--version").stdout.startswith("robin-etl")
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_has_help_with_an_example_in_80_columns(command: str) -> None:
+    commands = cli.commands[command]
+    for one in commands.commands.values() if isinstance(commands, click.Group) else [commands]:
+        shown = one.get_help(click.Context(one, info_name=command, max_content_width=80))
+        assert "Example: robin-etl" in shown
+        assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_shell_completes_commands(tmp_path: Path) -> None:
+    asked = {"_ROBIN_ETL_COMPLETE": "bash_complete", "COMP_WORDS": "robin-etl ba", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [COMMAND], capture_output=True, text=True, env=asked, check=False, cwd=tmp_path
+    )
+    assert done.stdout.split() == ["plain,backfill", "plain,baseline"]
+
+
+def on_a_terminal(settings: Settings, *arguments: str, **extra: str) -> str:
+    """What the command shows on a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, *arguments],
+        env={**environment(settings), "TERM": "xterm-256color", "COLUMNS": "80", **extra},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # which is how a terminal ends
+        while part := os.read(ours, 65_536):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 3
+    return shown.decode()
+
+
+def test_colours_are_for_terminals_unless_no_color_is_set(
+    settings: Settings, export: Export, robin_etl: Command
+) -> None:
+    export("2026-03-01", *(f"{n},c{n}@x.nl,1,2026-03-01" for n in range(30)), "x,,1,2026-03-01")
+    run = ("run", "--date", "2026-03-01", "--dry-run")
+    colour = re.compile(r"\x1b\[[\d;]*3[0-7][\d;]*m")
+    shown = on_a_terminal(settings, *run)
+    assert colour.search(shown)
+    assert "Quarantined 1 rows" in shown
+    assert not colour.search(on_a_terminal(settings, *run, NO_COLOR="1"))
+    assert "\x1b" not in robin_etl(*run).stdout

@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from robin_etl import orders
-from robin_etl.client import Answer, Client, Meaning
+from robin_etl import orders, payload
+from robin_etl.client import Answer, Client, Meaning, without_contacts
 from robin_etl.delivery import Delivered, Poster, RetryPolicy, Sender
 from robin_etl.exceptions import (
     AnswerError,
@@ -317,3 +317,23 @@ def test_an_address_that_would_tell_the_secret_is_refused(url: str, words: str) 
 def test_a_client_never_shows_its_secret() -> None:
     with Client("https://api.robinhq.com", "the-key", "hush-hush", timeout=1) as client:
         assert "hush-hush" not in repr(client) + str(vars(client))
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("order 7: Ann@x.nl is no customer", "order 7: (contact) is no customer"),
+        ("no customer <other.one+2@sub.example.com>!", "no customer <(contact)>!"),
+        (
+            '{"email": "a\\u0040b.nl", "phone": "+31612345678"}',
+            '{"email": "(contact)", "phone": "(contact)"}',
+        ),
+        ("a%40b.nl twice, 100 orders", "(contact) twice, 100 orders"),
+        ("order 7 is refused", "order 7 is refused"),
+    ],
+)
+def test_what_is_kept_of_an_answer_names_no_contact(words: str, kept: str) -> None:
+    body = payload.body(
+        ['{"order_number":"7","email_address":"Ann@x.nl","phone_number":"+31612345678"}']
+    )
+    assert without_contacts(words, body) == kept

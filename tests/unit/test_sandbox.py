@@ -139,7 +139,26 @@ def test_behind_http_it_says_the_same() -> None:
         assert limited.status_code == 429
         assert int(limited.headers["Retry-After"]) > 3500
         assert session.post(f"{sandbox.url}/orders", json=body).status_code == 404
-        assert session.get(f"{sandbox.url}/").status_code == 404
+        assert session.get(f"{sandbox.url}/orders").status_code == 404
         state = session.get(f"{sandbox.url}{STATE_PATH}").json()
         assert list(state["orders"]) == ["O1234"]
         assert state["statuses"] == {"201": 1, "429": 1}
+
+
+def test_the_page_shows_what_arrives_and_loads_nothing_from_elsewhere() -> None:
+    robin = Robin(KEY, SECRET, limits=())
+    with Sandbox(robin) as sandbox:
+        post(robin, order(order_number="<b>1</b>"))
+        post(robin, order(order_number="<b>1</b>", revenue=4.5, old_revenue=10))
+        latest = requests.get(f"{sandbox.url}/sandbox/latest", timeout=5).json()
+        page = requests.get(sandbox.url, timeout=5)
+    assert latest["situations"] == {
+        "first": {"count": 1, "worth": 10.0},
+        "return": {"count": 1, "worth": -5.5},
+    }
+    newest = {name: latest["messages"][0][name] for name in ("order", "situation", "revenue", "change")}
+    assert newest == {"order": "<b>1</b>", "situation": "return", "revenue": 4.5, "change": -5.5}
+    assert (latest["orders"], latest["requests"], latest["complained"]) == (1, 2, 0)
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "://" not in page.text
+    assert "innerHTML" not in page.text

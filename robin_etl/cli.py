@@ -85,13 +85,7 @@ def cli(debug: bool) -> None:
 
 
 @cli.command(short_help="Run one day.")
-@click.option(
-    "--date",
-    "day",
-    type=_DAY,
-    metavar="YYYY-MM-DD",
-    help="The export's date; today less the lag by default.",
-)
+@_day_option("--date", "day", help="The export's date; today less the lag by default.")
 @click.option("--dry-run", is_flag=True, help="Everything but the posts and the ledger.")
 @click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
 @_as_json
@@ -155,13 +149,7 @@ def backfill(
 @cli.command(short_help="Acknowledge exports without posting.")
 @_day_option("--from", "first", help="The first day.")
 @_day_option("--to", "last", help="The last day, included.")
-@click.option(
-    "--date",
-    "day",
-    type=_DAY,
-    metavar="YYYY-MM-DD",
-    help="The day of FILEs without a date in their name.",
-)
+@_day_option("--date", "day", help="The day of FILEs without a date in their name.")
 @click.argument("files", nargs=-1)
 @_as_json
 def baseline(

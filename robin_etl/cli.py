@@ -308,6 +308,51 @@ def rejected(as_json: bool) -> int:
     return _show_deliveries("No order stands rejected.", order=None, as_json=as_json)
 
 
+@cli.command(short_help="Erase a customer.")
+@click.argument("address")
+@click.option("--all", "everything", is_flag=True, help="The state of their orders as well.")
+@_as_json
+def forget(address: str, everything: bool, as_json: bool) -> None:
+    """Erase what is kept of one customer: ADDRESS is an e-mail address or a phone number.
+
+    The state of their orders stays, under a keyed digest, so that ROBIN is not told of their next order
+    as a first one. The shop's own exports are the shop's to mend.
+
+    Example: robin-etl forget ann@example.com
+    """
+    from robin_etl import erasure
+    from robin_etl.settings import Settings
+
+    erased = erasure.forget(Settings.read(), address, everything=everything)
+    if as_json:
+        click.echo(json.dumps(vars(erased)))
+        return
+    click.echo(
+        f"Blanked {erased.deliveries:,} deliveries, and took {erased.rows:,} rows out of "
+        f"{erased.files:,} files of runs."
+    )
+    if erased.removed:
+        click.echo(f"Removed {erased.orders:,} orders from the ledger; their next one is a first one.")
+    else:
+        click.echo(f"{erased.orders:,} orders stay in the ledger under a digest; --all removes them.")
+
+
+@cli.command(short_help="Clear away old run files.")
+@click.option("--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="In days.")
+@_as_json
+def prune(older_than: int, as_json: bool) -> None:
+    """Remove the files of runs that were last written so many days ago; the ledger keeps all.
+
+    Example: robin-etl prune --older-than 90
+    """
+    from robin_etl import erasure
+    from robin_etl.settings import Settings
+
+    removed = erasure.prune(Settings.read(), timedelta(days=older_than))
+    told = f"Removed the files of {removed:,} runs."
+    click.echo(json.dumps({"removed": removed}) if as_json else told)
+
+
 @cli.command(short_help="Serve a local ROBIN.")
 @click.option("--port", default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--key", default="sandbox", show_default=True, help="The API key it accepts.")

@@ -196,6 +196,13 @@ class Database:
             finally:
                 self._joint = None
 
+    def _write_back(self) -> None:
+        """Empty SQLite's journal into its file, so that nothing older is left in either."""
+        if not self._is_postgresql:
+            with self._failures_named(), self._engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     @contextmanager
     def _failures_named(self) -> Iterator[None]:
         try:

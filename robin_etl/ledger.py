@@ -35,6 +35,9 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
 OTHERS_KNOWN = ("customer", "is_first_order", "placed_at", "order_number")
 _MOMENT = len("2017-04-05T12:34:56Z")
 
+# The order number of deliveries to a customer who was forgotten.
+FORGOTTEN = "(forgotten)"
+
 RUNNING, DONE, STOPPED, INTERRUPTED = "running", "done", "stopped", "interrupted"
 
 
@@ -143,6 +146,13 @@ class Ledger(Database):
             rows = connection.execute(query).all()
         return pd.DataFrame(rows, columns=[column.name for column in columns], dtype=orders.TEXT)
 
+    def orders_of(self, customer: str) -> pd.Series:
+        """The numbers of the orders of the customer with this digest, or that bear it as a phone's."""
+        of_customer = sa.or_(ORDERS.c.customer == customer, ORDERS.c.phone == customer)
+        with self._reading() as connection:
+            found = connection.execute(sa.select(ORDERS.c.order_number).where(of_customer))
+            return pd.Series(found.scalars().all(), dtype=orders.TEXT)
+
     def revision(self) -> int:
         """A number that grows whenever the state of any order moves."""
         with self._reading() as connection:
@@ -243,7 +253,9 @@ class Ledger(Database):
             later.c.id > DELIVERIES.c.id,
             later.c.outcome.in_((ACCEPTED, REJECTED)),
         )
-        query = sa.select(DELIVERIES).where(DELIVERIES.c.outcome == REJECTED, ~newer)
+        query = sa.select(DELIVERIES).where(
+            DELIVERIES.c.outcome == REJECTED, DELIVERIES.c.order_number != FORGOTTEN, ~newer
+        )
         return self._plain_deliveries(query.order_by(DELIVERIES.c.id))
 
     def _plain_deliveries(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
@@ -312,6 +324,22 @@ class Ledger(Database):
             query = sa.select(*columns).where(DELIVERIES.c.run == run).order_by(DELIVERIES.c.id)
             rows = connection.execute(query).all()
         return pd.DataFrame(rows, columns=[column.name for column in columns])
+
+    def forget(self, order_numbers: pd.Series, *, remove_orders: bool) -> int:
+        """Blank the deliveries of these orders, and remove their states if so told; how many
+        deliveries there were. When they were sent, and with what outcome, stays for the counts.
+        """
+        blank = {"order_number": FORGOTTEN, "payload": "{}", "words": None}
+        with self._writing() as connection:
+            numbers = self._keys(order_numbers)
+            blanked = connection.execute(
+                DELIVERIES.update().where(DELIVERIES.c.order_number.in_(numbers)).values(blank)
+            ).rowcount
+            if remove_orders:
+                connection.execute(ORDERS.delete().where(ORDERS.c.order_number.in_(numbers)))
+                self._moved(connection)
+        self._write_back()
+        return int(blanked)
 
     # Runs
 

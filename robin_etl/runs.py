@@ -87,6 +87,33 @@ class Folder:
         text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
         self._write(f"{name}.json", text.encode() + b"\n")
 
+    def drop_rows(self, name: str, dropped: Callable[[pd.DataFrame], pd.Series]) -> int:
+        """Write a frame again without the rows that `dropped` marks; how many they were."""
+        if not any(dropped(frame).any() for frame in self.reading_frames(name)):
+            return 0
+        count = 0
+        new = f"{name}.new"
+        with self.writing_frames(new) as write:
+            for frame in self.reading_frames(name):
+                marked = dropped(frame)
+                count += int(marked.sum())
+                write(frame[~marked])
+        (self.path / f"{new}.parquet").rename(self.path / f"{name}.parquet")
+        return count
+
+    def drop_records(self, name: str, dropped: Callable[[pd.DataFrame], pd.Series]) -> int:
+        """The same for a csv, of which `dropped` sees the cells as text."""
+        content = BytesIO((self.path / f"{name}.csv").read_bytes())
+        frame = pd.read_csv(content, dtype=str, keep_default_na=False)
+        marked = dropped(frame)
+        if marked.any():
+            self.write_csv(name, frame[~marked])
+        return int(marked.sum())
+
+    def read_lines(self, name: str) -> list[bytes]:
+        lines: list[bytes] = (self.path / name).read_bytes().splitlines()
+        return lines
+
     def write_text(self, name: str, text: str) -> None:
         self._write(name, text.encode())
 
@@ -207,6 +234,13 @@ class Run:
     def part(self, number: int) -> Folder:
         """The folder of one of the run's parts, counted from 1."""
         return Folder(self.files.path / f"part-{number:03}")
+
+
+def part_folders(path: UPath) -> Iterator[Folder]:
+    """The folders of the parts of the run whose folder is at `path`."""
+    for one in sorted(path.iterdir()):
+        if one.name.startswith("part-"):
+            yield Folder(one)
 
 
 def _new_id(first: date, last: date) -> str:

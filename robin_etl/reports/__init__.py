@@ -5,8 +5,7 @@ They name no address. What an export or ROBIN said is escaped, so that nothing o
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,7 +52,8 @@ def write(run: Run, ledger: Ledger, summary: Mapping[str, Any], *, stopped: str 
 
 def write_index(run: Run, ledger: Ledger) -> None:
     """Write the index of the runs beside the run's folder; raises `UnavailableError`."""
-    runs = [_line(one) for one in ledger.runs(_MOST_RUNS)]
+    there = {path.name for path in run.files.path.parent.iterdir()}
+    runs = [_line(one, there) for one in ledger.runs(_MOST_RUNS)]
     page = _rendered(
         "index.html.j2",
         runs=runs,
@@ -152,7 +152,7 @@ def _quarantine(files: Folder) -> list[dict[str, Any]]:
     ]
 
 
-def _line(run: Mapping[str, Any]) -> dict[str, Any]:
+def _line(run: Mapping[str, Any], there: Container[str]) -> dict[str, Any]:
     """A run, as the index shows it."""
     counts = run["counts"]
     if run["outcome"] == RUNNING:
@@ -165,12 +165,7 @@ def _line(run: Mapping[str, Any]) -> dict[str, Any]:
     else:
         state = ("bad", run["outcome"])
     days = list(dict.fromkeys((run["from_day"], run["to_day"])))
-    return {**run, "days": days, "state": state, "folder": _as_link(run["run"])}
-
-
-def _as_link(name: str) -> str:
-    """A run's folder as a relative link; a run of another folder's naming gets none."""
-    return name if re.fullmatch(r"[\w.:+-]+", name) and not name.startswith(".") else ""
+    return {**run, "days": days, "state": state, "folder": run["run"] if run["run"] in there else ""}
 
 
 def _by_day(runs: Iterable[Mapping[str, Any]], names: tuple[str, ...] = orders.KINDS) -> pd.DataFrame:

@@ -12,7 +12,7 @@ export MYPY_CACHE_DIR := $(CACHE)/mypy
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery unit check format bench soak constraints clean
+.PHONY: install demo test test-airflow test-celery unit check docs format bench soak constraints clean
 
 install: $(STAMP)
 
@@ -64,10 +64,14 @@ soak: install
 	$(BIN)/python -m tests.soak --runs 200 --ledger sqlite
 	$(BIN)/python -m tests.soak --runs 200 --ledger postgresql
 
+# A site in docs/_build/html; a warning is an error.
+docs: install
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
 # Names, versions and hashes only: no address of a package index is written.
 constraints: install
 	printf 'uv\nhatchling\neditables\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --all-extras --upgrade pyproject.toml - --output-file constraints.txt
 
 clean:
-	rm -rf .venv .cache data/airflow data/demo data/runs
+	rm -rf .venv .cache docs/_build data/airflow data/demo data/runs

@@ -79,7 +79,7 @@ def _whole(sample: Sample) -> Iterator[str]:
     yield f"decimal_mark = {json.dumps(',' if comma else '.')}"
     yield f"thousands_separator = {json.dumps('.' if grouped else '')}"
     yield f"date_formats = {json.dumps(_date_formats(sample, found['order_date']))}"
-    yield "# Of dates without an offset: the shop's own, if it is another."
+    yield "# Of dates without an offset: where the shop is."
     yield 'timezone = "UTC"'
     yield "# order, or line where several rows make an order."
     yield f"grain = {json.dumps(_grain(sample, found['order_number']))}"

@@ -1,0 +1,136 @@
+"""The reference, written from the code each time the documentation is built, so that it can't drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+
+from robin_etl import profiles, schema
+from robin_etl.profiles import Columns, Currency, Profile, Status
+from robin_etl.settings import PREFIX, Settings
+
+FOLDER = Path(__file__).parent / "reference"
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Sphinx's hook: write the pages before it looks for any."""
+    app.connect("config-inited", lambda *_: write())
+    return {"parallel_read_safe": True}
+
+
+def write() -> None:
+    """Write every generated page that is not written so already."""
+    FOLDER.mkdir(exist_ok=True)
+    pages = {
+        "settings": settings(),
+        "profiles": profile_keys(),
+        "ledger": ledger(),
+        "commands": commands(),
+    }
+    for name, lines in pages.items():
+        text = "\n".join(lines) + "\n"
+        path = FOLDER / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def settings() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield f"Each is read from the environment as `{PREFIX}…`, or, in lower case, from a TOML file that"
+    yield f"`{PREFIX}CONFIG` names. The environment wins."
+    yield ""
+    yield "| setting | default | |"
+    yield "|---|---|---|"
+    for name, field in Settings.model_fields.items():
+        yield f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_cell(field.description)} |"
+
+
+def profile_keys() -> Iterator[str]:
+    yield "# Profiles"
+    yield ""
+    yield "What a profile's TOML file may say. {doc}`../how-to/profile` shows how to write one."
+    for title, model in (
+        ("At the top", Profile),
+        ("`[columns]`", Columns),
+        ("`[status]`", Status),
+        ("`[currency]`", Currency),
+    ):
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield from _fields(model)
+    yield ""
+    yield "## Shipped profiles"
+    for profile in profiles.shipped():
+        yield ""
+        yield f"### {profile.name}"
+        yield ""
+        yield f"{profile.title}."
+        yield ""
+        yield "```toml"
+        yield profiles.text_of(profile.name).rstrip()
+        yield "```"
+
+
+def ledger() -> Iterator[str]:
+    yield "# The ledger's tables"
+    yield ""
+    yield f"Schema version {schema.VERSION}, the same in SQLite and PostgreSQL. Money is in cents, a"
+    yield "moment the text `2017-04-05T12:34:56Z` (UTC), a day `2017-04-05`, a customer a keyed digest."
+    for table in schema.METADATA.sorted_tables:
+        yield ""
+        yield f"## {table.name}"
+        yield ""
+        yield "| column | type | |"
+        yield "|---|---|---|"
+        for column in table.columns:
+            words = ["primary key"] if column.primary_key else []
+            words += [] if column.nullable or column.primary_key else ["never null"]
+            yield f"| `{column.name}` | {_type(column)} | {', '.join(words)} |"
+
+
+def commands() -> Iterator[str]:
+    yield "# Commands"
+    yield ""
+    yield "Exit codes: 0 done; 1 stopped (validation, authentication, ROBIN away); 2 usage or settings;"
+    yield "3 done, but with rejected or quarantined rows."
+    yield ""
+    yield "```{eval-rst}"
+    yield ".. click:: robin_etl.cli:cli"
+    yield "   :prog: robin-etl"
+    yield "   :nested: full"
+    yield "```"
+
+
+def _fields(model: type[BaseModel]) -> Iterator[str]:
+    yield "| key | default | |"
+    yield "|---|---|---|"
+    for name, field in model.model_fields.items():
+        if field.description:
+            yield f"| `{name}` | {_default(field)} | {_cell(field.description)} |"
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    if field.default_factory is not None:
+        return "those shipped"
+    value = field.default
+    plain = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    shown = ", ".join(map(str, plain)) if isinstance(plain, tuple) else plain
+    return f"`{shown}`" if shown not in ("", None, {}) else "none"
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
+
+
+def _type(column: sa.Column[Any]) -> str:
+    return {"VARCHAR": "text", "BIGINT": "integer", "INTEGER": "integer", "BOOLEAN": "true or false"}[
+        str(column.type.compile()).split("(")[0].split(" ")[0]
+    ]

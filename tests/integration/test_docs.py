@@ -1,0 +1,247 @@
+"""The documentation is true: it builds without a warning, and its commands do what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from robin_etl.faults import Faults
+from robin_etl.sandbox import Robin, Sandbox
+from tests.conftest import HEADER, KEY, SECRET
+
+DOCS = Path(__file__).parents[2] / "docs"
+BIN = Path(sys.executable).parent
+BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+END = "--the-command-is-done--"
+
+
+class Shell:
+    """One bash, as a reader's: what a block sets, the next one has."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ROBIN_ETL_")}
+        self._process = subprocess.Popen(
+            ["bash", "--norc"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env={**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1", **environment},
+        )
+
+    def run(self, command: str) -> list[str]:
+        """The lines that a command prints, both streams together."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{command}\necho; echo {END}\n")
+        self._process.stdin.flush()
+        lines = []
+        while (line := self._process.stdout.readline()) and line.strip() != END:
+            lines.append(line)
+        return lines
+
+    def close(self) -> None:
+        self._process.communicate("kill $(jobs -p) 2>/dev/null; wait\n", timeout=30)
+
+
+def commands(block: str) -> Iterator[tuple[str, list[str]]]:
+    """Each command of a block with the lines that it is said to print."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines()
+        more = [line for line in lines[1:] if line.startswith(">")]
+        yield "\n".join([lines[0], *(line[2:] for line in more)]), lines[1 + len(more) :]
+
+
+def looks_like(said: list[str], shown: list[str]) -> bool:
+    """Whether these lines are as said: `…` stands for anything, and a line of it for any lines."""
+    pattern = ""
+    for line in filter(None, map(str.split, said)):
+        if line == ["…"]:
+            pattern += r"(?:.*\n)*"
+        else:
+            pattern += re.escape(" ".join(line)).replace("…", ".*") + r"\n"
+    text = "".join(" ".join(line.split()) + "\n" for line in shown if line.strip())
+    return re.fullmatch(pattern, text) is not None
+
+
+@contextmanager
+def reader(folder: Path, **environment: str) -> Iterator[Shell]:
+    shell = Shell(folder, **environment)
+    try:
+        yield shell
+    finally:
+        shell.close()
+
+
+def follow(
+    page: str,
+    shell: Shell,
+    *,
+    instead: dict[str, str] | None = None,
+    before: dict[int, Callable[[], object]] | None = None,
+) -> None:
+    """Run every command of a page: `instead` of places it names others, `before` a block a step."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for old, new in (instead or {}).items():
+        assert old in text
+        text = text.replace(old, new)
+    blocks = BLOCK.findall(text)
+    assert blocks
+    for at, block in enumerate(blocks):
+        (before or {}).get(at, lambda: None)()
+        run(page, shell, block)
+
+
+def run(page: str, shell: Shell, block: str) -> None:
+    for command, said in commands(block):
+        shown = shell.run(command)
+        assert looks_like(said, shown), f"{page}: {command}\n{''.join(shown)}"
+
+
+def write(folder: Path, day: str, *rows: str) -> None:
+    (folder / "exports").mkdir(exist_ok=True)
+    (folder / f"exports/orders_{day}.csv").write_text(
+        "\n".join([HEADER, *rows]) + "\n", encoding="utf-8"
+    )
+
+
+def shop(folder: Path) -> None:
+    """Four days: ten new customers, ten more, two new and two again, one of each."""
+    days = {
+        "2026-11-01": range(10),
+        "2026-11-02": range(10, 20),
+        "2026-11-03": (20, 21, 0, 1),
+        "2026-11-04": (22, 2),
+    }
+    number = 1000
+    for day, customers in days.items():
+        rows = []
+        for customer in customers:
+            rows.append(f"{number},c{customer}@example.com,10,{day}")
+            number += 1
+        write(folder, day, *rows)
+
+
+@pytest.fixture
+def place(tmp_path: Path, sandbox: Sandbox) -> Iterator[Callable[..., Shell]]:
+    """A reader's shell in an empty folder, with settings for a sandbox."""
+    shells = []
+
+    def start(**environment: str) -> Shell:
+        settings = {
+            "ROBIN_ETL_BASE_URL": sandbox.url,
+            "ROBIN_ETL_API_KEY": KEY,
+            "ROBIN_ETL_API_SECRET": SECRET,
+            "ROBIN_ETL_EXPORTS": "exports",
+            **environment,
+        }
+        shells.append(Shell(tmp_path, **settings))
+        return shells[-1]
+
+    yield start
+    for shell in shells:
+        shell.close()
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        "docs",
+        str(tmp_path),
+    ]
+    done = subprocess.run(build, cwd=DOCS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    settings = (tmp_path / "reference/settings.html").read_text(encoding="utf-8")
+    assert "ROBIN_ETL_RATE_LIMITS" in settings
+    assert "shopify" in (tmp_path / "reference/profiles.html").read_text(encoding="utf-8")
+    assert "email_day" in (tmp_path / "reference/ledger.html").read_text(encoding="utf-8")
+    assert "--allow-corrections" in (tmp_path / "reference/commands.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("page", "sandbox_started"),
+    [
+        ("docs/quickstart.md", "robin-etl sandbox --port 8765 &"),
+        ("README.md", "robin-etl sandbox > robin.log &"),
+    ],
+)
+def test_what_a_newcomer_types_first(page: str, sandbox_started: str, tmp_path: Path) -> None:
+    with Sandbox(Robin(KEY, SECRET)) as taken:
+        port = taken.url.rsplit(":", 1)[-1]
+    text = (DOCS.parent / page).read_text(encoding="utf-8")
+    blocks = BLOCK.findall(text) if page != "README.md" else BLOCK.findall(text)[:1]
+    started = f"robin-etl sandbox --port {port} > sandbox.log &"
+    listening = "until grep -q told sandbox.log; do read -t 0.1 <> <(:); done"
+    with reader(tmp_path) as shell:
+        for block in blocks:
+            here = block.replace(sandbox_started, f"{started}\n$ {listening}\n$ ").replace("8765", port)
+            run(page, shell, here)
+
+
+@pytest.mark.parametrize("page", ["how-to/first-day.md", "how-to/backfill.md"])
+def test_the_pages_on_old_shops(page: str, tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shop(tmp_path)
+    follow(page, place())
+
+
+def test_the_page_on_profiles(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shopify = (DOCS.parent / "tests/profiles/shopify.csv").read_text(encoding="utf-8-sig")
+    rows = re.sub(r"^#100[456].*\n", "", shopify, flags=re.MULTILINE)
+    (tmp_path / "shopify.csv").write_text(rows, encoding="utf-8")
+    (tmp_path / "dutch.csv").write_text(
+        "Bestelnummer;Klant e-mail;Totaal;Terugbetaald;Status;Besteldatum\n"
+        "2601;ann@example.com;1.234,50;30,00;Betaald;28-03-2026 10:00\n"
+        "2602;bob@example.com;12,50;;Cancelled;29-03-2026 10:00\n",
+        encoding="utf-8",
+    )
+    follow("how-to/profile.md", place(COLUMNS="80"))
+
+
+def test_the_page_on_a_rejected_order(
+    tmp_path: Path, place: Callable[..., Shell], sandbox: Sandbox
+) -> None:
+    write(tmp_path, "2026-11-01", *(f"X{n:03},c{n}@example.com,10,2026-11-01" for n in range(20)))
+    sandbox.robin.faults = Faults(refused="^X007$")
+    follow(
+        "how-to/rejected-order.md",
+        place(),
+        before={1: lambda: setattr(sandbox.robin.faults, "refused", None)},
+    )
+
+
+def test_the_page_on_a_corrected_export(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    write(tmp_path, "2026-11-01", *(f"{1000 + n},c{n}@example.com,10,2026-11-01" for n in range(20)))
+    follow("how-to/corrected-export.md", place())
+
+
+def test_the_page_on_column_rules(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    rows = [f"{1000 + n},c{n}@example.com,10,2026-11-01" for n in range(30)]
+    write(tmp_path, "2026-11-01", *rows, "X7,x@example.com,10,2026-11-01")
+    follow("how-to/column-rule.md", place())
+
+
+def test_the_page_on_postgresql(tmp_path: Path, place: Callable[..., Shell], postgresql: str) -> None:
+    shop(tmp_path)
+    follow("how-to/postgresql.md", place(), instead={"postgresql://robin@db.internal/robin": postgresql})
+
+
+def test_the_page_on_erasure(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    write(tmp_path, "2026-11-01", "1,carl@example.com,10,2026-11-01", "2,ann@example.com,1,2026-11-01")
+    shell = place()
+    shell.run("robin-etl run --date 2026-11-01")
+    follow("how-to/erasure.md", shell)

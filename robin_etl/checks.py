@@ -46,7 +46,7 @@ def check(settings: Settings, file: str, day: date) -> Check:
     """
     path = settings.path(file)
     profile, to_set = _fitting(settings, sampling.sampled(path))
-    export = exports.read(path, profile, day)
+    export = exports.read(path, profile, day, most_bytes=settings.max_export_size)
     suite = settings.path(settings.expectations) / gate.EXPORT_SUITE
     verdict = gate.judge(export.rows, suite, {"fewest_rows": 0})
     broken = pd.array(export.rows.index.isin(verdict.broken.index), dtype=orders.FLAG)

@@ -158,7 +158,7 @@ def _with_contacts_of_earlier_exports(settings: Settings, changes: pd.DataFrame)
     for day, path in locations.find(settings.exports, told, settings.path).items():
         rows = pd.concat(
             batch.rows[batch.rows["order_number"].isin(wanted["order_number"])]
-            for batch in exports.batches(path, profile, day)
+            for batch in exports.batches(path, profile, day, most_bytes=settings.max_export_size)
         )
         known = orders.identified(rows, key=settings.digest_key())
         for digest, contact in (("email", "email_address"), ("phone", "phone_number")):

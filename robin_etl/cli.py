@@ -88,9 +88,12 @@ def cli(debug: bool) -> None:
 @_day_option("--date", "day", help="The export's date; today less the lag by default.")
 @click.option("--dry-run", is_flag=True, help="Everything but the posts and the ledger.")
 @click.option("--allow-corrections", is_flag=True, help="Let corrections in masses pass.")
+@click.argument("file", required=False)
 @_as_json
-def run(day: datetime | None, dry_run: bool, allow_corrections: bool, as_json: bool) -> int:
-    """Run one day, all stages.
+def run(
+    day: datetime | None, dry_run: bool, allow_corrections: bool, file: str | None, as_json: bool
+) -> int:
+    """Run one day, all stages: that day's export, or FILE.
 
     Example: robin-etl run --date 2026-11-01 --dry-run
     """
@@ -99,6 +102,8 @@ def run(day: datetime | None, dry_run: bool, allow_corrections: bool, as_json: b
 
     settings = Settings.read()
     when = _given(day) or _today() - timedelta(days=settings.export_lag_days)
+    if file:
+        when = _day_of(file, _given(day))
     started = Run.start(
         settings.runs,
         command="run",
@@ -106,6 +111,7 @@ def run(day: datetime | None, dry_run: bool, allow_corrections: bool, as_json: b
         last=when,
         dry_run=dry_run,
         allow_corrections=allow_corrections,
+        exports=((when.isoformat(), file),) if file else (),
     )
     return _run_all(settings, started, as_json=as_json)
 

@@ -39,6 +39,13 @@ _BATCH_ROWS = 100_000
 
 _QUOTE = b'"'
 
+# More of either is no export, and would take memory without bound.
+_MOST_LINE_BYTES = 64 << 20
+_MOST_COLUMNS = 10_000
+
+# A setting; so many bytes of text where none is given.
+MOST_BYTES = 20_000_000_000
+
 # Types that can stand for the text they would have been in a csv, by the column of ROBIN's that they
 # tell; any other is a wrong type.
 _PARQUET_TYPES = {
@@ -66,9 +73,9 @@ class Export(Mapped):
     path: str
 
 
-def read(path: UPath, profile: Profile, day: date) -> Export:
+def read(path: UPath, profile: Profile, day: date, *, most_bytes: int = MOST_BYTES) -> Export:
     """One export as a whole; raises what `batches` does."""
-    parts = list(batches(path, profile, day))
+    parts = list(batches(path, profile, day, most_bytes=most_bytes))
     if len(parts) == 1:
         return parts[0]
     cells, lines, rows = (
@@ -80,22 +87,31 @@ def read(path: UPath, profile: Profile, day: date) -> Export:
 
 
 def batches(
-    path: UPath, profile: Profile, day: date, *, batch_bytes: int = _BATCH_BYTES
+    path: UPath,
+    profile: Profile,
+    day: date,
+    *,
+    batch_bytes: int = _BATCH_BYTES,
+    most_bytes: int = MOST_BYTES,
 ) -> Iterator[Export]:
     """One export in batches, at least one, in the file's order.
 
-    Raises `ExportMissingError`, or `ExportError` for a file that can't be read as a whole; that may
-    show only after many batches.
+    Raises `ExportMissingError`, or `ExportError` for a file that can't be read as a whole, that holds
+    more than `most_bytes` once unzipped, or that changed meanwhile; that may show only after many
+    batches.
     """
     shown = str(path)
+    before = _state_of(path)
     suffix = suffix_of(path)
     with opened(path, shown) as stream:
         if suffix == ".parquet":
-            read = _read_parquet(stream, profile, shown)
+            read = _read_parquet(stream, profile, shown, most_bytes)
         elif suffix == ".jsonl":
-            read = _read_jsonl(_blocks(stream.read, "utf-8", shown, batch_bytes), shown)
+            source = _bounded(stream.read, shown, most_bytes)
+            read = _read_jsonl(_blocks(source, "utf-8", shown, batch_bytes), shown)
         else:
-            source = unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
+            unbounded = unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
+            source = _bounded(unbounded, shown, most_bytes)
             blocks = _blocks(source, profile.encoding, shown, batch_bytes)
             read = _read_csv(blocks, profile, shown)
         if profile.grain == "line":
@@ -112,6 +128,43 @@ def batches(
         # A line of JSON may leave a key out, so only all of them together lack a column.
         if rows:
             _check_columns(seen, profile, shown)
+    if _state_of(path) != before:
+        raise ExportError(
+            f"{shown} changed while it was read. Nothing of it was posted; run again when it is "
+            "uploaded whole. ROBIN_ETL_DONE_MARKER makes a run wait for that.",
+            path=shown,
+        )
+
+
+def _state_of(path: UPath) -> tuple[object, ...] | None:
+    """What changes with a file, as far as its storage tells: size, time, and which file it is."""
+    try:
+        state = path.stat()
+    except (OSError, NotImplementedError):
+        return None
+    return tuple(getattr(state, name, None) for name in ("st_size", "st_mtime", "st_ino"))
+
+
+def _bounded(read: Callable[[int], bytes], path: str, most: int) -> Callable[[int], bytes]:
+    left = most
+
+    def bounded(size: int) -> bytes:
+        nonlocal left
+        data = read(size)
+        left -= len(data)
+        if left < 0:
+            raise _too_large(path, most)
+        return data
+
+    return bounded
+
+
+def _too_large(path: str, most: int) -> ExportError:
+    return ExportError(
+        f"{path} holds more than {most:,} bytes once unzipped. Set ROBIN_ETL_MAX_EXPORT_SIZE higher if "
+        "that is meant.",
+        path=path,
+    )
 
 
 def _whole(read: Iterator[_Cells]) -> _Cells:
@@ -209,6 +262,12 @@ def _blocks(read: Callable[[int], bytes], encoding: str, path: str, size: int) -
             block = block.removeprefix(codecs.BOM_UTF8)
         end = len(block) if not data else block.rfind(b"\n") + 1
         block, rest = block[:end], block[end:]
+        if len(rest) > _MOST_LINE_BYTES:
+            raise ExportError(
+                f"{path} has a line of more than {_MOST_LINE_BYTES:,} bytes (line {line}). It is no "
+                "export, or its lines end in another way; write it again.",
+                path=path,
+            )
         if block or (is_first and not data):
             yield line, block
             line += block.count(b"\n")
@@ -286,6 +345,7 @@ def _header(blocks: Iterator[_Block], profile: Profile, path: str) -> tuple[list
             f"{path} begins with a blank line where the header should be. Write it again.",
             path=path,
         )
+    _check_width(len(names), line, path)
     for name in profile.sources:
         if names.count(name) > 1:
             raise ExportError(
@@ -294,8 +354,18 @@ def _header(blocks: Iterator[_Block], profile: Profile, path: str) -> tuple[list
                 column=name,
             )
     # Others are ignored, whatever they are called, but each needs a name of its own.
-    unique = [name if names.index(name) == at else f"{name}#{at}" for at, name in enumerate(names)]
+    first = {name: at for at, name in reversed(list(enumerate(names)))}
+    unique = [name if first[name] == at else f"{name}#{at}" for at, name in enumerate(names)]
     return unique, ends - line + 1
+
+
+def _check_width(columns: int, line: int, path: str) -> None:
+    if columns > _MOST_COLUMNS:
+        raise ExportError(
+            f"{path} has {columns:,} columns on line {line}, and an export may have {_MOST_COLUMNS:,}. "
+            "Look at its delimiter, or write it again.",
+            path=path,
+        )
 
 
 def _read_uneven_csv(
@@ -360,7 +430,7 @@ def _read_jsonl(blocks: Iterator[_Block], path: str) -> Iterator[_Cells]:
 def _json_record(decoder: json.JSONDecoder, line: bytes, number: int, path: str) -> dict[str, object]:
     try:
         record = decoder.decode(line.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ExportError(
             f"{path} is not JSON on line {number} ({error}). Mend that line, then run again.",
             path=path,
@@ -371,6 +441,7 @@ def _json_record(decoder: json.JSONDecoder, line: bytes, number: int, path: str)
             "for each order.",
             path=path,
         )
+    _check_width(len(record), number, path)
     return {key: _json_text(value) for key, value in record.items()}
 
 
@@ -378,17 +449,20 @@ def _json_text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _read_parquet(stream: BinaryIO, profile: Profile, path: str) -> Iterator[_Cells]:
+def _read_parquet(stream: BinaryIO, profile: Profile, path: str, most: int) -> Iterator[_Cells]:
     try:
         file = pq.ParquetFile(stream, buffer_size=1 << 20)
         schema = file.schema_arrow
         _check_types(schema, profile, path)
         known = [name for name in schema.names if name in profile.sources]
-        first = 1
+        first, left = 1, most
         for batch in chain(file.iter_batches(_BATCH_ROWS, columns=known), [None]):
             if batch is None and first > 1:
                 return
             rows = 0 if batch is None else batch.num_rows
+            left -= 0 if batch is None else batch.nbytes
+            if left < 0:
+                raise _too_large(path, most)
             lines = pd.Series(range(first, first + rows), dtype=orders.COUNT)
             columns = {
                 name: _parquet_text(schema.field(name).type, None if batch is None else batch[name])

@@ -115,7 +115,7 @@ def _files(settings: Settings, run: Run) -> dict[date, UPath]:
     if run.exports:
         return {date.fromisoformat(day): settings.path(path) for day, path in run.exports}
     days = locations.days_between(run.first, run.last)
-    found = locations.find(settings.exports, days, settings.path)
+    found = locations.find(settings.exports, days, settings.path, done_marker=settings.done_marker)
     if not found:
         raise locations.missing(settings.exports, run.first, run.last)
     return found
@@ -133,7 +133,7 @@ def _gathered(settings: Settings, files: dict[date, UPath]) -> Iterator[list[exp
     profile = profiles.of(settings)
     gathered: list[exports.Export] = []
     for day, path in files.items():
-        for batch in exports.batches(path, profile, day):
+        for batch in exports.batches(path, profile, day, most_bytes=settings.max_export_size):
             gathered.append(batch)
             if sum(len(export.rows) for export in gathered) >= _JUDGED_ROWS:
                 yield gathered

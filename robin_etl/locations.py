@@ -27,18 +27,35 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def find(
-    location: str, days: Iterable[date], path_of: Callable[[str], UPath] = UPath
+    location: str,
+    days: Iterable[date],
+    path_of: Callable[[str], UPath] = UPath,
+    *,
+    done_marker: str = "",
 ) -> dict[date, UPath]:
     """The files of those days that exist, under a folder or URL, or one with `{date}` in it.
 
     `{date}` may carry a strftime format, as in `{date:%Y%m%d}`. In a folder the name is
     `orders_{date}` with any of `SUFFIXES`; two for one day raise `ExportError`. `path_of` opens a
-    location with the credentials that it needs.
+    location with the credentials that it needs. With a `done_marker`, such as `.done`, a file is there
+    only once another by its name and that ending is.
     """
     days = list(days)
     if _DATE_FIELD.search(location):
         named = {day: path_of(_dated(location, day)) for day in days}
-        return {day: path for day, path in named.items() if path.exists()}
+        found = {day: path for day, path in named.items() if path.exists()}
+    else:
+        found = _found_in_folder(location, days, path_of)
+    if not done_marker:
+        return found
+    return {
+        day: path for day, path in found.items() if path.with_name(f"{path.name}{done_marker}").exists()
+    }
+
+
+def _found_in_folder(
+    location: str, days: list[date], path_of: Callable[[str], UPath]
+) -> dict[date, UPath]:
     found: dict[date, UPath] = {}
     folder = path_of(location)
     is_there: Callable[[str], bool]
@@ -67,7 +84,8 @@ def missing(location: str, first: date, last: date) -> ExportMissingError:
     where = _dated(pattern, first) if first == last else pattern
     return ExportMissingError(
         f"There is no export for {when} at {where}. "
-        "Run again when it is there, or set ROBIN_ETL_EXPORTS to where it is.",
+        "Run again when it is there, or set ROBIN_ETL_EXPORTS to where it is: a folder or, for files of "
+        "another name, one with the date in it, such as exports/export_{date}.csv.",
         location=location,
     )
 

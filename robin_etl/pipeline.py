@@ -16,6 +16,8 @@ from dataclasses import asdict
 from threading import Event
 from typing import Any
 
+import pyarrow as pa
+
 from robin_etl import limits, orders, payload, reports
 from robin_etl.classification import Plan, changes_of, classified, planned, renewed, validated
 from robin_etl.client import Client
@@ -192,7 +194,9 @@ def _stage(settings: Settings, run: Run, *, restart: bool = True) -> Iterator[Le
                     run.files.write_json("summary", summary)
                     ledger.finish_run(run.id, STOPPED, words=str(error), counts=summary)
                     ledger.close_interrupted(run.files.read_json("load").get("runs", []))
-                    reports.write(run, ledger, summary, stopped=str(error))
+                    # Files of a stage that was cut off can't be read, and may not hide why it was.
+                    with suppress(OSError, pa.ArrowException):
+                        reports.write(run, ledger, summary, stopped=str(error))
                     reports.write_index(run, ledger)
             raise
 

@@ -51,7 +51,9 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
             settings = hooks.RobinHook(self.robin_conn_id).settings(context["params"])
             first, last = hooks.days_of(context, settings, timezone=self.timezone)
             days = locations.days_between(first, last)
-            found = locations.find(settings.exports, days, settings.path)
+            found = locations.find(
+                settings.exports, days, settings.path, done_marker=settings.done_marker
+            )
         if found:
             self.log.info("Of %s to %s there are %s exports.", first, last, len(found))
             return True
@@ -81,6 +83,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
                 day=first.isoformat(),
                 deadline=self._deadline(context, settings).isoformat(),
                 seconds=self.poke_interval,
+                done_marker=settings.done_marker,
             ),
             method_name="resume",
         )

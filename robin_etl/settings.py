@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         "", description="Time zone of dates without an offset, instead of the profile's."
     )
     currency: str = Field("", description="The one currency the shop reports in, such as EUR.")
+    done_marker: str = Field(
+        "", description="Ending of a file that says that an export is whole, such as `.done`."
+    )
+    max_export_size: int = Field(
+        20_000_000_000, gt=0, description="Bytes of an export at most, once it is unzipped."
+    )
     ledger: str = Field("data/ledger.db", description="A path (SQLite) or a postgresql:// URL.")
     runs: str = Field("data/runs", description="Folder or URL of the runs' files.")
     expectations: str = Field(

@@ -17,16 +17,19 @@ class ExportTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow's classes are
     gets them from the connection that the location names.
     """
 
-    def __init__(self, location: str, day: str, deadline: str, seconds: float) -> None:
+    def __init__(
+        self, location: str, day: str, deadline: str, seconds: float, done_marker: str = ""
+    ) -> None:
         super().__init__()
         self.location = location
         self.day = day
         self.deadline = deadline
         self.seconds = seconds
+        self.done_marker = done_marker
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The trigger as Airflow keeps it."""
-        arguments = ("location", "day", "deadline", "seconds")
+        arguments = ("location", "day", "deadline", "seconds", "done_marker")
         return (
             "robin_etl.triggers.ExportTrigger",
             {name: getattr(self, name) for name in arguments},
@@ -55,4 +58,5 @@ class ExportTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow's classes are
             path.fs.invalidate_cache()  # a listing of a minute ago knows no new file
             return path
 
-        return bool(locations.find(self.location, [date.fromisoformat(self.day)], fresh))
+        days = [date.fromisoformat(self.day)]
+        return bool(locations.find(self.location, days, fresh, done_marker=self.done_marker))

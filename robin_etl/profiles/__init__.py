@@ -45,9 +45,10 @@ def _lowered(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _known_encoding(name: str) -> str:
     try:
+        "".encode(name)  # which codecs of something else than text refuse
         codecs.getincrementaldecoder(name)
     except LookupError:
-        raise ValueError(f"there is no encoding {name!r}") from None
+        raise ValueError(f"there is no encoding {name!r} of text") from None
     return name
 
 

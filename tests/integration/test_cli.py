@@ -314,3 +314,15 @@ def test_colours_are_for_terminals_unless_no_color_is_set(
     assert "Quarantined 1 rows" in shown
     assert not colour.search(on_a_terminal(settings, *run, NO_COLOR="1"))
     assert "\x1b" not in robin_etl(*run).stdout
+
+
+def test_a_file_of_any_name_can_be_run_as_the_export_of_a_day(
+    robin_etl: Command, export: Export, sandbox: Sandbox
+) -> None:
+    path = export("2026-03-01", "1,a@x.nl,10,2026-03-01T10:00:00Z")
+    file = path.rename(path.with_name("dump.csv"))
+    undated = robin_etl("run", str(file))
+    assert undated.returncode == 2
+    assert "say which day it is with --date" in undated.stderr
+    assert robin_etl("run", str(file), "--date", "2026-03-01").returncode == 0
+    assert list(sandbox.robin.orders) == ["1"]

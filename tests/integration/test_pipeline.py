@@ -290,7 +290,7 @@ def test_a_gate_that_stops_the_run_posts_nothing_and_says_why_in_its_files(
     with pytest.raises(GateError, match=r"1 of 2 rows break a rule \(revenue_is_a_number 1\)"):
         run_days(settings, "2026-03-01")
     assert sandbox.robin.state()["requests"] == 0
-    (folder,) = Path(settings.runs).iterdir()
+    (folder,) = Path(settings.runs).glob("*/")
     assert json.loads((folder / "verdict_export.json").read_text())["broken_rows"] == 1
     assert "ten" in (folder / "quarantine.csv").read_text()
     with Ledger.open(settings.ledger) as ledger:

@@ -442,11 +442,15 @@ def _json_record(decoder: json.JSONDecoder, line: bytes, number: int, path: str)
             path=path,
         )
     _check_width(len(record), number, path)
-    return {key: _json_text(value) for key, value in record.items()}
+    return {f"{_json_text(key)}": _json_text(value) for key, value in record.items()}
 
 
 def _json_text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    # JSON can escape half a character, which is no text anywhere else.
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _read_parquet(stream: BinaryIO, profile: Profile, path: str, most: int) -> Iterator[_Cells]:

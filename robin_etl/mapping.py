@@ -27,15 +27,23 @@ if TYPE_CHECKING:
 
 SURPLUS = "surplus_cells"
 
+# Control characters, and those that turn the direction of text or have no width: a database may refuse
+# the first, and no person sees the others.
+_UNPRINTABLE = r"[\x00-\x1f\x7f-\x9f\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{206f}\x{feff}]"
+_LONGEST = 1_000
+
 _PADDING = r"[\x{00a0}\x{202f}]"
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """Orders, as ROBIN's columns (`orders.EXPORTED_DTYPES`) with `revenue_text`, `profit_text`,
-    `order_date_text` beside them, `other_currency` where an order is in one that the shop doesn't report
-    in, and `surplus_cells`, what stood beyond the header's last column. `cells` and `lines` are those of
-    each order's first row. All three have one index. `left_out`: how many orders are none yet.
+    """Orders, as ROBIN's columns (`orders.EXPORTED_DTYPES`), with what the gate asks beside them.
+
+    That is `revenue_text`, `profit_text` and `order_date_text`, as they were; `other_currency`, where an
+    order is in one that the shop doesn't report in; `unsendable`, the column that holds control
+    characters or far too much; and `surplus_cells`, what stood beyond the header's last column.
+    `cells` and `lines` are those of each order's first row. All three have one index. `left_out`: how
+    many orders are none yet.
     """
 
     cells: pd.DataFrame
@@ -168,9 +176,28 @@ def _rows(file: _File, profile: Profile, day: date) -> pd.DataFrame:
             "profit_text": money["profit_text"],
             "order_date_text": placed,
             "other_currency": _other_currency(file, profile),
+            "unsendable": _unsendable(file, profile),
             SURPLUS: file.text(SURPLUS),
         }
     )
+
+
+def _unsendable(file: _File, profile: Profile) -> pd.Series:
+    """Which column of an order holds what no order number, phone number or address of a shop does."""
+    found = file.text()
+    for field, sources in (
+        ("order_number", (profile.columns.order_number,)),
+        ("phone_number", profile.columns.phone_number),
+        ("webstore_url", profile.columns.webstore_url),
+    ):
+        strings = orders.one_piece(file.text(*sources), pa.string())
+        bad = pc.or_(
+            pc.match_substring_regex(strings, _UNPRINTABLE),
+            pc.greater(pc.utf8_length(strings), _LONGEST),
+        )
+        if pc.any(bad).as_py():
+            found = found.mask(pd.Series(pc.fill_null(bad, fill_value=False), index=found.index), field)
+    return found
 
 
 def _money(file: _File, profile: Profile, field: str) -> tuple[pd.Series, pd.Series]:

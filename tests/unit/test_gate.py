@@ -28,6 +28,7 @@ EXPORT_DTYPES = {
     "profit_text": "str",
     "order_date_text": "str",
     "other_currency": "str",
+    "unsendable": "str",
     "surplus_cells": "str",
 }
 
@@ -59,6 +60,7 @@ def judged(*changed: dict[str, Any], fewest_rows: int = 0) -> gate.Verdict:
         ({"order_date": None}, "order_date_readable"),
         ({"surplus_cells": "x"}, "cells_fit_header"),
         ({"other_currency": "USD"}, "currency_is_the_shops"),
+        ({"unsendable": "order_number"}, "cells_sendable"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_named_with_that_rule(changed: dict[str, Any], rule: str) -> None:

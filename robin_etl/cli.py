@@ -343,6 +343,49 @@ def forget(address: str, everything: bool, as_json: bool) -> None:
         click.echo(f"{erased.orders:,} orders stay in the ledger under a digest; --all removes them.")
 
 
+@cli.group("ledger", short_help="Look after the ledger.")
+def ledger_group() -> None:
+    """Look after the ledger: see whether it is right, and copy it."""
+
+
+@ledger_group.command("verify")
+@_as_json
+def verify_ledger(as_json: bool) -> int:
+    """See whether the ledger's state follows from its delivery log, and whether its file is whole.
+
+    Example: robin-etl ledger verify
+    """
+    from robin_etl import care
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+
+    with Ledger.open(Settings.read().ledger, read_only=True) as ledger:
+        verified = care.verify(ledger)
+    if as_json:
+        click.echo(json.dumps(vars(verified)))
+    else:
+        for line in care.described(verified):
+            click.echo(line)
+    is_wrong = verified.missing or (verified.differing and not verified.baselines)
+    return STOPPED if is_wrong else DONE
+
+
+@ledger_group.command("backup")
+@click.argument("target")
+@_as_json
+def backup_ledger(target: str, as_json: bool) -> None:
+    """Copy a ledger in SQLite to the file TARGET, whole even while a run writes to it.
+
+    Example: robin-etl ledger backup /backups/ledger-2026-11-01.db
+    """
+    from robin_etl import care
+    from robin_etl.settings import Settings
+
+    size = care.backup(Settings.read().ledger, target)
+    told = f"Copied the ledger to {target}: {size:,} bytes."
+    click.echo(json.dumps({"target": target, "bytes": size}) if as_json else told)
+
+
 @cli.command(short_help="Clear away old run files.")
 @click.option("--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="In days.")
 @_as_json

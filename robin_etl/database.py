@@ -72,7 +72,7 @@ class Database:
         try:
             for attempt in _CREATING:
                 with attempt:
-                    ledger._create()
+                    ledger._prepare()
         except LedgerError:
             ledger.close()
             raise
@@ -93,6 +93,18 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def check_integrity(self) -> None:
+        """Raise `LedgerError` for an SQLite file that is damaged."""
+        if self._is_postgresql:
+            return
+        with self._failures_named(), self._engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise LedgerError(
+                f"The ledger's file is damaged: {found}. Put a backup in its place, or make it anew "
+                "from the exports with robin-etl baseline."
+            )
 
     @contextmanager
     def posting(self, run: str) -> Iterator[None]:
@@ -151,23 +163,30 @@ class Database:
             f"{holder or 'it has only just begun'}. Run again when it is done."
         )
 
-    def _create(self) -> None:
-        insert = self._insert(schema.META).values(only=1, version=schema.VERSION, revision=0)
+    def _prepare(self) -> None:
+        """Make the tables that are not there yet, or bring those of an older version up to this one."""
         with self._engine.begin() as connection:
             if self._is_postgresql:  # where "if not exists" alone loses a race
                 key = sa.literal(_ADVISORY_LOCK + 1, sa.BigInteger)
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-            for table in schema.METADATA.sorted_tables:
-                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                for index in sorted(table.indexes, key=lambda one: str(one.name)):
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-            connection.execute(insert.on_conflict_do_nothing())
+            if not sa.inspect(connection).has_table(schema.META.name):
+                self._create(connection)
             version = connection.execute(sa.select(schema.META.c.version)).scalar_one()
-        if version > schema.VERSION:
-            raise LedgerError(
-                f"The ledger has schema version {version}, and this robin-etl knows versions up to "
-                f"{schema.VERSION}. Use the newer robin-etl that wrote it."
-            )
+            if version > schema.VERSION:
+                raise LedgerError(
+                    f"The ledger has schema version {version}, and this robin-etl knows versions up to "
+                    f"{schema.VERSION}. Use the newer robin-etl that wrote it."
+                )
+            if version < schema.VERSION:
+                _migrate(connection, version)
+
+    def _create(self, connection: sa.Connection) -> None:
+        for table in schema.METADATA.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            for index in sorted(table.indexes, key=lambda one: str(one.name)):
+                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+        insert = self._insert(schema.META).values(only=1, version=schema.VERSION, revision=0)
+        connection.execute(insert.on_conflict_do_nothing())
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -243,6 +262,26 @@ class Database:
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def _migrate(connection: sa.Connection, version: int) -> None:
+    """Run the migrations from that version on; all of them, or none."""
+    from alembic import command  # noqa: PLC0415 (few ledgers need it)
+    from alembic.config import Config  # noqa: PLC0415 (likewise)
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.stamp(config, f"{version}")
+    command.upgrade(config, f"{schema.VERSION}")
+    connection.execute(schema.META.update().values(version=schema.VERSION))
+
+
+def file_of(location: str) -> Path | None:
+    """The file of a ledger in SQLite; None for one in PostgreSQL or in memory."""
+    url = _url(location)
+    in_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if in_file else None
+
+
 def _url(location: str) -> sa.URL:
     text = location if "://" in location else f"sqlite:///{location}"
     try:
@@ -294,4 +333,10 @@ def _set_pragmas(connection: Any, _: object) -> None:
 def _reason(error: sa.exc.SQLAlchemyError) -> str:
     """The driver's own words, without SQL and parameters."""
     cause = getattr(error, "orig", None) or error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    if "malformed" in said or "not a database" in said:
+        said += (
+            " (the file is damaged: put a backup in its place, or make it anew from the exports with "
+        )
+        said += "robin-etl baseline)"
+    return said

@@ -8,7 +8,7 @@ one transaction. No e-mail address or phone number is stored: only keyed digests
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -238,7 +238,8 @@ class Ledger(Database):
         )
         with self._reading() as connection:
             moments = connection.execute(query).scalars().all()
-        return [(now - datetime.fromisoformat(moment)).total_seconds() for moment in moments]
+        ages = [(now - datetime.fromisoformat(moment)).total_seconds() for moment in moments]
+        return [max(age, 0.0) for age in ages]  # a clock may have been set back
 
     def history(self, order_number: str) -> list[dict[str, Any]]:
         """Every delivery of an order, oldest first, as plain values."""
@@ -288,6 +289,31 @@ class Ledger(Database):
                 rejected=names(DELIVERIES.c.outcome == REJECTED, ~newer),
                 in_doubt=names(DELIVERIES.c.outcome == IN_DOUBT),
             )
+
+    def last_accepted(self, size: int) -> Iterator[pd.DataFrame]:
+        """Of each order that ROBIN was told, what it accepted last (`payload`) beside its state, whose
+        `day` is null where there is none: so many rows at a time.
+        """
+        last = (
+            sa.select(sa.func.max(DELIVERIES.c.id).label("id"))
+            .where(DELIVERIES.c.outcome == ACCEPTED, DELIVERIES.c.order_number != FORGOTTEN)
+            .group_by(DELIVERIES.c.order_number)
+            .subquery()
+        )
+        names = ("day", "revenue", "profit", "order_date", "webstore_url", "is_first_order")
+        query = (
+            sa.select(
+                DELIVERIES.c.order_number, DELIVERIES.c.payload, *(ORDERS.c[name] for name in names)
+            )
+            .join(last, last.c.id == DELIVERIES.c.id)
+            .outerjoin(ORDERS, ORDERS.c.order_number == DELIVERIES.c.order_number)
+        )
+        columns = ["order_number", "payload", *names]
+        with self._reading() as connection:
+            result = connection.execution_options(yield_per=size).execute(query)
+            for rows in result.partitions():
+                frame = pd.DataFrame(rows, columns=columns, dtype=object)
+                yield frame.astype({name: orders.LEDGER_DTYPES[name] for name in names})
 
     def answers_of(self, run: str) -> list[dict[str, Any]]:
         """How ROBIN answered a run's requests: outcome, status, and how many requests and changes."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-# Opening a ledger of a newer version is refused.
-VERSION = 1
+# Opening a ledger of a newer version is refused; an older one is brought up to this by `migrations`,
+# where each version has a file.
+VERSION = 2
 
 # Order numbers and dates are compared byte by byte on every database, as Python compares them.
 _TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")

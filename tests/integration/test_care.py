@@ -1,0 +1,200 @@
+"""Care of the ledger: older schemas, damage, verifying, backups, clocks and disks that misbehave."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+import robin_etl
+from robin_etl import care, schema
+from robin_etl.exceptions import ConfigurationError, LedgerError
+from robin_etl.ledger import Ledger
+from robin_etl.sandbox import Sandbox
+from robin_etl.settings import Settings
+from tests.conftest import Export, run_days
+from tests.integration.test_cli import COMMAND, environment
+from tests.integration.test_ledger import delivery, keys, states
+
+MIGRATIONS = Path(robin_etl.__file__).parent / "migrations"
+
+
+def made_as_of(version: int, url: str) -> None:
+    """A ledger as the first robin-etl of that schema version made it, with an order in it."""
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, f"{version}")
+        connection.execute(sa.text("drop table alembic_version"))
+        connection.execute(schema.META.insert().values(only=1, version=version, revision=7))
+        row = next(iter(states({"order_number": "1"}).drop(columns="email").to_dict("records")))
+        plain = {name: None if pd.isna(value) else value for name, value in row.items()}
+        connection.execute(schema.ORDERS.insert().values(plain))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION + 1))
+def test_a_ledger_of_any_version_is_brought_up_to_this_one_with_all_that_is_in_it(
+    version: int, ledger_url: str
+) -> None:
+    made_as_of(version, ledger_url)
+    with Ledger.open(ledger_url) as ledger:
+        assert ledger.totals()["orders"] == 1
+        assert ledger.revision() == 7
+        ledger.accepted(ledger.sending("r", [delivery("2")]), [delivery("2")], status=201, words="")
+        with ledger._engine.connect() as connection:
+            told = connection.execute(sa.select(schema.META.c.version)).scalar_one()
+            context = MigrationContext.configure(connection)
+            differences = compare_metadata(context, schema.METADATA)
+    assert told == schema.VERSION
+    assert [one for one in differences if "alembic_version" not in str(one)] == []
+    with Ledger.open(ledger_url) as again:
+        assert again.totals()["orders"] == 2
+
+
+def test_a_new_ledger_is_of_this_version_and_has_what_the_migrations_make(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger, ledger._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.METADATA) == []
+    newest = max(path.name for path in (MIGRATIONS / "versions").glob("*.py"))
+    assert int(newest[:4]) == schema.VERSION
+
+
+@pytest.fixture
+def told(settings: Settings, export: Export, sandbox: Sandbox) -> Settings:
+    export("2026-03-01", *(f"{n},c{n % 4}@x.nl,{n}.10,2026-03-01T10:00:{n}Z" for n in range(10, 30)))
+    export("2026-03-02", "10,c2@x.nl,1,2026-03-01T10:00:10Z", "11,c3@x.nl,50.55,2026-03-01T10:00:11Z")
+    run_days(settings, "2026-03-01", "2026-03-02")
+    return settings
+
+
+def test_the_state_that_robin_was_told_is_verified(told: Settings) -> None:
+    with Ledger.open(told.ledger) as ledger:
+        assert care.verify(ledger) == care.Verified(20, 20, (), (), baselines=False)
+
+
+def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None:
+    with closing(sqlite3.connect(told.ledger)) as connection:
+        connection.execute("update orders set revenue = 1 where order_number = '12'")
+        connection.execute("delete from orders where order_number = '13'")
+        connection.commit()
+    with Ledger.open(told.ledger) as ledger:
+        verified = care.verify(ledger)
+    assert (verified.missing, verified.differing) == (("13",), ("12",))
+    done = ledger_command(told, "verify", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["missing"] == ["13"]
+    assert "In the ledger otherwise than told: 12." in ledger_command(told, "verify").stdout
+
+
+def test_orders_that_a_baseline_acknowledged_are_no_fault(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        ledger.baseline(states({"order_number": "1"}, {"order_number": "2"}))
+        assert care.verify(ledger) == care.Verified(2, 0, (), (), baselines=False)
+
+
+def ledger_command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "ledger", *arguments],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_backup_is_a_whole_ledger_though_a_run_writes_meanwhile(
+    told: Settings, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        with Ledger.open(told.ledger) as ledger:
+            number = 1000
+            while not stop.is_set():
+                change = delivery(f"{number}")
+                ledger.accepted(ledger.sending("r", [change]), [change], status=201, words="")
+                number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        size = care.backup(told.ledger, str(tmp_path / "copy.db"))
+    finally:
+        stop.set()
+        writer.join()
+    assert size == (tmp_path / "copy.db").stat().st_size
+    assert (tmp_path / "copy.db").stat().st_mode & 0o077 == 0
+    with Ledger.open(str(tmp_path / "copy.db")) as copy:
+        assert copy.totals()["orders"] >= 20
+        copy.check_integrity()
+
+
+def test_a_backup_overwrites_nothing_and_leaves_postgresql_to_its_own_tool(
+    told: Settings, tmp_path: Path, postgresql: str
+) -> None:
+    (tmp_path / "copy.db").write_text("mine")
+    with pytest.raises(ConfigurationError, match="is there already"):
+        care.backup(told.ledger, str(tmp_path / "copy.db"))
+    with pytest.raises(ConfigurationError, match="pg_dump"):
+        care.backup(postgresql, str(tmp_path / "other.db"))
+    with pytest.raises(ConfigurationError, match="no ledger"):
+        care.backup(str(tmp_path / "none.db"), str(tmp_path / "other.db"))
+
+
+@pytest.mark.parametrize("damage", ["its header", "a page in the middle", "cut in half", "another file"])
+def test_a_damaged_file_is_a_sentence_that_says_what_to_do(told: Settings, damage: str) -> None:
+    with Ledger.open(told.ledger) as ledger:
+        ledger._write_back()
+    path = Path(told.ledger)
+    content = bytearray(path.read_bytes())
+    if damage == "its header":
+        content[:16] = os.urandom(16)
+    elif damage == "a page in the middle":
+        for page in range(1, len(content) // 4096):
+            content[page * 4096 : page * 4096 + 200] = b"\xff" * 200
+    elif damage == "cut in half":
+        del content[len(content) // 2 :]
+    else:
+        content = bytearray(b"order_number,email_address\n" * 500)
+    path.write_bytes(content)
+    done = ledger_command(told, "verify")
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+    assert "baseline" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_can_only_be_read_is_a_sentence(told: Settings) -> None:
+    # Root may write anywhere, so SQLite is asked for a file that it may only read.
+    url = f"sqlite:///file:{told.ledger}?mode=ro&uri=true"
+    with pytest.raises(LedgerError, match="readonly database"), Ledger.open(url) as ledger:
+        ledger.start_run(
+            "r", command="run", first=datetime.now(UTC).date(), last=datetime.now(UTC).date()
+        )
+
+
+def test_a_clock_that_was_set_back_counts_what_was_sent_as_just_sent(ledger_url: str) -> None:
+    moments: list[datetime] = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+    with Ledger.open(ledger_url, clock=lambda: moments[-1]) as ledger:
+        ledger.sending("r", [delivery("1")])
+        moments.append(moments[0] - timedelta(hours=1))
+        assert ledger.request_ages(60) == [0.0]
+        change: Any = delivery("2")
+        ledger.accepted(ledger.sending("r", [change]), [change], status=201, words="")
+        assert len(ledger.look_up(keys("2"), keys())) == 1

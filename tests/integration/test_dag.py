@@ -369,3 +369,20 @@ def test_a_manual_run_without_a_day_fails_with_a_sentence(airflow: Play) -> None
     result = airflow(day=None)
     assert result["state"] == "failed"
     assert "This manual run names no day" in result["log"]
+
+
+def test_after_all_that_no_secret_and_no_address_is_in_airflow_the_ledger_or_a_report(
+    airflow_home: Path, shop: Path
+) -> None:
+    data_files = {"exported.parquet", "changes.parquet", "quarantine.csv", "requests.jsonl"}
+    kept = [path for path in (*airflow_home.rglob("*"), *shop.glob("ledger*")) if path.is_file()]
+    kept += [
+        path for path in (shop / "runs").rglob("*") if path.is_file() and path.name not in data_files
+    ]
+    assert any(path.name == "airflow.db" for path in kept)
+    assert any(path.suffix == ".log" for path in kept)
+    assert any(path.name == "report.html" for path in kept)
+    for path in kept:
+        content = path.read_bytes()
+        assert SECRET.encode() not in content, path
+        assert b"@x.nl" not in content, path

@@ -12,7 +12,7 @@ export MYPY_CACHE_DIR := $(CACHE)/mypy
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery unit check docs format bench soak constraints clean
+.PHONY: install demo test test-airflow test-celery unit check docs format bench soak fuzz mutants audit sbom test-lowest constraints clean
 
 install: $(STAMP)
 
@@ -68,10 +68,33 @@ soak: install
 docs: install
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
+# Looks for bytes that a reader of exports does not survive; minutes.
+fuzz: install
+	$(BIN)/python -m tests.fuzz --runs 100000
+
+# Which changes to the heart of it no test notices; a quarter of an hour. Results in mutants/.
+mutants: install
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
+
+# Known vulnerabilities of what constraints.txt pins, and a bill of materials (CycloneDX) of it.
+audit: install
+	$(BIN)/pip-audit --disable-pip --require-hashes --requirement constraints.txt
+
+sbom: install
+	$(BIN)/cyclonedx-py requirements constraints.txt --output-format JSON --output-file data/sbom.json
+
+# The tests that need no Airflow, on the oldest versions that pyproject.toml allows.
+test-lowest: install
+	$(UV) venv --quiet --clear .cache/lowest
+	$(UV) pip install --quiet --python .cache/lowest --resolution lowest-direct --editable ".[postgres,s3,test]"
+	.cache/lowest/bin/python -m pytest tests/unit tests/integration/test_pipeline.py tests/integration/test_ledger.py \
+	  tests/integration/test_delivery.py tests/integration/test_parts.py tests/integration/test_reports.py
+
 # Names, versions and hashes only: no address of a package index is written.
 constraints: install
 	printf 'uv\nhatchling\neditables\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --all-extras --upgrade pyproject.toml - --output-file constraints.txt
 
 clean:
-	rm -rf .venv .cache docs/_build data/airflow data/demo data/runs
+	rm -rf .venv .cache mutants docs/_build data/airflow data/demo data/runs

@@ -73,9 +73,6 @@ class Database:
             for attempt in _CREATING:
                 with attempt:
                     ledger._prepare()
-        except LedgerError:
-            ledger.close()
-            raise
         except sa.exc.SQLAlchemyError as error:
             ledger.close()
             shown = url.render_as_string(hide_password=True)
@@ -83,6 +80,9 @@ class Database:
                 f"The ledger {shown} can't be opened: {_reason(error)}. "
                 "Look at ROBIN_ETL_LEDGER, and whether the database is there."
             ) from error
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
 
     def __enter__(self) -> Self:
@@ -166,19 +166,31 @@ class Database:
     def _prepare(self) -> None:
         """Make the tables that are not there yet, or bring those of an older version up to this one."""
         with self._engine.begin() as connection:
+            if self._version(connection) == schema.VERSION:
+                return
             if self._is_postgresql:  # where "if not exists" alone loses a race
                 key = sa.literal(_ADVISORY_LOCK + 1, sa.BigInteger)
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-            if not sa.inspect(connection).has_table(schema.META.name):
+            else:  # which would commit each table by itself
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            version = self._version(connection)
+            if version is None:
                 self._create(connection)
-            version = connection.execute(sa.select(schema.META.c.version)).scalar_one()
-            if version > schema.VERSION:
+            elif version > schema.VERSION:
                 raise LedgerError(
                     f"The ledger has schema version {version}, and this robin-etl knows versions up to "
                     f"{schema.VERSION}. Use the newer robin-etl that wrote it."
                 )
-            if version < schema.VERSION:
+            elif version < schema.VERSION:
                 _migrate(connection, version)
+
+    @staticmethod
+    def _version(connection: sa.Connection) -> int | None:
+        """The version of the schema; None where there is none yet."""
+        if not sa.inspect(connection).has_table(schema.META.name):
+            return None
+        version: int | None = connection.execute(sa.select(schema.META.c.version)).scalar()
+        return version
 
     def _create(self, connection: sa.Connection) -> None:
         for table in schema.METADATA.sorted_tables:

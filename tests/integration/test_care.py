@@ -30,6 +30,7 @@ from tests.conftest import Export, run_days
 from tests.integration.test_cli import COMMAND, environment
 from tests.integration.test_ledger import delivery, keys, states
 
+original = command.upgrade
 MIGRATIONS = Path(robin_etl.__file__).parent / "migrations"
 
 
@@ -66,6 +67,24 @@ def test_a_ledger_of_any_version_is_brought_up_to_this_one_with_all_that_is_in_i
     assert [one for one in differences if "alembic_version" not in str(one)] == []
     with Ledger.open(ledger_url) as again:
         assert again.totals()["orders"] == 2
+
+
+def test_a_migration_that_is_cut_off_leaves_the_ledger_as_it_was(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_as_of(1, ledger_url)
+
+    def cut_off(config: Config, to: str) -> None:
+        original(config, to)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "upgrade", cut_off)  # at the last moment before all is committed
+    with pytest.raises(KeyboardInterrupt):
+        Ledger.open(ledger_url)
+    monkeypatch.undo()
+    with Ledger.open(ledger_url) as ledger, ledger._engine.connect() as connection:
+        assert ledger.totals()["orders"] == 1
+        assert connection.execute(sa.select(schema.META.c.version)).scalar_one() == schema.VERSION
 
 
 def test_a_new_ledger_is_of_this_version_and_has_what_the_migrations_make(ledger_url: str) -> None:

@@ -23,6 +23,8 @@ from robin_etl.exceptions import (
     AnswerError,
     AuthenticationError,
     ConfigurationError,
+    InterruptedRunError,
+    LedgerError,
     RobinUnavailableError,
 )
 from robin_etl.ledger import Ledger
@@ -212,6 +214,112 @@ def test_every_request_is_in_the_log_before_it_leaves(ledger: Ledger) -> None:
     sending, _ = sender(Watching(GONE, OK), ledger)
     deliver(sending, changes("a"))
     assert seen == [["sending"], ["in doubt", "sending"]]
+
+
+def test_the_log_keeps_the_status_and_words_of_every_answer(ledger: Ledger) -> None:
+    lost = Answer(Meaning.LOST, "gateway", 502)
+    busy = Answer(Meaning.BUSY, "slower", 429, retry_after=1)
+    taken = Answer(Meaning.ACCEPTED, "created", 201)
+    sending, _ = sender(Script(lost, busy, BAD, BAD, taken), ledger, chunk_size=2)
+    deliver(sending, changes("a", "b"))
+    log = ledger.deliveries_of("r").drop_duplicates("request")
+    assert log[["outcome", "status", "words"]].to_numpy().tolist() == [
+        ["in doubt", 502, "gateway"],
+        ["refused", 429, "slower"],
+        ["refused", 400, "no such address"],
+        ["rejected", 400, "no such address"],
+        ["accepted", 201, "created"],
+    ]
+
+
+def test_an_answer_that_stops_the_run_is_in_the_log_as_a_refusal(ledger: Ledger) -> None:
+    class Refusing(Script):
+        def post(self, body: bytes) -> Answer:
+            super().post(body)
+            raise AnswerError("look at the base URL", status=404)
+
+    sending, _ = sender(Refusing(), ledger)
+    with pytest.raises(AnswerError, match="look at the base URL"):
+        deliver(sending, changes("a"))
+    log = ledger.deliveries_of("r")
+    assert log[["outcome", "status", "words"]].to_numpy().tolist() == [
+        ["refused", 404, "look at the base URL"]
+    ]
+
+
+def test_progress_tells_every_change_once_however_it_ended(ledger: Ledger) -> None:
+    script = Script(rule=lambda numbers: BAD if "a" in numbers else OK)
+    told: list[int] = []
+    sending = Sender(
+        script,
+        ledger,
+        NoLimits(),
+        run="r",
+        chunk_size=4,
+        concurrency=1,
+        retry=RetryPolicy(3, sleep=lambda _: None),
+        stopping=Event(),
+        progress=told.append,
+    )
+    both = pd.concat([changes(*"abcdef"), changes(*"ab", wave=1)], ignore_index=True)
+    delivered = deliver(sending, both)
+    assert (sum(told), delivered.posted) == (len(both), 6)
+
+
+def test_all_that_is_in_doubt_or_held_back_is_told_not_the_last_of_it(ledger: Ledger) -> None:
+    script = Script(OK, GONE, OK, GONE, OK)
+    sending, _ = sender(script, ledger, chunk_size=1)
+    assert deliver(sending, changes(*"abc")).in_doubt == {"b", "c"}
+    script = Script(rule=lambda numbers: BAD if {"d", "e"} & set(numbers) else OK)
+    sending, _ = sender(script, ledger, chunk_size=1)
+    waves = [changes(*"dexyz", wave=0), changes("d", wave=1), changes("e", wave=2)]
+    assert deliver(sending, pd.concat(waves, ignore_index=True)).held_back == {"d", "e"}
+
+
+def test_requests_go_one_by_one_until_robin_has_accepted_one_and_then_side_by_side(
+    ledger: Ledger,
+) -> None:
+    together = threading.Barrier(3, timeout=20)
+    alone: list[int] = []
+
+    class Counting(Script):
+        def post(self, body: bytes) -> Answer:
+            answer = super().post(body)
+            if len(self.seen) == 1:
+                alone.append(len(self.seen))
+            else:
+                together.wait()  # three at a time, or it breaks
+            return answer
+
+    sending, _ = sender(Counting(), ledger, chunk_size=1, concurrency=3)
+    assert deliver(sending, changes(*"abcdefg")).posted == 7
+    assert alone == [1]
+
+
+def test_a_stop_says_how_many_changes_are_left(ledger: Ledger) -> None:
+    class Stopping(Script):
+        def post(self, body: bytes) -> Answer:
+            answer = super().post(body)
+            if len(self.seen) == 3:
+                sending._stopping.set()
+            return answer
+
+    script = Stopping(rule=lambda numbers: BAD if "b" in numbers else OK)
+    sending, _ = sender(script, ledger, chunk_size=1)
+    with pytest.raises(InterruptedRunError, match=r"2 of its changes are acknowledged, 3 are left"):
+        deliver(sending, changes(*"abcdef"))
+
+
+def test_a_ledger_that_fails_to_keep_an_acceptance_stops_the_run(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(ledger, "accepted", full)
+    sending, _ = sender(Script(), ledger, chunk_size=1)
+    with pytest.raises(LedgerError, match="the disk is full"):
+        deliver(sending, pd.concat([changes("a"), changes("a", wave=1)], ignore_index=True))
 
 
 # The client, against a real server that answers as told

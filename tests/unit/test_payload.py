@@ -133,3 +133,19 @@ def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
     assert told == sorted(told)
     numbers = [number for table in merged for number in table["order_number"]]
     assert sorted(numbers) == sorted(n for table in tables for n in table["order_number"])
+
+
+def test_chunks_are_filled_across_frames_and_never_across_waves() -> None:
+    def numbered(*numbers: str, wave: int) -> pd.DataFrame:
+        return changes(*({"order_number": number, "wave": wave} for number in numbers))
+
+    frames = [numbered(*"ab", wave=0), numbered(*"cd", wave=0), numbered(*"ef", wave=1)]
+    made = list(payload.chunked(frames, 3, lambda rows: rows["order_number"].tolist()))
+    assert made == [(0, ["a", "b", "c"]), (0, ["d"]), (1, ["e", "f"])]
+    mixed = pd.concat([numbered(*"xy", wave=1), numbered("z", wave=0)], ignore_index=True)
+    made = list(payload.chunked([mixed], 1, lambda rows: rows["order_number"].tolist()))
+    assert made == [(0, ["z"]), (1, ["x"]), (1, ["y"])]
+
+
+def test_text_beyond_ascii_is_sent_as_it_is() -> None:
+    assert payload.sent(changes({"order_number": 'é"'}))[0].startswith('{"order_number":"é\\""')

@@ -279,3 +279,49 @@ def test_the_arguments_are_left_as_they_were() -> None:
     reconcile(rows, known)
     pd.testing.assert_frame_equal(rows, copy)
     assert known.empty
+
+
+def test_stale_and_unchanged_rows_are_counted_each_for_itself() -> None:
+    before = compare(
+        {"order_number": "1", "day": "2026-03-05"}, {"order_number": "2", "day": "2026-03-05"}
+    )
+    stale = {"order_number": "1", "day": "2026-03-04"}
+    fresh = [{"order_number": "2", "day": "2026-03-06"}, {"order_number": "3", "day": "2026-03-06"}]
+    result = compare(stale, *fresh, after=before)
+    assert (result.stale, result.unchanged, result.superseded) == (1, 1, 0)
+
+
+def test_what_is_confirmed_moves_to_the_last_day_that_says_so_before_anything_changes() -> None:
+    before = compare({"order_number": "1"}, {"order_number": "2"}, {"order_number": "3"})
+    repeats = [{"order_number": "2", "day": f"2026-03-0{day}"} for day in (2, 3)]
+    changed = {"order_number": "2", "day": "2026-03-04", "revenue": 1}
+    at_once = {"order_number": "3", "day": "2026-03-04", "revenue": 1}
+    result = compare(*repeats, changed, at_once, {"order_number": "1"}, after=before)
+    confirmed = result.confirmed
+    assert confirmed[["order_number", "day", "revenue"]].to_numpy().tolist() == [
+        ["2", "2026-03-03", 1000]
+    ]
+    assert sorted(result.changes["day"]) == ["2026-03-04", "2026-03-04"]
+    # Only the last versions are compared, so nothing is said of those before.
+    assert compare(*repeats, changed, after=before, final=True).confirmed.empty
+
+
+def test_of_orders_of_one_moment_only_the_later_numbers_lose_the_flag() -> None:
+    result = compare(
+        {"order_number": "0", "email_address": "zoe@x.nl"},
+        {"order_number": "1", "email_address": "yan@x.nl"},
+        {"order_number": "9"},
+        {"order_number": "8"},
+    )
+    assert kinds(result) == {"0": "first", "1": "first", "8": "first", "9": "repeat"}
+
+
+def test_a_correction_of_an_unnamed_order_bears_its_customers_address_where_a_row_names_it() -> None:
+    before = compare({"order_number": "5"}, {"order_number": "6", "email_address": "bob@x.nl"})
+    result = compare(
+        {"order_number": "4", "order_date": "2026-02-28T10:00:00Z"},
+        {"order_number": "3", "order_date": "2026-02-27T10:00:00Z", "email_address": "bob@x.nl"},
+        after=before,
+    )
+    told = dict(zip(result.changes["order_number"], result.changes["email_address"], strict=True))
+    assert told == {"3": "bob@x.nl", "4": "ann@x.nl", "5": "ann@x.nl", "6": "bob@x.nl"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -270,7 +271,7 @@ def test_a_look_up_uses_indexes_alone(tmp_path: Path) -> None:
             ),
         )
         ledger.look_up(keys("1"), keys("c1"))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         for statement, parameters in asked:
             plan = connection.execute(f"explain query plan {statement}", parameters).fetchall()
             touching = [row[3] for row in plan if "orders" in row[3] or "other" in row[3]]

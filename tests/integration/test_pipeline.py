@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ from robin_etl import pipeline
 from robin_etl.exceptions import (
     AuthenticationError,
     CorrectionsError,
+    ExportError,
     ExportMissingError,
     GateError,
     LedgerBusyError,
@@ -402,3 +404,22 @@ def test_the_chunk_size_changes_nothing_but_the_requests(
     summary = run_days(sized, "2026-03-01", "2026-03-02")
     assert summary["requests"] == 2 * -(-7 // chunk_size)
     assert [order["revenue"] for order in told(sandbox).values()] == list(range(7))
+
+
+def test_a_run_waits_for_the_marker_that_says_an_export_is_whole(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    careful = settings.model_copy(update={"done_marker": ".done"})
+    path = export("2026-03-01", "1,a@x.nl,10,2026-03-01")
+    with pytest.raises(ExportMissingError):
+        run_days(careful, "2026-03-01")
+    path.with_name(f"{path.name}.done").touch()
+    assert run_days(careful, "2026-03-01")["posted"] == 1
+    assert len(sandbox.robin.orders) == 1
+
+
+def test_a_bomb_is_refused_by_the_limit_that_is_set(settings: Settings, exports: Path) -> None:
+    (exports / "orders_2026-03-01.csv.gz").write_bytes(gzip.compress(b"order_number\n" * 1_000_000))
+    small = settings.model_copy(update={"max_export_size": 1_000_000})
+    with pytest.raises(ExportError, match="more than 1,000,000 bytes"):
+        run_days(small, "2026-03-01")

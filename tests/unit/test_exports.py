@@ -307,3 +307,27 @@ def test_the_quick_way_to_read_csv_reads_what_the_careful_one_does_or_leaves_it(
     if text and quick is not None:
         reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
         assert quick.to_numpy().tolist() == list(reader)
+
+
+@pytest.mark.parametrize("location", ["{folder}", "{folder}/orders_{{date}}.csv"])
+def test_with_a_done_marker_a_file_is_there_once_its_marker_is(tmp_path: Path, location: str) -> None:
+    where = location.format(folder=tmp_path)
+    days = [date(2026, 3, day) for day in (1, 2, 3, 4, 5)]
+    for day in days[:2]:
+        written(tmp_path, b"", f"orders_{day}.csv")
+    written(tmp_path, b"", "orders_2026-03-02.csv.done")
+    assert list(locations.find(where, days, done_marker=".done")) == [days[1]]
+    assert list(locations.find(where, days[:1], done_marker=".done")) == []
+    assert list(locations.find(where, days)) == days[:2]
+
+
+def test_a_symbolic_link_is_the_file_that_it_leads_to_or_missing(tmp_path: Path) -> None:
+    real = written(tmp_path, f"{HEADER}\n{ROW}\n", "real.csv")
+    (tmp_path / "orders.csv").symlink_to(real)
+    assert len(read(tmp_path / "orders.csv").rows) == 1
+    real.unlink()
+    with pytest.raises(ExportMissingError):
+        read(tmp_path / "orders.csv")
+    (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
+    with pytest.raises(ExportError):
+        read(tmp_path / "loop.csv")

@@ -30,6 +30,19 @@ REAL_SHOP = Path(__file__).parents[2] / "shared" / "data" / "online-retail"
 
 Export = Callable[..., Path]
 
+# Files whose tests take minutes go first, so that no core waits for one of them at the end.
+LONG = (
+    *("test_airflow_services", "test_dag", "test_benchmarks", "test_bad_nights", "test_docs"),
+    *("test_invariant", "test_secrets", "test_pipeline", "test_cli", "test_real_shop"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

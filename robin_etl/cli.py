@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -454,14 +454,18 @@ def sandbox(
 @cli.command(short_help="Show it all at work.")
 @click.option("--airflow", is_flag=True, help="Run the days through Airflow's DAG.")
 @click.option("--folder", default="data/demo", show_default=True, help="Where its files go.")
-def demo(airflow: bool, folder: str) -> None:
+@_as_json
+def demo(airflow: bool, folder: str, as_json: bool) -> None:
     """Generate a few days of orders, run them against a sandbox, and show what ROBIN was told.
 
     Example: robin-etl demo --folder /tmp/demo
     """
     from robin_etl import demo as show
 
-    show.play(folder, through_airflow=airflow)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        state = show.play(folder, through_airflow=airflow)
+    if as_json:
+        click.echo(json.dumps(state))
 
 
 def _show_deliveries(none: str, *, order: str | None, as_json: bool) -> int:

@@ -51,8 +51,11 @@ _DANS = [
 ]
 
 
-def play(folder: str, *, through_airflow: bool) -> None:
-    """Generate, run day by day, and show; everything lies in `folder`, which is made anew."""
+def play(folder: str, *, through_airflow: bool) -> dict[str, Any]:
+    """Generate, run day by day, and show; everything lies in `folder`, which is made anew.
+
+    What ROBIN holds in the end.
+    """
     home = Path(folder).absolute()
     shutil.rmtree(home, ignore_errors=True)
     days = generate(home / "exports")
@@ -84,6 +87,7 @@ def play(folder: str, *, through_airflow: bool) -> None:
         f"{len(state['complaints'])} complaints.\n"
     )
     click.echo(_where_to_look(home, through_airflow=through_airflow))
+    return state
 
 
 def generate(folder: Path) -> list[date]:

@@ -255,6 +255,7 @@ def test_the_demonstration_holds_every_kind_and_ends_without_a_complaint(
     done = robin_etl("demo", "--folder", "shown")
     assert done.returncode == 0, done.stderr
     assert "ROBIN holds 28 orders worth 669.94 and has 0 complaints." in done.stdout
+    assert json.loads(robin_etl("demo", "--folder", "shown", "--json").stdout)["revenue"] == 669.94
     state = json.loads((tmp_path / "shown" / "robin.json").read_text())
     assert set(state["situations"]) == {"first", "repeat", "return", "upsell", "correction"}
 

@@ -101,9 +101,10 @@ def run(
     from robin_etl.settings import Settings
 
     settings = Settings.read()
-    when = _given(day) or _today() - timedelta(days=settings.export_lag_days)
     if file:
         when = _day_of(file, _given(day))
+    else:
+        when = _given(day) or _today() - timedelta(days=settings.export_lag_days)
     started = Run.start(
         settings.runs,
         command="run",

@@ -30,6 +30,11 @@ _CREATING = tenacity.Retrying(
     reraise=True,
 )
 
+_DAMAGED = (
+    "(the file is damaged: put a backup in its place, or make it anew from the exports with robin-etl "
+    "baseline)"
+)
+
 _ADVISORY_LOCK = 0x726F62696E  # "robin"
 
 
@@ -59,8 +64,7 @@ class Database:
         can't be opened or that a newer robin-etl has written.
         """
         url = _url(location)
-        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
-            path = Path(str(url.database))
+        if path := _file_of(url):
             if read_only and not path.exists():
                 url = sa.make_url("sqlite://")
             else:
@@ -101,10 +105,7 @@ class Database:
         with self._failures_named(), self._engine.connect() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if found != "ok":
-            raise LedgerError(
-                f"The ledger's file is damaged: {found}. Put a backup in its place, or make it anew "
-                "from the exports with robin-etl baseline."
-            )
+            raise LedgerError(f"The ledger failed: {found} {_DAMAGED}.")
 
     @contextmanager
     def posting(self, run: str) -> Iterator[None]:
@@ -147,10 +148,9 @@ class Database:
 
     @contextmanager
     def _file_lock(self) -> Iterator[None]:
-        database = self._engine.url.database
-        in_memory = database in (None, "", ":memory:")
+        file = _file_of(self._engine.url)
         try:
-            with nullcontext() if in_memory else filelock.FileLock(f"{database}.lock", timeout=0):
+            with filelock.FileLock(f"{file}.lock", timeout=0) if file else nullcontext():
                 yield
         except filelock.Timeout:
             raise self._busy() from None
@@ -289,9 +289,12 @@ def _migrate(connection: sa.Connection, version: int) -> None:
 
 def file_of(location: str) -> Path | None:
     """The file of a ledger in SQLite; None for one in PostgreSQL or in memory."""
-    url = _url(location)
-    in_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-    return Path(str(url.database)) if in_file else None
+    return _file_of(_url(location))
+
+
+def _file_of(url: sa.URL) -> Path | None:
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if is_file else None
 
 
 def _url(location: str) -> sa.URL:
@@ -312,9 +315,11 @@ def _url(location: str) -> sa.URL:
 
 
 def _options(url: sa.URL) -> dict[str, Any]:
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        return {"poolclass": sa.pool.StaticPool, "connect_args": {"check_same_thread": False}}
-    return {} if url.get_backend_name() == "sqlite" else {"paramstyle": "format"}
+    if url.get_backend_name() != "sqlite":
+        return {"paramstyle": "format"}
+    if _file_of(url):
+        return {}
+    return {"poolclass": sa.pool.StaticPool, "connect_args": {"check_same_thread": False}}
 
 
 def _make_folder(folder: Path) -> None:
@@ -347,8 +352,5 @@ def _reason(error: sa.exc.SQLAlchemyError) -> str:
     cause = getattr(error, "orig", None) or error
     said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     if "malformed" in said or "not a database" in said:
-        said += (
-            " (the file is damaged: put a backup in its place, or make it anew from the exports with "
-        )
-        said += "robin-etl baseline)"
+        said += f" {_DAMAGED}"
     return said

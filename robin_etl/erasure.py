@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from shutil import rmtree
 from typing import Any
@@ -46,14 +46,11 @@ class _Customer:
 
     def is_in(self, frame: pd.DataFrame) -> pd.Series:
         """Which rows of a frame speak of the customer."""
-        found = pd.Series(data=False, index=frame.index)
-        for name in _CONTACTS:
-            if name in frame:
-                found |= frame[name].eq(self.contact).fillna(value=False).astype(bool)
-        for name in _DIGESTS:
-            if name in frame:
-                found |= frame[name].eq(self.digest).fillna(value=False).astype(bool)
-        return found | frame["order_number"].isin(self.numbers)
+        found = frame["order_number"].isin(self.numbers)
+        for names, value in (([*_CONTACTS], self.contact), ([*_DIGESTS], self.digest)):
+            for name in frame.columns.intersection(names):
+                found |= frame[name].isin([value])
+        return found
 
     def is_named_in(self, cells: pd.DataFrame) -> pd.Series:
         """Which rows have the contact in any of their cells, as text."""
@@ -78,7 +75,7 @@ def forget(settings: Settings, contact: str, *, everything: bool = False) -> For
         # An order that is another's by now is no longer this customer's.
         others = ledger.customers_of(told)["order_number"]
         numbers = pd.concat([known, told[~told.isin(others)]], ignore_index=True)
-        customer = _Customer(customer.contact, customer.digest, frozenset(numbers))
+        customer = replace(customer, numbers=frozenset(numbers))
 
         counts = [count for folder in _folders(root) for count in _taken_out(folder, customer)]
         deliveries = ledger.forget(numbers, remove_orders=everything)
@@ -101,14 +98,13 @@ def prune(settings: Settings, older_than: timedelta) -> int:
 
 
 def _identified(contact: str, settings: Settings) -> _Customer:
-    trimmed = contact.strip()
-    if not trimmed:
+    is_address = "@" in contact
+    text = pd.Series([contact], dtype=orders.TEXT)
+    normal = orders.addresses(text) if is_address else orders.trimmed(text)
+    if normal.isna().all():
         raise ConfigurationError("Name the e-mail address or the phone number of the customer.")
-    is_address = "@" in trimmed
-    normal = trimmed.lower() if is_address else trimmed
-    text = pd.Series([normal], dtype=orders.TEXT)
-    digest = orders.digests(text, of="email" if is_address else "phone", key=settings.digest_key())
-    return _Customer(normal, digest.iloc[0])
+    digest = orders.digests(normal, of="email" if is_address else "phone", key=settings.digest_key())
+    return _Customer(normal.iloc[0], digest.iloc[0])
 
 
 def _runs(root: UPath) -> Iterator[UPath]:

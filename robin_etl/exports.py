@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,9 +44,6 @@ _QUOTE = b'"'
 _MOST_LINE_BYTES = 64 << 20
 _MOST_COLUMNS = 10_000
 
-# A setting; so many bytes of text where none is given.
-MOST_BYTES = 20_000_000_000
-
 # Types that can stand for the text they would have been in a csv, by the column of ROBIN's that they
 # tell; any other is a wrong type.
 _PARQUET_TYPES = {
@@ -73,7 +71,7 @@ class Export(Mapped):
     path: str
 
 
-def read(path: UPath, profile: Profile, day: date, *, most_bytes: int = MOST_BYTES) -> Export:
+def read(path: UPath, profile: Profile, day: date, *, most_bytes: int = sys.maxsize) -> Export:
     """One export as a whole; raises what `batches` does."""
     parts = list(batches(path, profile, day, most_bytes=most_bytes))
     if len(parts) == 1:
@@ -92,7 +90,7 @@ def batches(
     day: date,
     *,
     batch_bytes: int = _BATCH_BYTES,
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int = sys.maxsize,
 ) -> Iterator[Export]:
     """One export in batches, at least one, in the file's order.
 
@@ -108,12 +106,11 @@ def batches(
             read = _read_parquet(stream, profile, shown, most_bytes)
         elif suffix == ".jsonl":
             source = _bounded(stream.read, shown, most_bytes)
-            read = _read_jsonl(_blocks(source, "utf-8", shown, batch_bytes), shown)
+            read = read_jsonl(blocks(source, "utf-8", shown, batch_bytes), shown)
         else:
             unbounded = unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
             source = _bounded(unbounded, shown, most_bytes)
-            blocks = _blocks(source, profile.encoding, shown, batch_bytes)
-            read = _read_csv(blocks, profile, shown)
+            read = _read_csv(blocks(source, profile.encoding, shown, batch_bytes), profile, shown)
         if profile.grain == "line":
             read = iter([_whole(read)])
         seen: set[str] = set()
@@ -235,7 +232,7 @@ def unzipped(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
     return read
 
 
-def _blocks(read: Callable[[int], bytes], encoding: str, path: str, size: int) -> Iterator[_Block]:
+def blocks(read: Callable[[int], bytes], encoding: str, path: str, size: int) -> Iterator[_Block]:
     """Whole lines in UTF-8 without a byte order mark, about `size` bytes at a time, at least once,
     each block with the number of its first line.
     """
@@ -414,10 +411,10 @@ def _records(
         ) from error
 
 
-def _read_jsonl(blocks: Iterator[_Block], path: str) -> Iterator[_Cells]:
+def read_jsonl(lines_of: Iterator[_Block], path: str) -> Iterator[_Cells]:
     """One object a line. Numbers stay the text they are, so that no digit or zero is lost."""
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
-    for first, block in blocks:
+    for first, block in lines_of:
         lines: list[int] = []
         records: list[dict[str, object]] = []
         for number, line in enumerate(block.split(b"\n"), start=first):
@@ -453,9 +450,19 @@ def _json_text(value: object) -> str | None:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def _read_parquet(stream: BinaryIO, profile: Profile, path: str, most: int) -> Iterator[_Cells]:
+@contextmanager
+def parquet_opened(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file; raises `ExportError` wherever it turns out to be none."""
     try:
-        file = pq.ParquetFile(stream, buffer_size=1 << 20)
+        yield pq.ParquetFile(stream, buffer_size=1 << 20)
+    except pa.ArrowException as error:
+        raise ExportError(
+            f"{path} is not a readable Parquet file ({error}). Write it again.", path=path
+        ) from error
+
+
+def _read_parquet(stream: BinaryIO, profile: Profile, path: str, most: int) -> Iterator[_Cells]:
+    with parquet_opened(stream, path) as file:
         schema = file.schema_arrow
         _check_types(schema, profile, path)
         known = [name for name in schema.names if name in profile.sources]
@@ -469,15 +476,11 @@ def _read_parquet(stream: BinaryIO, profile: Profile, path: str, most: int) -> I
                 raise _too_large(path, most)
             lines = pd.Series(range(first, first + rows), dtype=orders.COUNT)
             columns = {
-                name: _parquet_text(schema.field(name).type, None if batch is None else batch[name])
+                name: parquet_text(schema.field(name).type, None if batch is None else batch[name])
                 for name in known
             }
             yield pd.DataFrame(columns, index=lines.index, dtype=orders.TEXT), lines
             first += rows
-    except pa.ArrowException as error:
-        raise ExportError(
-            f"{path} is not a readable Parquet file ({error}). Write it again.", path=path
-        ) from error
 
 
 def _check_types(schema: pa.Schema, profile: Profile, path: str) -> None:
@@ -506,7 +509,8 @@ def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:
     return any(checks[name] for name in names)
 
 
-def _parquet_text(dtype: pa.DataType, column: pa.Array | None) -> pd.Series:
+def parquet_text(dtype: pa.DataType, column: pa.Array | None) -> pd.Series:
+    """A column as the text it would be in a csv; None stands for one without rows."""
     column = pa.array([], dtype) if column is None else column
     if pa.types.is_timestamp(dtype) and dtype.tz is not None:
         column = column.cast(pa.timestamp("us", "UTC"))

@@ -414,6 +414,12 @@ class Ledger(Database):
         with self._reading() as connection:
             return [row.exported / row.files for row in connection.execute(query)]
 
+    def has_run(self, command: str) -> bool:
+        """Whether any run was of this command."""
+        query = sa.select(sa.exists().where(RUNS.c.command == command))
+        with self._reading() as connection:
+            return bool(connection.execute(query).scalar_one())
+
     def runs(self, limit: int) -> list[dict[str, Any]]:
         """The latest runs, newest first, as plain values."""
         query = sa.select(RUNS).order_by(RUNS.c.started_at.desc()).limit(limit)

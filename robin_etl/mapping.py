@@ -90,7 +90,7 @@ class _File:
         nobody = numbers.isna().to_numpy(dtype=np.bool_)
         codes, distinct = pd.factorize(numbers)
         codes[nobody] = len(distinct) + np.arange(nobody.sum())
-        return pd.factorize(codes)[0]  # counted as they appear
+        return pd.factorize(codes)[0]
 
     @cached_property
     def first(self) -> npt.NDArray[np.intp]:
@@ -162,7 +162,7 @@ def _rows(file: _File, profile: Profile, day: date) -> pd.DataFrame:
         for name, value in zip((field, f"{field}_text"), _money(file, profile, field), strict=True)
     }
     placed = file.text(*columns.order_date)
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "order_number": number,
             "day": pd.Series(day.isoformat(), index=number.index, dtype=orders.TEXT),
@@ -176,27 +176,23 @@ def _rows(file: _File, profile: Profile, day: date) -> pd.DataFrame:
             "profit_text": money["profit_text"],
             "order_date_text": placed,
             "other_currency": _other_currency(file, profile),
-            "unsendable": _unsendable(file, profile),
             SURPLUS: file.text(SURPLUS),
         }
     )
+    return rows.assign(unsendable=_unsendable(rows))
 
 
-def _unsendable(file: _File, profile: Profile) -> pd.Series:
+def _unsendable(rows: pd.DataFrame) -> pd.Series:
     """Which column of an order holds what no order number, phone number or address of a shop does."""
-    found = file.text()
-    for field, sources in (
-        ("order_number", (profile.columns.order_number,)),
-        ("phone_number", profile.columns.phone_number),
-        ("webstore_url", profile.columns.webstore_url),
-    ):
-        strings = orders.one_piece(file.text(*sources), pa.string())
+    found = pd.Series(index=rows.index, dtype=orders.TEXT)
+    for name in ("order_number", "phone_number", "webstore_url"):
+        strings = orders.one_piece(rows[name], pa.string())
         bad = pc.or_(
             pc.match_substring_regex(strings, _UNPRINTABLE),
             pc.greater(pc.utf8_length(strings), _LONGEST),
         )
         if pc.any(bad).as_py():
-            found = found.mask(pd.Series(pc.fill_null(bad, fill_value=False), index=found.index), field)
+            found = found.mask(pd.Series(pc.fill_null(bad, fill_value=False), index=found.index), name)
     return found
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from robin_etl import exports, orders
-from robin_etl.exceptions import ExportError
 
 _BYTES = 1 << 18
 _ROWS = 200
@@ -40,12 +38,14 @@ def sampled(path: UPath) -> Sample:
     suffix, shown = exports.suffix_of(path), str(path)
     with exports.opened(path, shown) as stream:
         if suffix == ".parquet":
-            return _of_parquet(pq.ParquetFile(stream))
+            return _of_parquet(stream, shown)
+        if suffix == ".jsonl":
+            lines = exports.blocks(stream.read, "utf-8", shown, _BYTES)
+            objects, _ = next(exports.read_jsonl(lines, shown))
+            return Sample(objects.head(_ROWS))
         read = exports.unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
         content = _begun(read)
         text, encoding = _decoded(content)
-    if suffix == ".jsonl":
-        return _of_jsonl(text, shown)
     delimiter = max(_DELIMITERS, key=lambda one: len(_records(text, one, most=1)[0]))
     header, *records = _records(text, delimiter, most=_ROWS + 1)
     width = len(header)
@@ -75,22 +75,14 @@ def _records(text: str, delimiter: str, *, most: int) -> Sequence[list[str]]:
         return [text.partition("\n")[0].split(delimiter)]
 
 
-def _of_jsonl(text: str, path: str) -> Sample:
-    try:
-        records = [json.loads(line) for line in text.splitlines()[:_ROWS] if line.strip()]
-        return Sample(pd.DataFrame(records).astype(orders.TEXT))
-    except (ValueError, TypeError, AttributeError):
-        raise ExportError(
-            f"{path} is not JSON, one object a line, from its beginning. Write it again.", path=path
-        ) from None
-
-
-def _of_parquet(file: pq.ParquetFile) -> Sample:
-    names = file.schema_arrow.names
-    batch = next(file.iter_batches(_ROWS), pa.RecordBatch.from_pylist([], file.schema_arrow))
-    texts = {name: batch[name].cast(pa.string()).to_pandas() for name in names if _is_text(batch[name])}
-    return Sample(pd.DataFrame(texts, columns=names, dtype=orders.TEXT))
-
-
-def _is_text(column: pa.Array) -> bool:
-    return not pa.types.is_nested(column.type)
+def _of_parquet(stream: BinaryIO, path: str) -> Sample:
+    with exports.parquet_opened(stream, path) as file:
+        names = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
+        batch = next(file.iter_batches(_ROWS, columns=names), None)
+        texts = {
+            name: exports.parquet_text(
+                file.schema_arrow.field(name).type, None if batch is None else batch[name]
+            )
+            for name in names
+        }
+        return Sample(pd.DataFrame(texts, columns=file.schema_arrow.names, dtype=orders.TEXT))

@@ -95,13 +95,13 @@ class Robin:
                 "largest_request": self.largest_request,
                 "revenue": round(sum(order["revenue"] for order in self.orders.values()), 2),
                 "repeats": sorted(self.repeats),
-                "complaints": [*self.complaints, *self._customers_without_one_first_order()],
+                "complaints": self._all_complaints(),
             }
 
     def latest(self) -> dict[str, Any]:
         """What the page shows: situations with their worth, the latest messages, the complaints."""
         with self._lock:
-            complaints = [*self.complaints, *self._customers_without_one_first_order()]
+            complaints = self._all_complaints()
             return {
                 "orders": len(self.orders),
                 "requests": sum(self.statuses.values()),
@@ -190,6 +190,9 @@ class Robin:
                 "at": f"{datetime.now(UTC):%H:%M:%S}",
             }
         )
+
+    def _all_complaints(self) -> list[str]:
+        return [*self.complaints, *self._customers_without_one_first_order()]
 
     def _customers_without_one_first_order(self) -> list[str]:
         firsts: Counter[str] = Counter()

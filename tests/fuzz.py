@@ -16,7 +16,7 @@ from pathlib import Path
 import fsspec
 from upath import UPath
 
-from robin_etl import exports, orders, profiles
+from robin_etl import exports, orders, profiles, sampling
 from robin_etl.exceptions import ExportError
 from robin_etl.locations import SUFFIXES
 
@@ -34,6 +34,7 @@ def read(data: bytes, suffix: str, profile: profiles.Profile) -> int:
     fsspec.filesystem("memory").pipe(f"/fuzz/orders{suffix}", data)
     path = UPath(f"memory://fuzz/orders{suffix}")
     try:
+        sampling.sampled(path)
         parts = list(exports.batches(path, profile, DAY, batch_bytes=64, most_bytes=MOST_BYTES))
     except ExportError as error:
         if str(path) in str(error):

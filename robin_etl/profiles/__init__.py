@@ -194,12 +194,7 @@ class Profile(_Table):
         there = set(columns)
         contacts = self.columns.email_address or self.columns.phone_number
         either = [(self.columns.order_number,), contacts, self.columns.order_date]
-        either += [
-            (column.name,)
-            for money in self.money.values()
-            for column in money.columns
-            if not column.optional and money is self.money["revenue"]
-        ]
+        either += [(column.name,) for column in self.money["revenue"].columns if not column.optional]
         if self.status:
             either.append((self.status.column,))
         return next((" or ".join(names) for names in either if not there.intersection(names)), None)

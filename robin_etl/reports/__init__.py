@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robin_etl import __version__, orders
 from robin_etl.extraction import parts
-from robin_etl.ledger import DONE, RUNNING, STOPPED, Ledger
+from robin_etl.ledger import DONE, RUNNING, Ledger
 from robin_etl.reports import charts
 from robin_etl.runs import Folder, Run
 
@@ -64,7 +65,8 @@ def write_index(run: Run, ledger: Ledger) -> None:
     Folder(run.files.path.parent).write_text(INDEX, page)
 
 
-def _rendered(template: str, **facts: Any) -> str:
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("robin_etl.reports", "."),
         autoescape=True,
@@ -73,9 +75,22 @@ def _rendered(template: str, **facts: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"count": "{:,}".format, "money": _money}
+    return environment
+
+
+def _rendered(template: str, **facts: Any) -> str:
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return environment.get_template(template).render(
-        now=now, version=__version__, page=PAGE, most_named=_MOST_NAMED, most_lines=_MOST_LINES, **facts
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            now=now,
+            version=__version__,
+            page=PAGE,
+            most_named=_MOST_NAMED,
+            most_lines=_MOST_LINES,
+            **facts,
+        )
     )
 
 
@@ -157,13 +172,11 @@ def _line(run: Mapping[str, Any], there: Container[str]) -> dict[str, Any]:
     counts = run["counts"]
     if run["outcome"] == RUNNING:
         state = ("warn", "under way")
-    elif run["outcome"] == DONE:
-        state = _state(counts, None, dry_run=False)
-        state = (state[0], state[1].partition(",")[0] if state[0] == "good" else "incomplete")
-    elif run["outcome"] == STOPPED:
-        state = ("bad", "stopped")
-    else:
+    elif run["outcome"] != DONE:
         state = ("bad", run["outcome"])
+    else:
+        how, _ = _state(counts, None, dry_run=False)
+        state = (how, "done" if how == "good" else "incomplete")
     days = list(dict.fromkeys((run["from_day"], run["to_day"])))
     return {**run, "days": days, "state": state, "folder": run["run"] if run["run"] in there else ""}
 

@@ -268,6 +268,15 @@ def test_help_is_there_for_every_command(robin_etl: Command) -> None:
     assert robin_etl("--version").stdout.startswith("robin-etl")
 
 
+def test_check_of_a_damaged_file_is_a_sentence(robin_etl: Command, exports: Path) -> None:
+    for name, content in (("a.parquet", b"PAR1 and no more"), ("a.jsonl", b"[" * 100_000)):
+        (exports / name).write_bytes(content)
+        done = robin_etl("check", str(exports / name))
+        assert done.returncode == 1
+        assert name in done.stderr
+        assert "mistake of robin-etl's" not in done.stderr
+
+
 @pytest.mark.parametrize("command", sorted(cli.commands))
 def test_every_command_has_help_with_an_example_in_80_columns(command: str) -> None:
     commands = cli.commands[command]

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from robin_etl import exports, gate, locations, orders, payload, profiles
 from robin_etl.exceptions import CorrectionsError
@@ -84,7 +85,9 @@ def reconciled(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -
     known = ledger.look_up(exported["order_number"], orders.customers(exported))
     result = reconcile(exported, known, final=final)
     changed = result.changes["order_number"]
-    others = changed[~changed.isin(exported["order_number"])]
+    # Not Series.isin, which makes a Python object of every text.
+    named = pc.is_in(orders.one_piece(changed), orders.one_piece(exported["order_number"]))
+    others = changed[~named.to_numpy(zero_copy_only=False)]
     if others.empty:
         return result
     # Orders that no row names are looked up whole only now that they are seen to change.

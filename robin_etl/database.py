@@ -255,6 +255,18 @@ class Database:
         assert named.positiontup == list(columns)
         return str(named)
 
+    def _listed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The values of a column as one JSON array."""
+        listing = sa.func.json_agg if self._is_postgresql else sa.func.json_group_array
+        return listing(column, type_=sa.JSON)
+
+    def _columns(self, connection: sa.Connection, query: sa.Select[Any]) -> dict[str, list[Any]]:
+        """What a query finds, column by column: an object for each row would cost as much again."""
+        found = query.subquery()
+        listed = (self._listed(column).label(column.name) for column in found.columns)
+        columns = connection.execute(sa.select(*listed)).mappings().one()
+        return {name: values or [] for name, values in columns.items()}
+
     def _keys(self, values: pd.Series) -> sa.Select[Any]:
         """Any number of keys as one parameter. Sorted, they touch each page of the index once."""
         distinct = pc.unique(pa.array(values, pa.large_string(), from_pandas=True)).drop_null()
@@ -340,7 +352,7 @@ def _set_pragmas(connection: Any, _: object) -> None:
         "journal_mode=wal",
         "synchronous=full",
         "wal_autocheckpoint=20000",
-        "cache_size=-262144",
+        "cache_size=-8192",
         "secure_delete=on",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -31,8 +32,6 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
     "in doubt",
 )
 
-# The columns of the index orders_by_customer.
-OTHERS_KNOWN = ("customer", "is_first_order", "placed_at", "order_number")
 _MOMENT = len("2017-04-05T12:34:56Z")
 
 # The order number of deliveries to a customer who was forgotten.
@@ -94,49 +93,74 @@ class Ledger(Database):
         """What reconciliation needs to know first (`orders.LEDGER_DTYPES`).
 
         The rows of these orders; and of every customer named here or by those rows, each flagged
-        order and the earliest of the others. Of these `others` only `OTHERS_KNOWN` is told, which an
-        index holds, and null for the rest: `rows_of` tells all of the few that turn out to change.
+        order and the earliest of the others. Of these `others` only what an index holds is told
+        (order_number, customer, placed_at, is_first_order), and null for the rest: `rows_of` tells all
+        of the few that turn out to change.
         The cost grows with what is asked, not with the ledger.
         """
         numbers = self._keys(order_numbers)
-        index = [ORDERS.c[name] for name in OTHERS_KNOWN]
         with self._reading() as connection:
-            asked = connection.execute(sa.select(ORDERS).where(ORDERS.c.order_number.in_(numbers))).all()
-            known = pd.Series([row.customer for row in asked], dtype=orders.TEXT)
-            who = self._keys(pd.concat([customers, known]))
-            flagged = connection.execute(
-                sa.select(*index).where(
-                    ORDERS.c.customer.in_(who),
-                    ORDERS.c.is_first_order == sa.true(),
-                    ORDERS.c.order_number.not_in(numbers),
-                )
-            ).all()
-            earliest = connection.execute(self._earliest_of_the_others(who, numbers)).all()
-        others = [
-            *flagged,
-            *((customer, False, both[:_MOMENT], both[_MOMENT:]) for customer, both in earliest if both),
-        ]
-        lean = _frame(others, OTHERS_KNOWN)
-        return pd.concat(
-            [
-                self._whole(asked),
-                orders.typed(lean.assign(email=lean["customer"]), orders.LEDGER_DTYPES),
-            ],
-            ignore_index=True,
-        )
+            asked = self._rows(connection, numbers)
+            who = self._keys(pd.concat([customers, asked["customer"]]))
+            others = self._others(connection, who, numbers)
+        return pd.concat([asked, others], ignore_index=True)
 
     def rows_of(self, order_numbers: pd.Series) -> pd.DataFrame:
         """The rows of these orders (`orders.LEDGER_DTYPES`)."""
-        query = sa.select(ORDERS).where(ORDERS.c.order_number.in_(self._keys(order_numbers)))
         with self._reading() as connection:
-            return self._whole(connection.execute(query).all())
+            return self._rows(connection, self._keys(order_numbers))
 
-    @staticmethod
-    def _whole(rows: Sequence[Any]) -> pd.DataFrame:
-        frame = _frame(rows, orders.STATE_COLUMNS)
+    def _rows(self, connection: sa.Connection, numbers: sa.Select[Any]) -> pd.DataFrame:
+        found = self._columns(connection, sa.select(ORDERS).where(ORDERS.c.order_number.in_(numbers)))
+        frame = orders.typed(pd.DataFrame(found, dtype=object), orders.LEDGER_DTYPES)
         # The customer is the e-mail address's digest wherever it is not the phone number's.
         by_phone = (frame["customer"] == frame["phone"]).fillna(value=False)
-        return orders.typed(frame.assign(email=frame["customer"].mask(by_phone)), orders.LEDGER_DTYPES)
+        return frame.assign(email=frame["customer"].mask(by_phone))
+
+    def _others(
+        self, connection: sa.Connection, who: sa.Select[Any], numbers: sa.Select[Any]
+    ) -> pd.DataFrame:
+        """Of each customer the flagged orders, and the earliest of those that are not.
+
+        Both in one visit to the customer: in a large ledger nearly each has a page of the index alone.
+        """
+        customers = who.subquery("customers")
+        other = ORDERS.alias("other")
+
+        def own(column: sa.ColumnElement[Any], *, flagged: bool) -> sa.Select[Any]:
+            return sa.select(column).where(
+                other.c.customer == customers.c.value,
+                other.c.is_first_order == flagged,
+                other.c.order_number.not_in(numbers),
+            )
+
+        order = other.c.placed_at + other.c.order_number
+        earliest = own(order, flagged=False).order_by(other.c.placed_at, other.c.order_number).limit(1)
+        listed = sa.cast(own(self._listed(order), flagged=True).scalar_subquery(), sa.Text)
+        found = self._columns(
+            connection,
+            sa.select(
+                customers.c.value.label("customer"),
+                # As a text beyond doubt: SQLite takes it for JSON in some rows and for a text in others.
+                (listed + "").label("flagged"),
+                earliest.scalar_subquery().label("earliest"),
+            ),
+        )
+        customer = pd.Index(found["customer"], dtype=orders.TEXT)
+        lists = json.loads(f"[{','.join(text or '[]' for text in found['flagged'])}]")
+        flagged = pd.Series(lists, index=customer, dtype=object).explode()
+        both = pd.concat([flagged, pd.Series(found["earliest"], index=customer, dtype=object)])
+        both = both.astype(orders.TEXT)
+        others = pd.DataFrame(
+            {
+                "order_number": both.str[_MOMENT:].array,
+                "customer": both.index,
+                "email": both.index,
+                "placed_at": both.str[:_MOMENT].array,
+                "is_first_order": np.arange(len(both)) < len(flagged),
+            }
+        )
+        return orders.typed(others[both.notna().array], orders.LEDGER_DTYPES)
 
     def customers_of(self, order_numbers: pd.Series) -> pd.DataFrame:
         """Of these orders those that ROBIN knows, and whose they are: order_number, customer."""
@@ -451,10 +475,10 @@ class Ledger(Database):
         """The same for many rows, each database's quickest way."""
         if self._is_postgresql:
             self._copy(connection, states)
+            self._moved(connection)
         else:
+            connection.exec_driver_sql("PRAGMA cache_size=-262144")  # since it touches every page
             self._take_over(connection, orders.states(states))
-            return
-        self._moved(connection)
 
     def _copy(self, connection: sa.Connection, states: pd.DataFrame) -> None:
         """COPY into a table of the transaction's own, and from there into `orders`."""
@@ -497,31 +521,3 @@ class Ledger(Database):
             .where(DELIVERIES.c.id.between(request.first, request.last))
             .values(outcome=outcome, status=status, words=words, answered_at=self._moment())
         )
-
-    def _earliest_of_the_others(self, who: sa.Select[Any], numbers: sa.Select[Any]) -> sa.Select[Any]:
-        """Each customer with the moment and, right behind it, the number of its earliest other order."""
-        customers = who.subquery("customers")
-        other = ORDERS.alias("other")
-        earliest = (
-            sa.select(other.c.placed_at + other.c.order_number)
-            .where(
-                other.c.customer == customers.c.value,
-                other.c.is_first_order == sa.false(),
-                other.c.order_number.not_in(numbers),
-            )
-            .order_by(other.c.placed_at, other.c.order_number)
-            .limit(1)
-            .correlate(customers)
-            .scalar_subquery()
-        )
-        return sa.select(customers.c.value, earliest)
-
-
-def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
-    """Rows of a query as a frame, by the column: a look at each row would cost as much as the query."""
-    if not rows:
-        return orders.empty({name: orders.LEDGER_DTYPES[name] for name in columns})
-    columnwise = pd.DataFrame(
-        dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)), dtype=object
-    )
-    return columnwise.astype({name: orders.LEDGER_DTYPES[name] for name in columns})

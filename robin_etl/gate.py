@@ -388,7 +388,11 @@ def _great_expectations() -> Any:
     """The module, imported when the gate first runs: it costs seconds, which `--help` need not pay."""
     if "great_expectations" not in sys.modules:
         _quieten()
-        with imports.put_off("scipy.stats", "altair", "jsonschema"), imports.without_collection():
+        # Dear, and needed by few rules; jsonschema alone compiles a grammar for half a second.
+        with (
+            imports.put_off("scipy.stats", "altair", "jsonschema", "boto3"),
+            imports.without_collection(),
+        ):
             import great_expectations  # noqa: F401
         _quieten()
     return sys.modules["great_expectations"]

@@ -47,7 +47,14 @@ def test_the_gate_still_knows_the_rules_that_need_what_was_put_off() -> None:
 from robin_etl import gate
 gx = gate._great_expectations()
 from great_expectations.expectations.core import expect_column_kl_divergence_to_be_less_than as kl
+from great_expectations.expectations.metrics.column_map_metrics import (
+    column_values_match_json_schema as matching
+)
 print(kl.stats.entropy([0.5, 0.5]) > 0.6)
+try:
+    matching.jsonschema.validate("one", {"type": "number"})
+except matching.jsonschema.ValidationError as error:
+    print(error.message)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout == "True\n", done.stderr
+    assert done.stdout == "True\n'one' is not of type 'number'\n", done.stderr

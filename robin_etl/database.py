@@ -51,6 +51,7 @@ class Database:
         self._clock = clock
         self._poster: sa.Connection | None = None
         self._joint: sa.Connection | None = None
+        self._has_moved = False
         self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     @classmethod
@@ -221,11 +222,19 @@ class Database:
     def together(self) -> Iterator[None]:
         """Make all writes of this thread while this lasts one transaction; no other may write."""
         with self._writing() as connection:
-            self._joint = connection
+            self._joint, self._has_moved = connection, False
             try:
                 yield
             finally:
                 self._joint = None
+            if self._has_moved:
+                self._moved(connection)
+
+    def _moved(self, connection: sa.Connection) -> None:
+        """Note that this transaction moves states of orders."""
+        if self._joint is None:
+            connection.execute(schema.META.update().values(revision=schema.META.c.revision + 1))
+        self._has_moved = True
 
     def _write_back(self) -> None:
         """Empty SQLite's journal into its file, so that nothing older is left in either."""
@@ -249,10 +258,13 @@ class Database:
         if rows:
             connection.exec_driver_sql(statement, rows)
 
-    def _text(self, statement: Any, columns: Sequence[str]) -> str:
-        """A statement as the driver takes it, with the values of these columns in this order."""
-        named = statement.compile(dialect=self._engine.dialect, column_keys=list(columns))
-        assert named.positiontup == list(columns)
+    def _text(self, statement: Any, columns: Sequence[str] = (), *parameters: str) -> str:
+        """A statement as the driver takes it, with the values of these columns in this order, and of
+        the parameters behind them: for those that every request needs, where SQLAlchemy's own look at
+        a statement would cost more than it does.
+        """
+        named = statement.compile(dialect=self._engine.dialect, column_keys=list(columns) or None)
+        assert (named.positiontup or []) == [*columns, *parameters]
         return str(named)
 
     def _listed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -27,7 +27,8 @@ from robin_etl import payload
 from robin_etl.books import Books
 from robin_etl.client import Answer, Meaning
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
-from robin_etl.ledger import IN_DOUBT, REFUSED, REJECTED, Ledger, LoggedRequest
+from robin_etl.ledger import Ledger
+from robin_etl.log import IN_DOUBT, REFUSED, REJECTED
 from robin_etl.payload import Chunk
 
 # So many single orders refused and none accepted: the fault is not the orders'.
@@ -253,19 +254,19 @@ class Sender:
         self._log(request, chunk, answer)
         return answer
 
-    def _begin(self, chunk: Chunk) -> LoggedRequest | None:
+    def _begin(self, chunk: Chunk) -> int | None:
         if self._stopping.is_set():
             return None
         request = self._ledger.sending(self._run, chunk)
         self.delivered.requests += 1
         return request
 
-    def _note(self, request: LoggedRequest, outcome: str, status: int | None, words: str) -> None:
+    def _note(self, request: int, outcome: str, status: int | None, words: str) -> None:
         """Log the outcome of a request that moved no state, and wait until it is."""
         write = partial(self._ledger.answered, request, outcome, status=status, words=words)
         self._books.enter(write).result()
 
-    def _log(self, request: LoggedRequest, chunk: Chunk, answer: Answer) -> None:
+    def _log(self, request: int, chunk: Chunk, answer: Answer) -> None:
         status, words = answer.status, answer.words
         match answer.meaning:
             case Meaning.ACCEPTED:

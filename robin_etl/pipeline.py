@@ -24,7 +24,8 @@ from robin_etl.client import Client
 from robin_etl.delivery import RetryPolicy, Sender, stopped_by_signals
 from robin_etl.exceptions import RobinEtlError
 from robin_etl.extraction import extracted, parts
-from robin_etl.ledger import DONE, STOPPED, Ledger
+from robin_etl.ledger import Ledger
+from robin_etl.log import DONE, STOPPED
 from robin_etl.runs import Run
 from robin_etl.settings import Settings
 

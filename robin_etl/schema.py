@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 # Opening a ledger of a newer version is refused; an older one is brought up to this by `migrations`,
 # where each version has a file.
-VERSION = 2
+VERSION = 3
 
 # Order numbers and dates are compared byte by byte on every database, as Python compares them.
 _TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
@@ -51,16 +51,12 @@ sa.Index(
     ORDERS.c.order_number,
 )
 
-DELIVERIES = sa.Table(
-    "deliveries",
+REQUESTS = sa.Table(
+    "requests",
     METADATA,
     sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("request", sa.BigInteger, nullable=False),  # the id of the request's first delivery
     sa.Column("run", _TEXT, nullable=False),
-    sa.Column("order_number", _TEXT, nullable=False),
-    sa.Column("kind", _TEXT, nullable=False),
     sa.Column("wave", sa.Integer, nullable=False),
-    sa.Column("payload", _TEXT, nullable=False),
     sa.Column("outcome", _TEXT, nullable=False),
     sa.Column("status", sa.Integer),
     sa.Column("words", _TEXT),
@@ -68,26 +64,31 @@ DELIVERIES = sa.Table(
     sa.Column("answered_at", _TEXT),
     sqlite_with_rowid=False,
 )
-sa.Index("deliveries_by_order", DELIVERIES.c.order_number)
-# A request of which no answer is logged, seen by its first delivery. Written out, since an index with
-# such a condition serves only queries with the same words.
-UNDER_WAY = sa.text("id = request AND outcome = 'sending'")
-# One row for each request: what was sent in the last day counts against ROBIN's limits.
-sa.Index(
-    "requests_by_moment",
-    DELIVERIES.c.sent_at,
-    sqlite_where=DELIVERIES.c.id == DELIVERIES.c.request,
-    postgresql_where=DELIVERIES.c.id == DELIVERIES.c.request,
-)
-sa.Index("deliveries_by_run", DELIVERIES.c.run, DELIVERIES.c.request)
-# Few at any time, and each an entry that costs little to make and to drop.
+sa.Index("requests_by_run", REQUESTS.c.run)
+# What was sent in the last day counts against ROBIN's limits.
+sa.Index("requests_by_moment", REQUESTS.c.sent_at)
+# A request of which no answer is logged: few at any time, each an entry that costs little to make and to
+# drop. Written out, since an index with such a condition serves only queries with the same words.
+UNDER_WAY = sa.text("outcome = 'sending'")
 sa.Index(
     "requests_under_way",
-    DELIVERIES.c.run,
-    DELIVERIES.c.request,
+    REQUESTS.c.id,
     sqlite_where=UNDER_WAY,
     postgresql_where=UNDER_WAY,
 )
+
+# Each change in each request; a request that is sent again or halved holds its changes anew.
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("request", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("order_number", _TEXT, nullable=False),
+    sa.Column("kind", _TEXT, nullable=False),
+    sa.Column("payload", _TEXT, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("deliveries_by_order", DELIVERIES.c.order_number)
 
 RUNS = sa.Table(
     "runs",

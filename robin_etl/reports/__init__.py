@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robin_etl import __version__, orders
 from robin_etl.extraction import parts
-from robin_etl.ledger import DONE, RUNNING, Ledger
+from robin_etl.ledger import Ledger
+from robin_etl.log import DONE, RUNNING
 from robin_etl.reports import charts
 from robin_etl.runs import Folder, Run
 

@@ -34,6 +34,16 @@ original = command.upgrade
 MIGRATIONS = Path(robin_etl.__file__).parent / "migrations"
 
 
+# The second delivery of a request, and the first, as they were logged then.
+UNTIL_3 = """
+    insert into deliveries
+        (id, request, run, order_number, kind, wave, payload, outcome, status, words, sent_at)
+    values
+        (7, 7, 'old', '9', 'first', 1, '{}', 'accepted', 201, null, '2026-03-01T10:00:00.000000Z'),
+        (8, 7, 'old', '1', 'return', 1, '{}', 'accepted', 201, null, '2026-03-01T10:00:00.000000Z')
+"""
+
+
 def made_as_of(version: int, url: str) -> None:
     """A ledger as the first robin-etl of that schema version made it, with an order in it."""
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
@@ -47,6 +57,13 @@ def made_as_of(version: int, url: str) -> None:
         row = next(iter(states({"order_number": "1"}).drop(columns="email").to_dict("records")))
         plain = {name: None if pd.isna(value) else value for name, value in row.items()}
         connection.execute(schema.ORDERS.insert().values(plain))
+        if version < 3:
+            connection.execute(sa.text(UNTIL_3))
+        else:
+            moment = {"sent_at": "2026-03-01T10:00:00.000000Z", "outcome": "accepted", "status": 201}
+            connection.execute(schema.REQUESTS.insert().values(id=7, run="old", wave=1, **moment))
+            told = {"request": 7, "order_number": "1", "payload": "{}"}
+            connection.execute(schema.DELIVERIES.insert().values(position=1, kind="return", **told))
     engine.dispose()
 
 
@@ -58,12 +75,16 @@ def test_a_ledger_of_any_version_is_brought_up_to_this_one_with_all_that_is_in_i
     with Ledger.open(ledger_url) as ledger:
         assert ledger.totals()["orders"] == 1
         assert ledger.revision() == 7
+        told = ledger.history("1")[0]
+        assert (told["request"], told["run"], told["wave"], told["kind"]) == (7, "old", 1, "return")
+        assert (told["outcome"], told["status"], told["payload"]) == ("accepted", 201, {})
+        assert ledger.request_ages(1e10) != []
         ledger.accepted(ledger.sending("r", [delivery("2")]), [delivery("2")], status=201, words="")
         with ledger._engine.connect() as connection:
-            told = connection.execute(sa.select(schema.META.c.version)).scalar_one()
+            found = connection.execute(sa.select(schema.META.c.version)).scalar_one()
             context = MigrationContext.configure(connection)
             differences = compare_metadata(context, schema.METADATA)
-    assert told == schema.VERSION
+    assert found == schema.VERSION
     assert [one for one in differences if "alembic_version" not in str(one)] == []
     with Ledger.open(ledger_url) as again:
         assert again.totals()["orders"] == 2

@@ -14,7 +14,8 @@ import pytest
 from robin_etl import erasure, orders, pipeline
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError
 from robin_etl.faults import Faults
-from robin_etl.ledger import FORGOTTEN, Ledger
+from robin_etl.ledger import Ledger
+from robin_etl.log import FORGOTTEN
 from robin_etl.sandbox import Sandbox
 from robin_etl.settings import Settings
 from tests.conftest import Export, run_days

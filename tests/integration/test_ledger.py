@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from robin_etl import orders
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
-from robin_etl.ledger import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED, Ledger
+from robin_etl.ledger import Ledger
+from robin_etl.log import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED
 from robin_etl.payload import Change
 
 

@@ -2,14 +2,14 @@
 
     python -m benchmarks.delivery [--size small|full]
 
-The server is the sandbox in a process of its own. The bare client keeps nothing, logs nothing and knows
-no waves: threads that post one body after the other. robin-etl logs every request before it leaves and
-acknowledges every answer in an SQLite ledger, each commit synced to the disk, and makes the bodies too.
+The server is the sandbox in a process of its own, which answers at once or as from far away. The bare
+client keeps nothing, logs nothing and knows no waves: threads that post one body after the other.
+robin-etl logs every request before it leaves and acknowledges every answer in an SQLite ledger, each
+commit synced to the disk, and makes the bodies too.
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -35,15 +35,16 @@ from robin_etl.reconcile import reconcile
 
 ORDERS = {"small": 5_000, "full": 100_000}
 ROUNDS = {"small": 1, "full": 3}
+LATENCIES = {"small": (0.0,), "full": (0.0, 0.01, 0.025, 0.05, 0.1)}
 CHUNK, CONCURRENCY = 100, 4
 KEY = SECRET = "benchmark"
 
 
 @contextmanager
-def sandbox() -> Iterator[str]:
+def sandbox(latency: float = 0.0) -> Iterator[str]:
     """The URL of a new sandbox without limits, in its own process."""
     command = [sys.executable, "-c", "from robin_etl.cli import main; main()", "sandbox", "--port", "0"]
-    options = ["--key", KEY, "--secret", SECRET, "--no-limits"]
+    options = ["--key", KEY, "--secret", SECRET, "--no-limits", "--latency", f"{latency}"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip().partition("=")[2]
@@ -106,17 +107,19 @@ def main() -> None:
     """Measure both, in turn, and print the table."""
     given = measuring.arguments(__doc__).parse_args()
     told = changes(ORDERS[given.size])
-    rates: dict[str, list[float]] = {"bare client": [], "robin-etl": []}
-    for _ in range(ROUNDS[given.size]):
-        for variant, send in (("bare client", bare), ("robin-etl", with_robin_etl)):
-            with sandbox() as url:
-                rates[variant].append(send(url, told))
-    print(f"{len(told):,} orders, {CHUNK} in a request, {CONCURRENCY} in flight\n")
-    print(f"{'variant':<14}{'requests/s (median)':>20}{'of bare':>9}")
-    usual = median(rates["bare client"])
-    for variant, found in rates.items():
-        print(f"{variant:<14}{median(found):>20.0f}{median(found) / usual:>9.0%}")
-    print(json.dumps({name: [round(rate) for rate in found] for name, found in rates.items()}))
+    print(f"{len(told):,} orders, {CHUNK} in a request, {CONCURRENCY} in flight; requests/s, medians\n")
+    print(f"{'answers after':<15}{'bare client':>12}{'robin-etl':>12}{'of bare':>9}")
+    for latency in LATENCIES[given.size]:
+        bare_rates, own_rates = [], []
+        for _ in range(ROUNDS[given.size]):
+            with sandbox(latency) as url:
+                bare_rates.append(bare(url, told))
+            with sandbox(latency) as url:
+                own_rates.append(with_robin_etl(url, told))
+        usual, own = median(bare_rates), median(own_rates)
+        print(
+            f"{latency * 1000:<4.0f}{'ms':<11}{usual:>12.0f}{own:>12.0f}{own / usual:>9.0%}", flush=True
+        )
 
 
 if __name__ == "__main__":

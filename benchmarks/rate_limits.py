@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Timer
-from typing import Any
 
 import pandas as pd
 
@@ -28,19 +26,6 @@ from robin_etl.sandbox import Robin, Sandbox
 
 KEY = SECRET = "benchmark"
 ROBINS = "3/s,180/min,10000/h,100000/d"
-
-
-class Slow(Robin):
-    """Takes its time to answer, for every request its own."""
-
-    def __init__(self, latency: float) -> None:
-        super().__init__(KEY, SECRET)
-        self.latency = latency
-
-    def answer(self, authorization: str | None, body: bytes) -> tuple[int, Any]:
-        said = super().answer(authorization, body)
-        time.sleep(self.latency)
-        return said
 
 
 def changes(count: int) -> pd.DataFrame:
@@ -95,8 +80,11 @@ def main() -> None:
         "one by one": one_by_one,
     }
     for name, send in variants.items():
-        robin, stopping = Slow(given.latency), Event()
-        with Sandbox(robin) as sandbox, Client(sandbox.url, KEY, SECRET, timeout=30) as client:
+        robin, stopping = Robin(KEY, SECRET), Event()
+        with (
+            Sandbox(robin, latency=given.latency) as sandbox,
+            Client(sandbox.url, KEY, SECRET, timeout=30) as client,
+        ):
             Timer(given.seconds, stopping.set).start()
             send(client, told, stopping)
         accepted = robin.statuses[201]

@@ -409,6 +409,13 @@ def prune(older_than: int, as_json: bool) -> None:
 @click.option("--secret", default="sandbox", show_default=True, help="The secret it accepts.")
 @click.option("--no-limits", is_flag=True, help="Without ROBIN's rate limits.")
 @click.option(
+    "--latency",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long each answer takes.",
+)
+@click.option(
     "--faults", "share", type=click.FloatRange(0, 1), default=0.0, help="Share of requests to fail."
 )
 @click.option("--seed", default=0, show_default=True, help="Which ones, and how.")
@@ -420,6 +427,7 @@ def sandbox(
     key: str,
     secret: str,
     no_limits: bool,
+    latency: float,
     share: float,
     seed: int,
     script: tuple[str, ...],
@@ -440,7 +448,7 @@ def sandbox(
         raise click.UsageError(f"{error}. A fault is a number and one of: {', '.join(Fault)}.") from None
     robin = Robin(key, secret, limits=() if no_limits else LIMITS, faults=faults)
     try:
-        server = Sandbox(robin, port=port)
+        server = Sandbox(robin, port=port, latency=latency)
     except OSError as error:
         raise click.UsageError(f"Port {port} can't be listened on ({error}); try another.") from None
     with server:

@@ -35,6 +35,7 @@ from robin_etl.payload import Chunk
 FIRST_REFUSALS = 20
 
 _LONGEST_WAIT = 60.0
+_READY_AT_ONCE = 2_000
 
 
 class Poster(Protocol):
@@ -156,7 +157,13 @@ class Sender:
         Raises `AuthenticationError`, `AnswerError` or `RobinUnavailableError` where the run has to
         stop, `InterruptedRunError` where it was told to; what was acknowledged is in the ledger.
         """
-        chunks = payload.chunked(changes, self._chunk_size, payload.ready)
+        # A little at a time, since senders stand still while a whole frame is made ready.
+        little = (
+            frame.iloc[at : at + _READY_AT_ONCE]
+            for frame in changes
+            for at in range(0, len(frame), _READY_AT_ONCE)
+        )
+        chunks = payload.chunked(little, self._chunk_size, payload.ready)
         with self._books, ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
             for _, wave in groupby(chunks, key=itemgetter(0)):
                 self._deliver_wave((chunk for _, chunk in wave), senders)
@@ -188,7 +195,7 @@ class Sender:
                 elif (answer := future.result()) and _wants_halves(answer, chunk):
                     queue.extendleft(self._halves(chunk, answer))
         # Acknowledgements are handed in without waiting; before the next wave they all have to be there.
-        self._books.enter(lambda: None).result()
+        self._books.settle()
         if self._unwritten:
             raise self._unwritten
         if failures:
@@ -214,8 +221,11 @@ class Sender:
         return [change for change in chunk if change.order_number not in blocked]
 
     def _width(self) -> int:
-        """How many requests may be in flight: one, until ROBIN has accepted one."""
-        return self._concurrency if self._was_accepted else 1
+        """How many requests may be under way: one, until ROBIN has accepted one.
+
+        Then one more than may be in flight, which is ready when a sender is.
+        """
+        return self._concurrency + 1 if self._was_accepted else 1
 
     def _halves(self, chunk: Chunk, answer: Answer) -> list[Chunk]:
         """The two halves, the first one last, as they are put before the queue."""
@@ -231,6 +241,7 @@ class Sender:
         if answer.again and self._stopping.is_set():
             return None
         if answer.again:
+            self._books.settle()
             raise RobinUnavailableError(
                 f"ROBIN did not accept a request in {self._retry.attempts} attempts (last: "
                 f"{_shown(answer)}). {self.delivered.posted} changes of this run are acknowledged; "
@@ -272,7 +283,7 @@ class Sender:
             case Meaning.ACCEPTED:
                 self._was_accepted = True
                 write = partial(self._ledger.accepted, request, chunk, status=status or 0, words=words)
-                self._books.enter(write).add_done_callback(partial(self._acknowledged, len(chunk)))
+                self._books.enter_later(write).add_done_callback(partial(self._acknowledged, len(chunk)))
             case Meaning.REFUSED if len(chunk) == 1:
                 self._note(request, REJECTED, status, words)
                 self._reject(chunk[0].order_number, answer)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -36,6 +37,8 @@ FORGOTTEN = "(forgotten)"
 
 _REQUEST = ("id", "run", "wave", "outcome", "sent_at")
 _ANSWER = ("outcome", "status", "words", "answered_at")
+# So many deliveries in a statement, of what a database takes in parameters.
+_AT_ONCE = 1000
 _DELIVERY = ("request", "position", "order_number", "kind", "payload")
 # A delivery as it is told, with what its request says of it.
 _TOLD = (
@@ -71,7 +74,7 @@ class Log(Database):
         super().__init__(engine, clock=clock)
         self._highest_request = self._text(sa.select(sa.func.max(REQUESTS.c.id)))
         self._log_request = self._text(REQUESTS.insert(), _REQUEST)
-        self._log_delivery = self._text(DELIVERIES.insert(), _DELIVERY)
+        self._log_deliveries: dict[int, str] = {}  # by how many
         of_request = REQUESTS.update().where(REQUESTS.c.id == sa.bindparam("request"))
         self._log_answer = self._text(of_request, _ANSWER, "request")
 
@@ -87,12 +90,25 @@ class Log(Database):
             request = (highest or 0) + 1
             logged = (request, run, changes[0].wave, SENDING, self._moment())
             connection.exec_driver_sql(self._log_request, logged)
-            deliveries = [
-                (request, at, change.order_number, change.kind, change.kept)
-                for at, change in enumerate(changes)
-            ]
-            self._execute_many(connection, self._log_delivery, deliveries)
+            for start in range(0, len(changes), _AT_ONCE):
+                rows = [
+                    (request, at, change.order_number, change.kind, change.kept)
+                    for at, change in enumerate(changes[start : start + _AT_ONCE], start)
+                ]
+                statement = self._statement_for(len(rows))
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
         return request
+
+    def _statement_for(self, deliveries: int) -> str:
+        """What logs so many deliveries at once: one call of the driver, which is what takes time."""
+        if deliveries not in self._log_deliveries:
+            names = [[f"{name}_{at}" for name in _DELIVERY] for at in range(deliveries)]
+            rows: list[dict[str, Any]] = [
+                dict(zip(_DELIVERY, map(sa.bindparam, row), strict=True)) for row in names
+            ]
+            insert = DELIVERIES.insert().values(rows)
+            self._log_deliveries[deliveries] = self._text(insert, (), *chain.from_iterable(names))
+        return self._log_deliveries[deliveries]
 
     def answered(self, request: int, outcome: str, *, status: int | None, words: str) -> None:
         """Log the outcome of a request that moved no state."""

@@ -274,12 +274,13 @@ def _check_date(name: Any, text: str) -> None:
 class Sandbox:
     """A `Robin` behind a real HTTP server on loopback; use as a context manager.
 
-    `port` 0 takes a free one; `url` is where it listens.
+    `port` 0 takes a free one; `url` is where it listens. Each answer comes `latency` seconds later than
+    it could, as from a ROBIN that is far away.
     """
 
-    def __init__(self, robin: Robin, *, port: int = 0) -> None:
+    def __init__(self, robin: Robin, *, port: int = 0, latency: float = 0.0) -> None:
         self.robin = robin
-        self._server = _Server(("127.0.0.1", port), robin)
+        self._server = _Server(("127.0.0.1", port), robin, latency)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -305,9 +306,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], robin: Robin) -> None:
+    def __init__(self, address: tuple[str, int], robin: Robin, latency: float) -> None:
         super().__init__(address, _Handler)
         self.robin = robin
+        self.latency = latency
         self.closing = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -330,7 +332,10 @@ class _Handler(BaseHTTPRequestHandler):
         authorization = self.headers.get("Authorization")
         fault = self.server.robin.faults.next()
         if fault is None:
-            self._say(*self.server.robin.answer(authorization, body))
+            answer = self.server.robin.answer(authorization, body)
+            if self.server.latency:
+                self.server.closing.wait(self.server.latency)
+            self._say(*answer)
         else:
             self._fail(fault, authorization, body)
 

@@ -145,6 +145,15 @@ def test_behind_http_it_says_the_same() -> None:
         assert state["statuses"] == {"201": 1, "429": 1}
 
 
+def test_from_far_away_an_answer_takes_its_time_but_the_orders_are_there() -> None:
+    robin = Robin(KEY, SECRET, limits=())
+    with Sandbox(robin, latency=60.0) as sandbox, requests.Session() as session:
+        session.auth = (KEY, SECRET)
+        with pytest.raises(requests.ReadTimeout):
+            session.post(f"{sandbox.url}/dynamic/orders", json={"orders": [order()]}, timeout=2)
+    assert list(robin.orders) == ["O1234"]
+
+
 def test_the_page_shows_what_arrives_and_loads_nothing_from_elsewhere() -> None:
     robin = Robin(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:

@@ -283,7 +283,7 @@ class Sender:
             case Meaning.ACCEPTED:
                 self._was_accepted = True
                 write = partial(self._ledger.accepted, request, chunk, status=status or 0, words=words)
-                self._books.enter_later(write).add_done_callback(partial(self._acknowledged, len(chunk)))
+                self._books.enter(write).add_done_callback(partial(self._acknowledged, len(chunk)))
             case Meaning.REFUSED if len(chunk) == 1:
                 self._note(request, REJECTED, status, words)
                 self._reject(chunk[0].order_number, answer)

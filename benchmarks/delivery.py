@@ -47,8 +47,10 @@ def sandbox(latency: float = 0.0) -> Iterator[str]:
     options = ["--key", KEY, "--secret", SECRET, "--no-limits", "--latency", f"{latency}"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip().partition("=")[2]
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip().partition("=")[2]
+        finally:
+            process.terminate()
 
 
 def changes(count: int) -> pd.DataFrame:

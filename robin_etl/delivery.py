@@ -191,7 +191,6 @@ class Sender:
                 chunk = in_flight.pop(future)
                 if error := future.exception():
                     failures.append(error)
-                    self._stopping.set()
                 elif (answer := future.result()) and _wants_halves(answer, chunk):
                     queue.extendleft(self._halves(chunk, answer))
         # Acknowledgements are handed in without waiting; before the next wave they all have to be there.
@@ -236,6 +235,14 @@ class Sender:
 
     def _send(self, chunk: Chunk) -> Answer | None:
         """Send one chunk until there is an answer that settles it; None if it was told to stop."""
+        try:
+            return self._sent(chunk)
+        except BaseException:
+            # Before the next chunk takes this one's place.
+            self._stopping.set()
+            raise
+
+    def _sent(self, chunk: Chunk) -> Answer | None:
         retrying = self._retry.retrying(self._stopping)
         answer: Answer = retrying(self._attempt, chunk, payload.body(change.payload for change in chunk))
         if answer.again and self._stopping.is_set():
@@ -308,7 +315,6 @@ class Sender:
             self.delivered.rejected[order_number] = answer.words
         self._progress(1)
         if not self._was_accepted and len(self.delivered.rejected) >= FIRST_REFUSALS:
-            self._stopping.set()
             raise AnswerError(
                 f"ROBIN refused the first {FIRST_REFUSALS} orders one by one (last: "
                 f"{_shown(answer)}), so the fault is not the orders'. Nothing was accepted; ask "

@@ -6,9 +6,12 @@ the price of integers; they are decoded once, for what is told in the end. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +44,7 @@ NO_CENTS = np.iinfo(np.int64).min
 Columns = dict[str, npt.NDArray[Any]]
 Positions = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,10 @@ class History:
 
     def decoded(self, columns: Columns, dtypes: Mapping[str, str]) -> pd.DataFrame:
         """Rows as they are told: the columns of `dtypes`, from columns of numbers by the same names."""
-        return pd.DataFrame({name: self._decoded(name, columns[name], dtypes[name]) for name in dtypes})
+        decoded = side_by_side(
+            *(partial(self._decoded, name, columns[name], dtype) for name, dtype in dtypes.items())
+        )
+        return pd.DataFrame(dict(zip(dtypes, decoded, strict=True)))
 
     def _decoded(self, name: str, numbers: npt.NDArray[Any], dtype: str) -> Any:
         if dtype == TEXT:
@@ -161,6 +168,14 @@ def history(exported: pd.DataFrame, ledger: pd.DataFrame) -> History:
     return History(columns, texts, order, phase[ordered], start, end)
 
 
+def side_by_side(*calls: Callable[[], T]) -> list[T]:
+    """What these calls give, made on as many threads as there are cores: hashing and moving texts is
+    what takes time here, and holds no other thread up.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return [future.result() for future in [threads.submit(call) for call in calls]]
+
+
 def taken(column: npt.NDArray[Any], positions: Positions, nothing: Any) -> npt.NDArray[Any]:
     """The values at these positions, and `nothing` where the position is -1."""
     if not len(column):
@@ -178,21 +193,31 @@ def _encoded(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, dic
     columns: Columns = {}
     texts: dict[str, ExtensionArray] = {"kind": pd.array(KINDS, dtype=TEXT)}
 
-    def share_codes(*names: str, sort: bool = False, of: tuple[pd.DataFrame, ...]) -> None:
-        parts = [frame[name] for name in names for frame in of if name in frame]
+    both = (ledger, exported)
+
+    def share_codes(*names: str, sort: bool = False) -> None:
+        parts = [frame[name] for name in names for frame in both if name in frame]
         codes, words = pd.factorize(pd.concat(parts, ignore_index=True), sort=sort)
         pieces = iter(np.split(codes.astype(np.int32), np.cumsum([len(part) for part in parts])[:-1]))
         for name in names:
-            columns[name] = np.concatenate([next(pieces) for frame in of if name in frame])
+            columns[name] = np.concatenate([next(pieces) for frame in both if name in frame])
             texts[name] = words.array
 
-    both = (ledger, exported)
-    share_codes("order_number", of=both)
-    share_codes(*CONTACT_DTYPES, of=both)
+    def keep_moments(name: str, seconds: str) -> None:
+        moments = pd.concat([ledger[name], exported["order_date"]], ignore_index=True)
+        texts[name] = pd.array(one_piece(moments, pa.large_string()), dtype=TEXT)
+        columns[seconds] = moments_as_seconds(texts[name])
+
+    side_by_side(
+        partial(share_codes, "order_number"),
+        partial(share_codes, *CONTACT_DTYPES),
+        partial(share_codes, "webstore_url"),
+        partial(share_codes, *DAYS, sort=True),
+        partial(keep_moments, "order_date", "ordered_at"),
+        partial(keep_moments, "placed_at", "placed_second"),
+    )
     texts["customer"] = texts["email"]
     columns["customer"] = _customer(columns)
-    share_codes("webstore_url", of=both)
-    share_codes(*DAYS, of=both, sort=True)
     for name in _MONEY:
         money = pd.concat([ledger[name], exported[name]], ignore_index=True)
         columns[name] = money.to_numpy(dtype=np.int64, na_value=NO_CENTS)
@@ -202,15 +227,10 @@ def _encoded(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, dic
 
     # These are never compared as texts, so a row's own place is code enough.
     places = np.arange(len(ledger) + len(exported), dtype=np.int32)
-    for name in ("order_date", "placed_at"):
-        moments = pd.concat([ledger[name], exported["order_date"]], ignore_index=True)
-        texts[name] = pd.array(one_piece(moments, pa.large_string()), dtype=TEXT)
-        columns[name] = places
+    columns["order_date"] = columns["placed_at"] = places
     for name in CLEAR.values():
         texts[name] = exported[name].array
         columns[name] = np.maximum(places - len(ledger), UNSAID)
-    columns["ordered_at"] = moments_as_seconds(texts["order_date"])
-    columns["placed_second"] = moments_as_seconds(texts["placed_at"])
     flags = np.zeros(len(places), dtype=np.bool_)
     flags[: len(ledger)] = ledger["is_first_order"].to_numpy(dtype=np.bool_)
     columns["is_first_order"] = flags

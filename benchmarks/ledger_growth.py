@@ -5,7 +5,7 @@
 The day: 40,000 new orders, half of them of customers known before, and 10,000 that changed. Measured is
 the look-up plus reconciliation of robin-etl over SQLite and PostgreSQL and, on the same data, DuckDB,
 polars and naive pandas joining the day with the whole snapshot in Parquet. Every variant runs in a
-process of its own, three times; the median counts. All have to find the same changes.
+process of its own, five times in turn, and the best counts. All have to find the same changes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ LEDGERS = {"small": (2_000, 10_000), "full": (100_000, 1_000_000, 10_000_000)}
 NEW, CHANGED = {"small": 800, "full": 40_000}, {"small": 200, "full": 10_000}
 FOLDER = measuring.FOLDER / "growth"
 KINDS = ("first", "repeat", "return", "upsell", "correction")
-TIMES = 3
+TIMES = 5
 _AT_ONCE = 500_000
 
 
@@ -222,16 +221,21 @@ def main() -> None:
             }
             for ledger in ledgers.values():
                 fill(ledger, folder)
-            for name in VARIANTS:
+            # As autovacuum leaves a ledger that has grown over years.
+            in_database = sa.create_engine(
+                url.set(database=f"ledger_{orders}"), isolation_level="AUTOCOMMIT"
+            )
+            with in_database.connect() as connection:
+                connection.execute(sa.text("vacuum analyze"))
+            best: dict[str, tuple[float, float]] = {}
+            for name in list(VARIANTS) * TIMES:
                 task = {"variant": name, "folder": str(folder), "ledger": ledgers.get(name, "")}
-                found = [
-                    measuring.in_a_process("benchmarks.ledger_growth", given.size, **task)
-                    for _ in range(TIMES)
-                ]
-                kinds.add(json.dumps({"orders": orders, **found[0]["kinds"]}))
-                results[name].append(
-                    (median(one["seconds"] for one in found), median(one["peak_mb"] for one in found))
-                )
+                found = measuring.in_a_process("benchmarks.ledger_growth", given.size, **task)
+                kinds.add(json.dumps({"orders": orders, **found["kinds"]}))
+                measured = found["seconds"], found["peak_mb"]
+                best[name] = min(measured, best.get(name, measured))
+            for name, measured in best.items():
+                results[name].append(measured)
     _show(given.size, results)
     assert len(kinds) == len(LEDGERS[given.size]), f"the variants disagree: {kinds}"
 

@@ -37,9 +37,9 @@ FORGOTTEN = "(forgotten)"
 
 _REQUEST = ("id", "run", "wave", "outcome", "sent_at")
 _ANSWER = ("outcome", "status", "words", "answered_at")
+_DELIVERY = ("request", "position", "order_number", "kind", "payload")
 # So many deliveries in a statement, of what a database takes in parameters.
 _AT_ONCE = 1000
-_DELIVERY = ("request", "position", "order_number", "kind", "payload")
 # A delivery as it is told, with what its request says of it.
 _TOLD = (
     *(DELIVERIES.c[name] for name in ("request", "order_number", "kind", "payload")),

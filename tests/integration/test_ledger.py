@@ -89,6 +89,22 @@ def test_a_look_up_finds_of_each_customer_the_flagged_and_the_earliest_other(led
     assert others["revenue"].isna().all()
 
 
+def test_others_come_back_as_they_were_whatever_their_numbers(ledger_url: str) -> None:
+    numbers = ['1"2', "a\\b", "x,y", "[]", "null", "é☃", "0012", "{'1': 2}"]
+    flagged = [{"order_number": number, "is_first_order": True} for number in numbers]
+    plain = [
+        {"order_number": f"{number}+", "customer": f"c{at}", "email": f"c{at}"}
+        for at, number in enumerate(numbers, 5)
+    ]
+    with Ledger.open(ledger_url) as ledger:
+        ledger.baseline(states(*flagged, *plain))
+        found = ledger.look_up(keys(), keys("c1", *(one["customer"] for one in plain), "nobody"))
+    assert sorted(found["order_number"][found["is_first_order"]]) == sorted(numbers)
+    rest = found[~found["is_first_order"]]
+    expected = {one["customer"]: one["order_number"] for one in plain}
+    assert rest.set_index("customer")["order_number"].to_dict() == expected
+
+
 def test_looking_up_nothing_finds_nothing_with_types(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         found = ledger.look_up(keys(), keys())

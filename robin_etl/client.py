@@ -177,8 +177,9 @@ def without_contacts(words: str, body: bytes) -> str:
 
 def _share_a_text(words: str, body: bytes) -> bool:
     """Whether any text as long as the shortest contact is in both: seldom, and quick to see."""
-    starts = range(len(words) - _SHORTEST + 1)
-    return any(words[at : at + _SHORTEST].encode() in body for at in starts)
+    told = words.encode()
+    starts = range(len(told) - _SHORTEST + 1)
+    return any(told[at : at + _SHORTEST] in body for at in starts)
 
 
 def _checked(base_url: str) -> str:

@@ -42,10 +42,6 @@ class Books:
         self._entries.put((write, future))
         return future
 
-    def settle(self) -> None:
-        """Return when all that was handed in is committed; raises where the last of it was not."""
-        self.enter(lambda: None).result()
-
     def _write(self) -> None:
         while (entry := self._entries.get()) is not None:
             together = [entry]

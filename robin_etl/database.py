@@ -234,7 +234,8 @@ class Database:
         """Note that this transaction moves states of orders."""
         if self._joint is None:
             connection.execute(schema.META.update().values(revision=schema.META.c.revision + 1))
-        self._has_moved = True
+        else:
+            self._has_moved = True
 
     def _write_back(self) -> None:
         """Empty SQLite's journal into its file, so that nothing older is left in either."""

@@ -194,7 +194,7 @@ class Sender:
                 elif (answer := future.result()) and _wants_halves(answer, chunk):
                     queue.extendleft(self._halves(chunk, answer))
         # Acknowledgements are handed in without waiting; before the next wave they all have to be there.
-        self._books.settle()
+        self._books.enter(lambda: None).result()
         if self._unwritten:
             raise self._unwritten
         if failures:
@@ -248,7 +248,6 @@ class Sender:
         if answer.again and self._stopping.is_set():
             return None
         if answer.again:
-            self._books.settle()
             raise RobinUnavailableError(
                 f"ROBIN did not accept a request in {self._retry.attempts} attempts (last: "
                 f"{_shown(answer)}). {self.delivered.posted} changes of this run are acknowledged; "

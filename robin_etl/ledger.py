@@ -114,8 +114,7 @@ class Ledger(Log):
         columns = [ORDERS.c.order_number, ORDERS.c.customer]
         query = sa.select(*columns).where(ORDERS.c.order_number.in_(self._keys(order_numbers)))
         with self._reading() as connection:
-            rows = connection.execute(query).all()
-        return pd.DataFrame(rows, columns=[column.name for column in columns], dtype=orders.TEXT)
+            return pd.DataFrame(self._columns(connection, query), dtype=orders.TEXT)
 
     def orders_of(self, customer: str) -> pd.Series:
         """The numbers of the orders of the customer with this digest, or that bear it as a phone's."""

@@ -334,9 +334,7 @@ class Log(Database):
     def runs(self, limit: int) -> list[dict[str, Any]]:
         """The latest runs, newest first, as plain values."""
         query = sa.select(RUNS).order_by(RUNS.c.started_at.desc()).limit(limit)
-        with self._reading() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        return [{**row, "counts": json.loads(row["counts"] or "{}")} for row in rows]
+        return [{**row, "counts": json.loads(row["counts"] or "{}")} for row in self._plain(query)]
 
 
 def _later(which: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> sa.Exists:

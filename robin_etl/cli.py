@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robin_etl import __version__
+from robin_etl import __version__, signals
 from robin_etl.exceptions import ConfigurationError, RobinEtlError
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def main() -> None:
     """Run the command line; errors end as one sentence on standard error."""
     debug = "--debug" in sys.argv[1:]
     try:
-        code = cli.main(standalone_mode=False)
+        with signals.interrupting():
+            code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(USAGE)
@@ -452,9 +453,9 @@ def sandbox(
     except OSError as error:
         raise click.UsageError(f"Port {port} can't be listened on ({error}); try another.") from None
     with server:
-        click.echo(f"ROBIN_ETL_BASE_URL={server.url}")
-        click.echo(f"What it was told: {server.url}/ (as JSON: {server.url}{STATE_PATH})")
         try:
+            click.echo(f"ROBIN_ETL_BASE_URL={server.url}")
+            click.echo(f"What it was told: {server.url}/ (as JSON: {server.url}{STATE_PATH})")
             server.wait()
         except KeyboardInterrupt:
             click.echo(f"It was told {len(robin.orders)} orders.")

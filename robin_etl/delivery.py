@@ -6,18 +6,15 @@ states over only when ROBIN has accepted it, so whatever goes wrong, running aga
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from itertools import groupby
 from operator import itemgetter
-from threading import Event, Lock, current_thread, main_thread
-from types import FrameType
+from threading import Event, Lock
 from typing import Any, Protocol
 
 import pandas as pd
@@ -320,29 +317,6 @@ class Sender:
                 "ROBIN what it wants, then run again.",
                 status=answer.status or 0,
             )
-
-
-@contextmanager
-def stopped_by_signals(stopping: Event) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C set `stopping` while this lasts; a second Ctrl-C ends the process.
-
-    Outside the main thread, where no signal arrives, it does nothing.
-    """
-    if current_thread() is not main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if stopping.is_set() and number == signal.SIGINT:
-            signal.default_int_handler(number, frame)
-        stopping.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wants_halves(answer: Answer, chunk: Chunk) -> bool:

@@ -18,11 +18,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from robin_etl import limits, orders, payload, reports
+from robin_etl import limits, orders, payload, reports, signals
 from robin_etl.classification import Plan, changes_of, classified, planned, renewed, validated
 from robin_etl.client import Client
-from robin_etl.delivery import RetryPolicy, Sender, stopped_by_signals
-from robin_etl.exceptions import RobinEtlError
+from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl.exceptions import InterruptedRunError, RobinEtlError
 from robin_etl.extraction import extracted, parts
 from robin_etl.ledger import Ledger
 from robin_etl.log import DONE, STOPPED
@@ -98,7 +98,7 @@ def load(
             plan = planned(settings, run)
             _confirm(run, ledger)
             stopping = Event()
-            with stopped_by_signals(stopping), watched(plan) as advance:
+            with signals.setting(stopping), watched(plan) as advance:
                 sender = Sender(
                     client,
                     ledger,
@@ -186,7 +186,8 @@ def _stage(settings: Settings, run: Run, *, restart: bool = True) -> Iterator[Le
         if restart and not run.dry_run:
             ledger.start_run(run.id, command=run.command, first=run.first, last=run.last)
         try:
-            yield ledger
+            with _interrupts_named():
+                yield ledger
         except RobinEtlError as error:
             if not run.dry_run:
                 # What went wrong first is what counts, even where it can't be written down.
@@ -200,6 +201,17 @@ def _stage(settings: Settings, run: Run, *, restart: bool = True) -> Iterator[Le
                         reports.write(run, ledger, summary, stopped=str(error))
                     reports.write_index(run, ledger)
             raise
+
+
+@contextmanager
+def _interrupts_named() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            "The run was told to stop. What ROBIN acknowledged is kept; run again, and it goes on from "
+            "there."
+        ) from None
 
 
 def _ledger(settings: Settings, run: Run) -> Ledger:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -24,12 +23,12 @@ import sqlalchemy as sa
 
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
+from tests import processes
 from tests.airflow_services import Airflow, free_port
 from tests.conftest import KEY, REAL_SHOP, SECRET, run_days
 from tests.integration.test_airflow_services import FIRST, LAST, environment, write_week
 
 REAL_DAYS = ("2010-12-01", "2011-03-31")
-SERVICES = ("api-server", "scheduler", "triggerer")
 
 
 def expected(folder: Path, exports: Path, first: str, last: str) -> object:
@@ -79,8 +78,7 @@ def locally(folder: Path) -> None:
             else:
                 airflow.trigger("range", from_date=first, to_date=last, shards=4)
             began = time.monotonic()
-            for service in SERVICES:
-                airflow.serve(service)
+            airflow.serve_all()
             runs = 121 if name == "backfill" else 1
             states = airflow.finished(runs, seconds=5400)
             compare(f"airflow, {name}, {dict(states)}", sandbox, orders, began)
@@ -94,9 +92,8 @@ def redis() -> Iterator[str]:
         sys.exit("There is no redis-server here; install it (Debian: apt-get install redis-server).")
     port = free_port()
     command = [server, "--port", f"{port}", "--save", "", "--bind", "127.0.0.1"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with processes.started(command):
         yield f"redis://127.0.0.1:{port}/0"
-        process.terminate()
 
 
 @contextmanager
@@ -139,8 +136,7 @@ def on_celery(folder: Path) -> None:
         with Airflow(folder / "airflow", celery) as airflow:
             airflow.backfill(FIRST, LAST, shards=2)
             began = time.monotonic()
-            for service in SERVICES:
-                airflow.serve(service)
+            airflow.serve_all()
             for worker in ("one", "two"):
                 airflow.serve(
                     *("celery", "worker", "--concurrency", "2", "--skip-serve-logs"),

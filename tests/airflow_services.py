@@ -1,11 +1,15 @@
-"""A whole Airflow for tests: its database, its services as processes, and a way to ask it."""
+"""A whole Airflow for tests: its database, its services as processes, and a way to ask it.
+
+It is made for a machine that is slow, cold or busy: each service is waited for until it is healthy,
+the scheduler, and with it the first task, begins only when the api-server answers, and no time-out or
+pause between tries is shorter than such a machine needs.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +22,35 @@ from typing import Any, TypeVar
 import requests
 import tenacity
 
+from tests import processes
+
 DAGS = Path(__file__).parents[1] / "dags"
 DAG = "robin_orders"
 
+
+# Seconds for a service to be healthy, and for one answer of it.
+STARTED, ANSWERED = 600.0, 120.0
+
+# What Airflow gives up on, or calls dead, far sooner than a slow machine is through with it.
+PATIENCE = {
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "300",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "900",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "300",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "30",
+    "AIRFLOW__WORKERS__SOCKET_CLEANUP_TIMEOUT": "300",
+}
+
+# Airflow's own way to change every DAG's tasks: a failed one is not put off for minutes.
+POLICY = """
+from datetime import timedelta
+
+def task_policy(task):
+    task.retry_delay = timedelta(seconds=1)
+    task.retry_exponential_backoff = 0
+"""
 
 Found = TypeVar("Found")
 
@@ -59,11 +89,18 @@ class Airflow:
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
+            # Who finds the database locked waits for it.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=120",
+            **PATIENCE,
             **environment,
         }
         self._services = ExitStack()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Airflow:
+        policy = self.home / "config" / "airflow_local_settings.py"
+        policy.parent.mkdir(parents=True)
+        policy.write_text(POLICY)
         self.run("db", "migrate")
         self.run("dags", "reserialize")
         return self
@@ -73,19 +110,32 @@ class Airflow:
 
     def run(self, *arguments: str) -> str:
         """One `airflow` command to its end; what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return processes.run(
+            [sys.executable, "-m", "airflow", *arguments], env=self.environment, succeeds=True
+        ).stdout
+
+    def serve_all(self) -> None:
+        """Start api-server, scheduler and triggerer, each healthy when this returns."""
+        self.serve("api-server")
+        self.until(self._api_is_warm, seconds=STARTED)
+        self.serve("scheduler")
+        self.serve("triggerer")
+        self.until(self._all_are_healthy, seconds=STARTED)
+
+    def _api_is_warm(self) -> None:
+        assert not self.get(f"/dags/{DAG}")["has_import_errors"]
+        requests.get(f"{self.url}/execution/health", timeout=ANSWERED).raise_for_status()
+
+    def _all_are_healthy(self) -> None:
+        health = self.get("/monitor/health")
+        states = {name: health[name]["status"] for name in ("metadatabase", "scheduler", "triggerer")}
+        if set(states.values()) != {"healthy"}:
+            raise NotYetError(f"{states}")
 
     def serve(self, *arguments: str, name: str | None = None) -> None:
         """Start a service; it ends with this Airflow."""
-        log = self._services.enter_context((self.home / f"{name or arguments[0]}.log").open("wb"))
+        name = name or arguments[0]
+        log = self._services.enter_context((self.home / f"{name}.log").open("wb"))
         process = subprocess.Popen(
             [sys.executable, "-m", "airflow", *arguments],
             env=self.environment,
@@ -93,7 +143,9 @@ class Airflow:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._services.callback(_end, process)
+        processes.note(process)
+        self._running[name] = process
+        self._services.callback(processes.end, process)
 
     def backfill(self, first: str, last: str, **conf: Any) -> None:
         """Create a backfill of these days, one at a time."""
@@ -122,14 +174,34 @@ class Airflow:
         return self.until(look, seconds=seconds)
 
     def until(self, look: Callable[[], Found], *, seconds: float) -> Found:
-        """What `look` finds, as soon as it raises `NotYetError` no more."""
+        """What `look` finds, as soon as it raises `NotYetError` no more and Airflow answers it.
+
+        Fails at the deadline, and as soon as a service has ended, with the end of every service's log.
+        """
+
+        def look_while_all_run() -> Found:
+            ended = [name for name, process in self._running.items() if process.poll() is not None]
+            assert not ended, f"ended: {', '.join(ended)}"
+            return look()
+
         waiting = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((NotYetError, requests.ConnectionError)),
+            retry=tenacity.retry_if_exception_type(
+                (NotYetError, requests.ConnectionError, requests.Timeout)
+            ),
             stop=tenacity.stop_after_delay(seconds),
             wait=tenacity.wait_fixed(1),
             reraise=True,
         )
-        return waiting(look)
+        try:
+            return waiting(look_while_all_run)
+        except Exception as error:
+            raise AssertionError(f"{error!r}\n{self._logs()}") from error
+
+    def _logs(self) -> str:
+        logs = (
+            (name, (self.home / f"{name}.log").read_text(errors="replace")) for name in self._running
+        )
+        return "\n".join(f"== {name}\n{text[-4000:]}" for name, text in logs)
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """The runs of a DAG."""
@@ -145,21 +217,12 @@ class Airflow:
         return instances
 
     def get(self, path: str) -> Mapping[str, Any]:
-        token = requests.get(f"{self.url}/auth/token", timeout=10).json()["access_token"]
+        token = requests.get(f"{self.url}/auth/token", timeout=ANSWERED).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
-        response = requests.get(f"{self.url}/api/v2{path}", headers=headers, timeout=10)
+        response = requests.get(f"{self.url}/api/v2{path}", headers=headers, timeout=ANSWERED)
         response.raise_for_status()
         told: Mapping[str, Any] = response.json()
         return told
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def free_port() -> int:

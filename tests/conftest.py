@@ -18,6 +18,7 @@ from robin_etl import pipeline
 from robin_etl.runs import Run
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
+from tests import processes
 
 hypothesis.settings.register_profile("quick", max_examples=18, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
@@ -42,6 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
 
     items.sort(key=place)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # the process that started the others
+        processes.end_what_is_left()
 
 
 @pytest.fixture(autouse=True)

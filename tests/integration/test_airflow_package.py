@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.sandbox import Sandbox
 from robin_etl.settings import Settings
+from tests import processes
 from tests.conftest import KEY, SECRET, Export
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Airflow's own imports
@@ -29,14 +29,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("airflow")
 
 
-def airflow(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "AIRFLOW_HOME": str(home), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def airflow(home: Path, *arguments: str, **environment: str) -> processes.Completed:
+    there = {**os.environ, "AIRFLOW_HOME": str(home), **environment}
+    return processes.run([sys.executable, *arguments], env=there)
 
 
 @pytest.fixture

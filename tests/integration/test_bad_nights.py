@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import resource
+import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,10 @@ from robin_etl.payload import Change
 from robin_etl.runs import Run
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
-from tests import soak
+from tests import processes, soak
 from tests.conftest import KEY, SECRET, Export, run_days
 from tests.integration.test_cli import COMMAND, environment
+from tests.waiting import until
 
 ROWS = [f"{n:03},c{n}@x.nl,10,2026-03-01" for n in range(40)]
 
@@ -50,28 +49,27 @@ def told_right(robin: Robin) -> None:
     assert all("told twice" in said for said in state["complaints"])
 
 
+PLAINLY, IGNORED = signal.SIG_DFL, signal.SIG_IGN
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sigint", [PLAINLY, IGNORED])
 def test_a_signal_ends_the_run_in_good_order_and_says_what_is_left(
-    settings: Settings, export: Export, number: signal.Signals
+    settings: Settings, export: Export, number: signal.Signals, sigint: signal.Handlers
 ) -> None:
     export("2026-03-01", *ROWS)
-    running: list[subprocess.Popen[str]] = []
-    robin = AtRequest(2, lambda: running[0].send_signal(number))
+    running: list[processes.Process] = []
+    robin = AtRequest(2, lambda: running[0].signal(number))
     with Sandbox(robin) as sandbox:
         there = settings.model_copy(update={"base_url": sandbox.url})
-        variables = environment(there, CHUNK_SIZE="10", CONCURRENCY="1", RATE_LIMITS="2/s")
-        with subprocess.Popen(
-            [COMMAND, "run", "--date", "2026-03-01", "--json"],
-            env=variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        with processes.started(
+            processes.with_sigint(sigint, [COMMAND, "run", "--date", "2026-03-01", "--json"]),
+            env=environment(there, CHUNK_SIZE="10", CONCURRENCY="1", RATE_LIMITS="2/s"),
         ) as process:
             running.append(process)
-            _, said = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert "20 of its changes are acknowledged, 20 are left" in said
-        assert "Traceback" not in said
+            assert process.ended() == 1
+        assert "20 of its changes are acknowledged, 20 are left" in process.printed
+        assert "Traceback" not in process.printed
         assert robin.statuses == {201: 2}
         summary = run_days(there, "2026-03-01")
         assert (summary["posted"], summary["in_doubt"]) == (20, 0)
@@ -79,33 +77,59 @@ def test_a_signal_ends_the_run_in_good_order_and_says_what_is_left(
         assert robin.state()["complaints"] == []
 
 
+@pytest.mark.parametrize("command", ["run", "backfill", "baseline"])
+@pytest.mark.parametrize(
+    ("number", "sigint"), [(signal.SIGINT, IGNORED), (signal.SIGTERM, PLAINLY)], ids=["int", "term"]
+)
+def test_a_signal_before_anything_is_posted_is_a_stop_that_the_ledger_knows(
+    settings: Settings,
+    exports: Path,
+    command: str,
+    number: signal.Signals,
+    sigint: signal.Handlers,
+) -> None:
+    days = ["--date", "2026-03-01"]
+    if command != "run":
+        days = ["--from", "2026-03-01", "--to", "2026-03-01"]
+    export = exports / "orders_2026-03-01.csv"
+    os.mkfifo(export)
+    with (
+        processes.started(
+            processes.with_sigint(sigint, [COMMAND, command, *days]),
+            env=environment(settings),
+        ) as process,
+        export.open("w"),
+    ):  # which waits until the command reads it
+        process.signal(number)
+        assert process.ended() == 1
+    assert "The run was told to stop." in process.printed
+    assert "run again" in process.printed
+    assert "Traceback" not in process.printed
+    with Ledger.open(settings.ledger) as ledger:
+        assert [run["outcome"] for run in ledger.runs(9)] == ["stopped"]
+
+
 HOLD = """
-import sys, time
+import sys
 from robin_etl.ledger import Ledger
 with Ledger.open(sys.argv[1]) as ledger, ledger.posting("the-dead-run"):
     print("held", flush=True)
-    time.sleep(600)
+    sys.stdin.read()
 """
 
 
 def test_a_killed_holder_of_the_lock_blocks_nobody(ledger_url: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, ledger_url], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+    with processes.started([sys.executable, "-c", HOLD, ledger_url]) as process:
+        assert process.next_line() == "held\n"
         with Ledger.open(ledger_url) as ledger:
             with pytest.raises(LedgerBusyError, match=r"the-dead-run \(process \d+ on .*, since 20"):
                 ledger.posting("next").__enter__()
-            process.kill()
-            process.wait()
-            deadline = time.monotonic() + 30
-            while True:  # PostgreSQL notices a dead client when it next looks at its connection
-                try:
-                    with ledger.posting("next"):
-                        break
-                except LedgerBusyError:
-                    assert time.monotonic() < deadline
+            process.signal(signal.SIGKILL)
+            process.ended()
+            # PostgreSQL notices a dead client when it next looks at its connection.
+            for attempt in until(processes.DEADLINE, while_raising=LedgerBusyError):
+                with attempt, ledger.posting("next"):
+                    pass
 
 
 @pytest.mark.parametrize("room", [150_000, 400_000, 800_000])
@@ -117,23 +141,15 @@ def test_a_full_disk_is_a_sentence_and_the_next_run_mends_it(
     robin = Robin(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:
         there = settings.model_copy(update={"base_url": sandbox.url})
-        cramped = subprocess.run(
-            command,
-            env=environment(there),
-            # No file may grow beyond this, which is what a full disk looks like to a process.
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # No file may grow beyond this, which is what a full disk looks like to a process.
+        limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))"
+        cramped = processes.run(processes.after(limit, command), env=environment(there))
         assert cramped.returncode == 1
         assert "run again" in cramped.stderr
         assert "Traceback" not in cramped.stderr
         accepted = len(robin.orders)
         assert accepted < 3000
-        mended = subprocess.run(
-            command, env=environment(there), capture_output=True, text=True, check=True
-        )
+        mended = processes.run(command, env=environment(there), succeeds=True)
         summary = json.loads(mended.stdout.splitlines()[-1])
         state = robin.state()
         assert len(state["orders"]) == 3000
@@ -198,14 +214,7 @@ def test_a_rejected_order_is_shown_with_robins_words_until_it_is_accepted(
     from robin_etl.faults import Faults
 
     def said(*arguments: str) -> str:
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            env=environment(settings),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        return processes.run([COMMAND, *arguments], env=environment(settings), succeeds=True).stdout
 
     export("2026-03-01", *ROWS)
     robin = Robin(KEY, SECRET, limits=(), faults=Faults(refused="^007$"))
@@ -257,19 +266,13 @@ def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None
 def test_a_sandbox_fails_as_its_command_line_asks(settings: Settings, export: Export) -> None:
     export("2026-03-01", *ROWS)
     asked = ["--no-limits", "--fault", "3=reset-after", "--most-orders", "15", "--refuse", "^03[89]$"]
-    with subprocess.Popen(
+    with processes.started(
         [COMMAND, "sandbox", "--port", "0", "--key", KEY, "--secret", SECRET, *asked],
         env=environment(settings),
-        stdout=subprocess.PIPE,
-        text=True,
     ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip().partition("=")[2]
+        url = process.next_line().strip().partition("=")[2]
         there = settings.model_copy(update={"base_url": url, "max_attempts": 2, "backoff": 0.01})
-        try:
-            summary = run_days(there, "2026-03-01")
-        finally:
-            process.terminate()
+        summary = run_days(there, "2026-03-01")
     assert summary["orders_rejected"] == ["038", "039"]
     assert summary["posted"] == 38
     assert summary["in_doubt"] > 0
@@ -277,12 +280,6 @@ def test_a_sandbox_fails_as_its_command_line_asks(settings: Settings, export: Ex
 
 def test_a_fault_that_there_is_not_is_a_usage_error(settings: Settings) -> None:
     for wrong in (["--fault", "3=oops"], ["--fault", "x"], ["--refuse", "("]):
-        done = subprocess.run(
-            [COMMAND, "sandbox", "--port", "0", *wrong],
-            env=environment(settings),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = processes.run([COMMAND, "sandbox", "--port", "0", *wrong], env=environment(settings))
         assert done.returncode == 2
         assert "A fault is a number and one of: error-before" in done.stderr

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,15 +31,12 @@ def test_a_benchmark_runs_small_and_all_its_variants_find_the_same(
     benchmark: str, tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "expectations", tmp_path / "expectations")
-    done = subprocess.run(
+    done = processes.run(
         [sys.executable, "-m", f"benchmarks.{benchmark}", "--size", "small"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
+        succeeds=True,
     )
-    assert done.returncode == 0, done.stderr
     for words in SHOWN[benchmark]:
         assert words in done.stdout
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from robin_etl.exceptions import ConfigurationError, LedgerError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox import Sandbox
 from robin_etl.settings import Settings
+from tests import processes
 from tests.conftest import Export, run_days
 from tests.integration.test_cli import COMMAND, environment
 from tests.integration.test_ledger import delivery, keys, states
@@ -148,14 +148,8 @@ def test_orders_that_a_baseline_acknowledged_are_no_fault(ledger_url: str) -> No
         assert care.verify(ledger) == care.Verified(2, 0, (), (), baselines=False)
 
 
-def ledger_command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "ledger", *arguments],
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def ledger_command(settings: Settings, *arguments: str) -> processes.Completed:
+    return processes.run([COMMAND, "ledger", *arguments], env=environment(settings))
 
 
 def test_a_backup_is_a_whole_ledger_though_a_run_writes_meanwhile(

@@ -20,6 +20,7 @@ import requests
 from robin_etl.cli import cli
 from robin_etl.sandbox import Sandbox
 from robin_etl.settings import Settings
+from tests import processes
 from tests.conftest import KEY, SECRET, Export
 
 COMMAND = Path(sys.executable).with_name("robin-etl")
@@ -29,7 +30,7 @@ COUNTS = {
     *("quarantined", "posted", "rejected", "in_doubt", "requests"),
 }
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., processes.Completed]
 
 
 def environment(settings: Settings, **changed: str) -> dict[str, str]:
@@ -52,16 +53,8 @@ def environment(settings: Settings, **changed: str) -> dict[str, str]:
 def robin_etl(settings: Settings, tmp_path: Path) -> Command:
     """Runs the command; settings by their names without the prefix."""
 
-    def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            env=environment(settings, **changed),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    def run(*arguments: str, **changed: str) -> processes.Completed:
+        done = processes.run([COMMAND, *arguments], env=environment(settings, **changed), cwd=tmp_path)
         assert SECRET not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -69,7 +62,7 @@ def robin_etl(settings: Settings, tmp_path: Path) -> Command:
     return run
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+def last_line(done: processes.Completed) -> dict[str, int]:
     counts: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return counts
 
@@ -147,13 +140,7 @@ def test_what_goes_wrong_is_one_sentence_and_an_exit_code(
 
 
 def test_a_traceback_is_shown_on_request_alone(robin_etl: Command, settings: Settings) -> None:
-    done = subprocess.run(
-        [COMMAND, "--debug", "run", "--date", "2026-03-09"],
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.run([COMMAND, "--debug", "run", "--date", "2026-03-09"], env=environment(settings))
     assert "Traceback" in done.stderr
     assert SECRET not in done.stderr
 
@@ -222,16 +209,18 @@ def test_status_tells_what_the_ledger_knows(robin_etl: Command, export: Export) 
     assert told["runs"][1]["counts"]["posted"] == 2
 
 
-def test_a_sandbox_serves_until_it_is_interrupted(settings: Settings) -> None:
-    with subprocess.Popen(
-        [COMMAND, "sandbox", "--port", "0", "--key", "k", "--secret", "s"],
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sigint", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_sandbox_serves_until_a_signal_however_it_was_started(
+    settings: Settings, number: signal.Signals, sigint: signal.Handlers
+) -> None:
+    with processes.started(
+        processes.with_sigint(
+            sigint, [COMMAND, "sandbox", "--port", "0", "--key", "k", "--secret", "s"]
+        ),
         env=environment(settings),
-        stdout=subprocess.PIPE,
-        text=True,
     ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        address = re.fullmatch(r"ROBIN_ETL_BASE_URL=(http://127\.0\.0\.1:\d+)\n", line)
+        address = re.fullmatch(r"ROBIN_ETL_BASE_URL=(http://127\.0\.0\.1:\d+)\n", process.next_line())
         assert address is not None
         url = address[1]
         order = {
@@ -242,11 +231,11 @@ def test_a_sandbox_serves_until_it_is_interrupted(settings: Settings) -> None:
             "is_first_order": True,
         }
         body = {"orders": [order]}
-        assert requests.post(f"{url}/dynamic/orders", json=body, auth=("k", "s"), timeout=9).ok
-        assert requests.get(f"{url}/sandbox/state", timeout=9).json()["requests"] == 1
-        process.send_signal(signal.SIGINT)
-        assert "It was told 1 orders." in process.stdout.read()
-        assert process.wait(timeout=10) == 0
+        assert requests.post(f"{url}/dynamic/orders", json=body, auth=("k", "s"), timeout=60).ok
+        assert requests.get(f"{url}/sandbox/state", timeout=60).json()["requests"] == 1
+        process.signal(number)
+        assert process.ended() == 0
+        assert process.printed.endswith("It was told 1 orders.\n")
 
 
 def test_the_demonstration_holds_every_kind_and_ends_without_a_complaint(
@@ -288,28 +277,32 @@ def test_every_command_has_help_with_an_example_in_80_columns(command: str) -> N
 
 def test_the_shell_completes_commands(tmp_path: Path) -> None:
     asked = {"_ROBIN_ETL_COMPLETE": "bash_complete", "COMP_WORDS": "robin-etl ba", "COMP_CWORD": "1"}
-    done = subprocess.run(
-        [COMMAND], capture_output=True, text=True, env=asked, check=False, cwd=tmp_path
-    )
+    done = processes.run([COMMAND], env=asked, cwd=tmp_path)
     assert done.stdout.split() == ["plain,backfill", "plain,baseline"]
 
 
 def on_a_terminal(settings: Settings, *arguments: str, **extra: str) -> str:
     """What the command shows on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [COMMAND, *arguments],
-        env={**environment(settings), "TERM": "xterm-256color", "COLUMNS": "80", **extra},
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
     shown = b""
-    with suppress(OSError):  # which is how a terminal ends
-        while part := os.read(ours, 65_536):
-            shown += part
-    os.close(ours)
-    assert process.wait() == 3
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        with os.fdopen(theirs) as other:
+            process = subprocess.Popen(
+                [COMMAND, *arguments],
+                env={**environment(settings), "TERM": "xterm-256color", "COLUMNS": "80", **extra},
+                stdout=other,
+                stderr=other,
+                start_new_session=True,
+            )
+        processes.note(process)
+        with process:
+            try:
+                with suppress(OSError):  # which is how a terminal ends
+                    while part := terminal.read(65_536):
+                        shown += part
+                assert process.wait(processes.DEADLINE) == 3, shown
+            finally:
+                processes.end(process, kindly=False)
     return shown.decode()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import pytest
 from robin_etl.faults import Fault, Faults
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox import Robin, Sandbox
+from tests import processes
 from tests.conftest import KEY, SECRET, Export
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -109,35 +109,19 @@ def module_sandbox() -> Any:
 def airflow(airflow_home: Path, shop: Path, module_sandbox: Sandbox) -> Any:
     """Runs the DAG once; gives its state, its tasks' states and what they handed on."""
     (shop / "exports").mkdir()
-    log = (airflow_home / "output.log").open("w+")
-    with subprocess.Popen(
+    with processes.started(
         [sys.executable, "-c", DRIVER, str(DAGS)],
         env=environment(airflow_home, shop, module_sandbox.url),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        said: list[str] = []
 
         def play(**told: Any) -> dict[str, Any]:
-            process.stdin.write(json.dumps(told) + "\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
-            said.clear()
-            for line in process.stdout:  # type: ignore[union-attr]
-                said.append(line)
-                if line.startswith("RESULT "):
-                    result: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
-                    return {**result, "log": "".join(said)}
-            log.seek(0)
-            raise AssertionError("".join(said) + log.read())
+            before = len(process.printed)
+            process.say(json.dumps(told) + "\n")
+            line = process.line_with("RESULT ")
+            result: dict[str, Any] = json.loads(line.partition("RESULT ")[2])
+            return {**result, "log": process.printed[before:]}
 
         yield play
-        process.stdin.close()
-        process.stdout.read()
-    log.close()
 
 
 @pytest.fixture

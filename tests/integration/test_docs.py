@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 
 from robin_etl.faults import Faults
 from robin_etl.sandbox import Robin, Sandbox
+from tests import processes
 from tests.conftest import HEADER, KEY, SECRET
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -27,29 +27,24 @@ class Shell:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ROBIN_ETL_")}
-        self._process = subprocess.Popen(
+        self._starting = processes.started(
             ["bash", "--norc"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             cwd=folder,
             env={**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1", **environment},
         )
+        self._process = self._starting.__enter__()
 
     def run(self, command: str) -> list[str]:
         """The lines that a command prints, both streams together."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{command}\necho; echo {END}\n")
-        self._process.stdin.flush()
+        self._process.say(f"{command}\necho; echo {END}\n")
         lines = []
-        while (line := self._process.stdout.readline()) and line.strip() != END:
+        while (line := self._process.next_line()) and line.strip() != END:
             lines.append(line)
         return lines
 
     def close(self) -> None:
-        self._process.communicate("kill $(jobs -p) 2>/dev/null; wait\n", timeout=30)
+        """End it with all that it put into the background."""
+        self._starting.__exit__(None, None, None)
 
 
 def commands(block: str) -> Iterator[tuple[str, list[str]]]:
@@ -164,8 +159,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         "docs",
         str(tmp_path),
     ]
-    done = subprocess.run(build, cwd=DOCS.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    processes.run(build, cwd=DOCS.parent, succeeds=True)
     settings = (tmp_path / "reference/settings.html").read_text(encoding="utf-8")
     assert "ROBIN_ETL_RATE_LIMITS" in settings
     assert "shopify" in (tmp_path / "reference/profiles.html").read_text(encoding="utf-8")

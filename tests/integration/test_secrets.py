@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import signal
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +18,10 @@ from robin_etl.client import Client, Meaning
 from robin_etl.faults import Fault, Faults
 from robin_etl.sandbox import Robin, Sandbox
 from robin_etl.settings import Settings
+from tests import processes
 from tests.conftest import KEY, SECRET, Export
 from tests.integration.test_cli import COMMAND, environment
+from tests.waiting import until
 
 DATA_FILES = {"exported.parquet", "changes.parquet", "quarantine.csv", "requests.jsonl"}
 HEADER = "order_number,email_address,phone_number,revenue,order_date"
@@ -53,13 +54,8 @@ def nights(settings: Settings, export: Export, tmp_path: Path) -> str:
 
         def run(*arguments: str, **changed: str) -> None:
             nonlocal printed
-            done = subprocess.run(
-                [COMMAND, "--debug", *arguments],
-                env={**there, **changed},
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=tmp_path,
+            done = processes.run(
+                [COMMAND, "--debug", *arguments], env={**there, **changed}, cwd=tmp_path
             )
             printed += done.stdout + done.stderr
 
@@ -110,18 +106,20 @@ def test_no_secret_is_left_anywhere_and_no_address_but_in_a_runs_own_data_files(
 def test_no_secret_is_in_the_list_of_processes(settings: Settings, export: Export) -> None:
     export("2026-03-01", "1,a@x.nl,1,2026-03-01")
     robin = Robin(KEY, SECRET, limits=(), faults=Faults(script={1: Fault.HANG_BEFORE}))
-    with Sandbox(robin) as sandbox:
-        run = subprocess.Popen(
+    with (
+        Sandbox(robin) as sandbox,
+        processes.started(
             [COMMAND, "run", "--date", "2026-03-01"],
             env=environment(settings, BASE_URL=sandbox.url),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while not robin.faults.played:
-            assert run.poll() is None
+        ) as run,
+    ):
+        for attempt in until(processes.DEADLINE, while_raising=AssertionError):
+            with attempt:
+                assert robin.faults.played or not run.is_running, "no request has come yet"
+        assert run.is_running, run.printed
         arguments = Path(f"/proc/{run.pid}/cmdline").read_bytes()
-        run.send_signal(signal.SIGKILL)
-        run.wait()
+        run.signal(signal.SIGKILL)
+        run.ended()
     assert b"run" in arguments
     assert SECRET.encode() not in arguments
 
@@ -174,7 +172,7 @@ def https(authority: trustme.CA) -> Iterator[str]:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(https: str) -> None:
-    with Client(https, KEY, SECRET, timeout=5) as client:
+    with Client(https, KEY, SECRET, timeout=60) as client:
         answer = client.post(b"{}")
     assert answer.meaning is not Meaning.ACCEPTED
     assert "SSLError" in answer.words
@@ -185,7 +183,7 @@ def test_a_private_authority_is_trusted_by_the_usual_variable(
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    with Client(https, KEY, SECRET, timeout=5) as client:
+    with Client(https, KEY, SECRET, timeout=60) as client:
         assert client.post(b"{}").meaning is Meaning.ACCEPTED
 
 
@@ -203,7 +201,7 @@ def test_a_proxy_is_used_by_the_usual_variable(monkeypatch: pytest.MonkeyPatch) 
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
-        with Client("https://robin.example.com", KEY, SECRET, timeout=5) as client:
+        with Client("https://robin.example.com", KEY, SECRET, timeout=60) as client:
             answer = client.post(b"{}")
         proxy.shutdown()
     assert asked == ["robin.example.com:443"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import subprocess
 import sys
 
 from robin_etl import imports
+from tests import processes
 
 PUT_OFF = """
 import sys
@@ -24,8 +24,7 @@ assert real is sys.modules["colorsys"] and real.__file__
 
 
 def test_what_was_put_off_is_imported_when_it_is_first_used() -> None:
-    done = subprocess.run([sys.executable, "-c", PUT_OFF], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = processes.run([sys.executable, "-c", PUT_OFF], succeeds=True)
     assert done.stdout == "(0.0, 0.0, 0) 1\n"
 
 
@@ -56,5 +55,5 @@ try:
 except matching.jsonschema.ValidationError as error:
     print(error.message)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = processes.run([sys.executable, "-c", code])
     assert done.stdout == "True\n'one' is not of type 'number'\n", done.stderr

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import robin_etl
+from tests import processes
 
 PURE = (
     "exceptions",
@@ -30,7 +30,7 @@ CORE = tuple({path.stem for path in Path(robin_etl.__file__).parent.glob("*.py")
 def imported_by(*modules: str) -> set[str]:
     named = ", ".join(f"robin_etl.{module}" for module in modules)
     code = f"import sys, {named}; print(*sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown = processes.run([sys.executable, "-c", code], succeeds=True)
     return {name.split(".")[0] for name in shown.stdout.split()}
 
 
@@ -45,7 +45,7 @@ def test_the_pure_modules_know_neither_network_nor_database(module: str) -> None
 
 def test_the_sandbox_shares_nothing_with_the_sending_side() -> None:
     code = "import sys, robin_etl.sandbox; print(*(m for m in sys.modules if 'robin_etl' in m))"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown = processes.run([sys.executable, "-c", code], succeeds=True)
     assert set(shown.stdout.split()) == {"robin_etl", "robin_etl.faults", "robin_etl.sandbox"}
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+import robin_etl
 from robin_etl import pipeline
 from robin_etl.exceptions import StoppedError
 from robin_etl.runs import Run
@@ -111,13 +112,12 @@ def _directly(settings: dict[str, str]) -> Callable[[date], dict[str, Any]]:
 
 def _through_airflow(settings: dict[str, str], home: Path) -> Callable[[date], dict[str, Any]]:
     """Each day as `airflow dags test` in a process of its own, with an Airflow home in `home`."""
-    dags = Path(__file__).parent.parent / "dags"
     connection = {"conn_type": "robin", "login": KEY, "password": SECRET}
     environment = {
         **os.environ,
         **{f"{PREFIX}{name.upper()}": value for name, value in settings.items()},
         "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_dags_folder()),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps(connection),
     }
@@ -146,15 +146,28 @@ def _through_airflow(settings: dict[str, str], home: Path) -> Callable[[date], d
     return run_day
 
 
+def _dags_folder() -> Path:
+    """The folder of the DAGs: inside the package when installed, next to it in a checkout."""
+    package = Path(robin_etl.__file__).parent
+    inside = package / "dags"
+    return inside if inside.is_dir() else package.parent / "dags"
+
+
 def _where_to_look(home: Path, *, through_airflow: bool) -> str:
-    shown = home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home
+    shown = _from_here(home)
+    command = _from_here(Path(sys.executable).parent / "robin-etl")
     lines = [
         "Where to look next:",
         f"  {shown}/exports/     the exports, one a day",
         f"  {shown}/robin.json   every order as ROBIN holds it",
         f"  {shown}/runs/        index.html, and each run's report.html, quarantine.csv, verdicts",
-        f"  ROBIN_ETL_LEDGER={shown}/ledger.db .venv/bin/robin-etl status",
+        f"  ROBIN_ETL_LEDGER={shown}/ledger.db {command} status",
     ]
     if through_airflow:
         lines.append(f"  {shown}/airflow.log  what Airflow's tasks logged")
     return "\n".join(lines)
+
+
+def _from_here(path: Path) -> Path:
+    """A path as it is typed from the current folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

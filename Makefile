@@ -7,12 +7,10 @@ STAMP := .venv/.installed
 
 export UV_CACHE_DIR := $(CACHE)/uv
 export TMPDIR := $(CACHE)/tmp
-export RUFF_CACHE_DIR := $(CACHE)/ruff
-export MYPY_CACHE_DIR := $(CACHE)/mypy
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery unit check docs format bench soak fuzz mutants audit sbom test-lowest constraints clean
+.PHONY: install demo test test-airflow test-celery unit check docs format bench soak fuzz mutants audit sbom test-lowest release constraints clean
 
 install: $(STAMP)
 
@@ -91,10 +89,14 @@ test-lowest: install
 	.cache/lowest/bin/python -m pytest tests/unit tests/integration/test_pipeline.py tests/integration/test_ledger.py \
 	  tests/integration/test_delivery.py tests/integration/test_parts.py tests/integration/test_reports.py
 
+# Builds wheel and sdist into dist/, and tries the wheel alone in empty environments, without Airflow and with it.
+release: install
+	$(BIN)/python -m tests.release
+
 # Names, versions and hashes only: no address of a package index is written.
 constraints: install
 	printf 'uv\nhatchling\neditables\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --all-extras --upgrade pyproject.toml - --output-file constraints.txt
 
 clean:
-	rm -rf .venv .cache mutants docs/_build data/airflow data/demo data/runs
+	rm -rf .venv .cache dist mutants docs/_build data/airflow data/demo data/runs

@@ -27,10 +27,10 @@ FOLDER = measuring.FOLDER / "baseline"
 def robin_etl(ledger: str) -> dict[str, Any]:
     """The stages of a baseline, in seconds."""
     from robin_etl import pipeline
-    from robin_etl.extraction import parts
     from robin_etl.ledger import Ledger
-    from robin_etl.runs import Run
     from robin_etl.settings import Settings
+    from robin_etl.stages.extract import parts
+    from robin_etl.stages.run import Run
 
     settings = Settings.read(exports=str(FOLDER), ledger=ledger, runs=str(FOLDER / "runs"))
     day = date.fromisoformat(DAY)

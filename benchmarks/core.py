@@ -29,11 +29,11 @@ Frames = tuple[pd.DataFrame, pd.DataFrame]
 
 def generate(rows: int) -> Frames:
     """Exported rows, and the ledger's of half of them."""
-    from robin_etl import orders
+    from robin_etl.core import columns, customers
 
     table = measuring.shop_orders(np.arange(rows), customers=rows * 6 // 10).assign(day="2026-03-02")
     table["revenue"] = (table["revenue"] * 100).round().astype("int64")
-    exported = orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    exported = customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
     known = exported.iloc[::2]
     fate = np.arange(len(known)) % 10
     changed = known["revenue"] + np.select([fate < 3, fate < 4], [5_000, -50], default=0)
@@ -45,12 +45,12 @@ def generate(rows: int) -> Frames:
         revenue=changed,
         is_first_order=~known.duplicated("email"),
     )
-    ledger = orders.typed(known, orders.LEDGER_DTYPES)
+    ledger = columns.conform(known, columns.LEDGER_DTYPES)
     return exported.sample(frac=1, random_state=1).reset_index(drop=True), ledger
 
 
 def robin_etl(frames: Frames) -> Callable[[], pd.DataFrame]:
-    from robin_etl.reconcile import reconcile
+    from robin_etl.core.reconcile import reconcile
 
     return lambda: reconcile(*frames).changes
 

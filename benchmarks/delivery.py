@@ -27,11 +27,12 @@ import pandas as pd
 import requests
 
 from benchmarks import measuring
-from robin_etl import limits, orders, payload
-from robin_etl.client import ORDERS_PATH, Client
-from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl.core import columns, customers, limits, payload
+from robin_etl.core.reconcile import reconcile
+from robin_etl.delivery import pace
+from robin_etl.delivery.client import ORDERS_PATH, Client
+from robin_etl.delivery.sender import RetryPolicy, Sender
 from robin_etl.ledger import Ledger
-from robin_etl.reconcile import reconcile
 
 ORDERS = {"small": 5_000, "full": 100_000}
 ROUNDS = {"small": 1, "full": 3}
@@ -56,10 +57,10 @@ def sandbox(latency: float = 0.0) -> Iterator[str]:
 def changes(count: int) -> pd.DataFrame:
     table = measuring.shop_orders(np.arange(count), customers=count * 6 // 10)
     table["revenue"] = (table["revenue"] * 100).round().astype("int64")
-    rows = orders.identified(
-        orders.typed(table.assign(day="2026-03-02"), orders.EXPORTED_DTYPES), key=b""
+    rows = customers.add_digests(
+        columns.conform(table.assign(day="2026-03-02"), columns.EXPORTED_DTYPES), key=b""
     )
-    return reconcile(rows, orders.empty(orders.LEDGER_DTYPES)).changes
+    return reconcile(rows, columns.make_empty(columns.LEDGER_DTYPES)).changes
 
 
 def with_robin_etl(url: str, told: pd.DataFrame) -> float:
@@ -73,7 +74,7 @@ def with_robin_etl(url: str, told: pd.DataFrame) -> float:
         sender = Sender(
             client,
             ledger,
-            limits.Pace(limits.parse("1000000/s"), sleep=stopping.wait),
+            pace.Pace(limits.parse_limits("1000000/s"), sleep=stopping.wait),
             run="benchmark",
             chunk_size=CHUNK,
             concurrency=CONCURRENCY,

@@ -51,8 +51,8 @@ def robin_etl(days: int, url: str, folder: Any, tries: int) -> int:
     """The days that still failed at the last try."""
     from robin_etl import pipeline
     from robin_etl.exceptions import RobinEtlError
-    from robin_etl.runs import Run
     from robin_etl.settings import Settings
+    from robin_etl.stages.run import Run
 
     settings = Settings.read(
         base_url=url,
@@ -127,8 +127,8 @@ def judged(state: dict[str, Any], truth: pd.DataFrame) -> dict[str, int]:
 
 def task(variant: str, nights: str, size: str) -> None:
     """One variant through all days, against a sandbox in this process."""
-    from robin_etl.faults import Fault, Faults
-    from robin_etl.sandbox import Robin, Sandbox
+    from robin_etl.sandbox.faults import Fault, Faults
+    from robin_etl.sandbox.robin import Robin, Sandbox
 
     folder = FOLDER / f"{variant}-{nights}"
     folder.mkdir()

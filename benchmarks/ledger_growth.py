@@ -66,13 +66,13 @@ def _cents(revenue: pd.Series) -> pd.Series:
 
 def fill(ledger: str, folder: Path) -> None:
     """Acknowledge the whole snapshot."""
-    from robin_etl import orders
+    from robin_etl.core import columns, customers
     from robin_etl.ledger import Ledger
 
     with Ledger.open(ledger) as opened:
         for batch in pq.ParquetFile(folder / "snapshot.parquet").iter_batches(_AT_ONCE):
             table = batch.to_pandas()
-            digest = orders.digests(table["email_address"], of="email", key=b"")
+            digest = customers.digest_contacts(table["email_address"], of="email", key=b"")
             rows = table.assign(
                 day="2026-03-01",
                 customer=digest,
@@ -80,16 +80,16 @@ def fill(ledger: str, folder: Path) -> None:
                 email_day="2026-03-01",
                 placed_at=table["order_date"],
             )
-            opened.baseline(orders.typed(rows, orders.LEDGER_DTYPES))
+            opened.baseline(columns.conform(rows, columns.LEDGER_DTYPES))
 
 
 def robin_etl(folder: Path, ledger: str) -> dict[str, Any]:
-    from robin_etl import orders
-    from robin_etl.classification import reconciled
+    from robin_etl.core import columns, customers
     from robin_etl.ledger import Ledger
+    from robin_etl.stages.classify import reconciled
 
     table = pd.read_parquet(folder / "day.parquet").assign(day="2026-03-02")
-    exported = orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    exported = customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
     seconds: dict[str, float] = {}
     with Ledger.open(ledger) as opened, measuring.timed(seconds, "all"):
         changes = reconciled(exported, opened).changes

@@ -25,9 +25,9 @@ MODULE = "benchmarks.million_new_orders"
 def robin_etl() -> dict[str, float]:
     """The stages of a dry run, in seconds."""
     from robin_etl import pipeline
-    from robin_etl.extraction import parts
-    from robin_etl.runs import Run
     from robin_etl.settings import Settings
+    from robin_etl.stages.extract import parts
+    from robin_etl.stages.run import Run
 
     folder = measuring.FOLDER / "new"
     settings = Settings.read(

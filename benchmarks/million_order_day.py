@@ -73,36 +73,38 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
 
     from upath import UPath
 
-    from robin_etl import exports, gate, orders, profiles
-    from robin_etl.reconcile import reconcile
+    from robin_etl.core import columns, customers
+    from robin_etl.core.reconcile import reconcile
+    from robin_etl.exports import files, profiles
+    from robin_etl.gate import checking
 
     suites = UPath("expectations")
     with timed(stages, "prepare the ledger's rows (not counted)"):
         known = _ledger_rows(folder)
     with timed(stages, "read"):
         path = UPath(folder / f"orders_{DAY}.csv")
-        rows = exports.read(path, profiles.named("robin"), date.fromisoformat(DAY)).rows
+        rows = files.read(path, profiles.named("robin"), date.fromisoformat(DAY)).rows
     if with_gate:
         with timed(stages, "gate: export"):
-            verdict = gate.judge(rows, suites / gate.EXPORT_SUITE, {"fewest_rows": 0})
+            verdict = checking.judge(rows, suites / checking.EXPORT_SUITE, {"fewest_rows": 0})
             verdict.stop_unless_passed("the day")
     with timed(stages, "identify"):
-        exported = orders.identified(orders.typed(rows, orders.EXPORTED_DTYPES), key=b"")
+        exported = customers.add_digests(columns.conform(rows, columns.EXPORTED_DTYPES), key=b"")
     with timed(stages, "reconcile"):
         changes = reconcile(exported, known).changes
     if with_gate:
         with timed(stages, "gate: changes"):
-            gate.judge(changes, suites / gate.CHANGES_SUITE).stop_unless_passed("the changes")
+            checking.judge(changes, suites / checking.CHANGES_SUITE).stop_unless_passed("the changes")
     return {kind: int((changes["kind"] == kind).sum()) for kind in KINDS}
 
 
 def _ledger_rows(folder: Path) -> pd.DataFrame:
-    from robin_etl import orders
+    from robin_etl.core import columns, customers
 
     snapshot = pd.read_parquet(folder / "snapshot.parquet")
     snapshot["revenue"] = (snapshot["revenue"] * 100).round().astype("int64")
-    digest = orders.digests(snapshot["email_address"].astype("str"), of="email", key=b"")
-    return orders.typed(
+    digest = customers.digest_contacts(snapshot["email_address"].astype("str"), of="email", key=b"")
+    return columns.conform(
         snapshot.assign(
             day="2026-03-01",
             customer=digest,
@@ -110,7 +112,7 @@ def _ledger_rows(folder: Path) -> pd.DataFrame:
             email_day="2026-03-01",
             placed_at=snapshot["order_date"],
         ),
-        orders.LEDGER_DTYPES,
+        columns.LEDGER_DTYPES,
     )
 
 

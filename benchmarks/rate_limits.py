@@ -16,13 +16,14 @@ from threading import Event, Timer
 
 import pandas as pd
 
-from robin_etl import limits, orders, payload
-from robin_etl.client import Client
-from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl.core import columns, customers, limits, payload
+from robin_etl.core.reconcile import reconcile
+from robin_etl.delivery import pace
+from robin_etl.delivery.client import Client
+from robin_etl.delivery.sender import RetryPolicy, Sender
 from robin_etl.exceptions import InterruptedRunError
 from robin_etl.ledger import Ledger
-from robin_etl.reconcile import reconcile
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin, Sandbox
 
 KEY = SECRET = "benchmark"
 ROBINS = "3/s,180/min,10000/h,100000/d"
@@ -36,8 +37,8 @@ def changes(count: int) -> pd.DataFrame:
         revenue=100,
         order_date="2026-03-01T10:00:00Z",
     )
-    rows = orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
-    return reconcile(rows, orders.empty(orders.LEDGER_DTYPES)).changes
+    rows = customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
+    return reconcile(rows, columns.make_empty(columns.LEDGER_DTYPES)).changes
 
 
 def with_robin_etl(client: Client, told: pd.DataFrame, stopping: Event) -> None:
@@ -45,7 +46,7 @@ def with_robin_etl(client: Client, told: pd.DataFrame, stopping: Event) -> None:
         sender = Sender(
             client,
             ledger,
-            limits.Pace(limits.parse(ROBINS), sleep=stopping.wait),
+            pace.Pace(limits.parse_limits(ROBINS), sleep=stopping.wait),
             run="benchmark",
             chunk_size=1,
             concurrency=4,

@@ -52,8 +52,8 @@ def generate(orders: int, folder: Path) -> None:
 def stage(name: str, location: str, part: int, url: str, shards: int) -> dict[str, Any]:
     """One stage in this process; its seconds and peak in MB."""
     from robin_etl import pipeline
-    from robin_etl.runs import Run
     from robin_etl.settings import Settings
+    from robin_etl.stages.run import Run
 
     settings = Settings.read(
         base_url=url,
@@ -88,7 +88,7 @@ def in_a_process(*arguments: str) -> dict[str, Any]:
 
 def measure(url: str, shards: int) -> dict[str, Any]:
     """All stages over fresh copies of the ledger: for each the seconds of all parts and the peak."""
-    from robin_etl.runs import Run
+    from robin_etl.stages.run import Run
 
     shutil.copy(FOLDER / "baseline.db", FOLDER / "ledger.db")
     day = date.fromisoformat(DAY)

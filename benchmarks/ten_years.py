@@ -41,9 +41,9 @@ def generate(days: int) -> None:
 def run(days: int, url: str) -> dict[str, Any]:
     """The stages of the range, in seconds."""
     from robin_etl import pipeline
-    from robin_etl.extraction import parts
-    from robin_etl.runs import Run
     from robin_etl.settings import Settings
+    from robin_etl.stages.extract import parts
+    from robin_etl.stages.run import Run
 
     settings = Settings.read(
         base_url=url,

@@ -33,7 +33,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.configuration import conf
 
-from robin_etl.sensors import ExportSensor
+from robin_etl.airflow.sensor import ExportSensor
 
 SCHEDULE = "0 6 * * *"
 TIMEZONE = conf.get("core", "default_timezone").replace("utc", "UTC")
@@ -48,25 +48,26 @@ OVERRIDE = {"section": "Settings of this run"}
 
 def call_on_failure(context: Any) -> None:
     """Hand a failed task to the function that ROBIN_ETL_ON_FAILURE names."""
-    from robin_etl import hooks
+    from robin_etl.airflow import hook
 
-    hooks.call_on_failure(context)
+    hook.call_on_failure(context)
 
 
 def stage(name: str, told: dict[str, Any], **options: Any) -> dict[str, Any]:
     """One stage of the run that the task before told of."""
-    from robin_etl import hooks, pipeline
-    from robin_etl.runs import Run
+    from robin_etl import pipeline
+    from robin_etl.airflow import hook
+    from robin_etl.stages.run import Run
 
     context = get_current_context()
-    with hooks.as_task_failures():
-        settings = hooks.RobinHook().settings(context["params"])
+    with hook.as_task_failures():
+        settings = hook.RobinHook().settings(context["params"])
         run = Run.open(told["run"], path_of=settings.path)
         if name == "load":
-            options["watched"] = partial(hooks.progress_in_log, settings.rate_limits)
+            options["watched"] = partial(hook.progress_in_log, settings.rate_limits)
         counts = getattr(pipeline, name)(settings, run, **options)
-    hooks.log_counts(name, counts)
-    return hooks.told_on(run, counts)
+    hook.log_counts(name, counts)
+    return hook.told_on(run, counts)
 
 
 def stage_of_part(name: str, part: dict[str, Any]) -> dict[str, Any]:
@@ -152,15 +153,16 @@ def robin_orders() -> None:
     @task
     def extract() -> list[dict[str, Any]]:
         """Read the exports, quarantine what can't be sent, split the rest into parts by customer."""
-        from robin_etl import hooks, pipeline
+        from robin_etl import pipeline
+        from robin_etl.airflow import hook
 
         context = get_current_context()
-        with hooks.as_task_failures():
-            settings = hooks.RobinHook().settings(context["params"])
-            run = hooks.run_of(settings, context, timezone=TIMEZONE)
+        with hook.as_task_failures():
+            settings = hook.RobinHook().settings(context["params"])
+            run = hook.run_of(settings, context, timezone=TIMEZONE)
             counts = pipeline.extract(settings, run)
-        hooks.log_counts("extract", counts)
-        told = hooks.told_on(run, {"parts": counts["parts"]})
+        hook.log_counts("extract", counts)
+        told = hook.told_on(run, {"parts": counts["parts"]})
         return [{**told, "part": part} for part in range(1, counts["parts"] + 1)]
 
     @task(map_index_template="{{ part }}", multiple_outputs=False)

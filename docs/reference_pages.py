@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import BaseModel
 
-from robin_etl import profiles, schema
-from robin_etl.profiles import Columns, Currency, Profile, Status
+from robin_etl.exports import profiles
+from robin_etl.exports.profiles import Columns, Currency, Profile, Status
+from robin_etl.ledger import schema
 from robin_etl.settings import PREFIX, Settings
 
 FOLDER = Path(__file__).parent / "reference"
@@ -101,7 +102,7 @@ def commands() -> Iterator[str]:
     yield "3 done, but with rejected or quarantined rows."
     yield ""
     yield "```{eval-rst}"
-    yield ".. click:: robin_etl.cli:cli"
+    yield ".. click:: robin_etl.cli.main:cli"
     yield "   :prog: robin-etl"
     yield "   :nested: full"
     yield "```"

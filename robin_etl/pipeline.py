@@ -18,16 +18,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from robin_etl import limits, orders, payload, reports, signals
-from robin_etl.classification import Plan, changes_of, classified, planned, renewed, validated
-from robin_etl.client import Client
-from robin_etl.delivery import RetryPolicy, Sender
+from robin_etl import reports, signals
+from robin_etl.core import columns, limits, payload
+from robin_etl.delivery import pace
+from robin_etl.delivery.client import Client
+from robin_etl.delivery.sender import RetryPolicy, Sender
 from robin_etl.exceptions import InterruptedRunError, RobinEtlError
-from robin_etl.extraction import extracted, parts
 from robin_etl.ledger import Ledger
-from robin_etl.log import DONE, STOPPED
-from robin_etl.runs import Run
+from robin_etl.ledger.deliveries import DONE, STOPPED
 from robin_etl.settings import Settings
+from robin_etl.stages.classify import Plan, changes_of, classified, planned, renewed, validated
+from robin_etl.stages.extract import extracted, parts
+from robin_etl.stages.run import Run
 
 Counts = dict[str, Any]
 Advance = Callable[[int], Any]
@@ -35,7 +37,7 @@ Advance = Callable[[int], Any]
 # The counts of a run, in the order they are told.
 COUNTS = (
     "exported",
-    *orders.KINDS,
+    *columns.KINDS,
     "unchanged",
     "stale",
     "quarantined",
@@ -126,7 +128,7 @@ def acknowledge(settings: Settings, run: Run) -> Counts:
         _confirm(run, ledger)
         acknowledged = 0
         for folder in parts(run):
-            changes = orders.typed(folder.read_frame("changes"), orders.LEDGER_DTYPES)
+            changes = columns.conform(folder.read_frame("changes"), columns.LEDGER_DTYPES)
             ledger.baseline(changes)
             acknowledged += len(changes)
         counts = {"acknowledged": acknowledged}
@@ -221,7 +223,7 @@ def _ledger(settings: Settings, run: Run) -> Ledger:
 def _confirm(run: Run, ledger: Ledger) -> None:
     for folder in parts(run):
         for frame in folder.reading_frames("confirmed"):
-            ledger.confirm(orders.typed(frame, orders.LEDGER_DTYPES))
+            ledger.confirm(columns.conform(frame, columns.LEDGER_DTYPES))
 
 
 def _rehearse(settings: Settings, run: Run) -> Counts:
@@ -234,11 +236,11 @@ def _rehearse(settings: Settings, run: Run) -> Counts:
     return counts
 
 
-def _pace(settings: Settings, ledger: Ledger, stopping: Event) -> limits.Pace:
+def _pace(settings: Settings, ledger: Ledger, stopping: Event) -> pace.Pace:
     """ROBIN's limits, with what was sent within them before."""
-    kept = limits.parse(settings.rate_limits)
+    kept = limits.parse_limits(settings.rate_limits)
     ages = ledger.request_ages(max(limit.seconds for limit in kept))
-    return limits.Pace(kept, ages=ages, sleep=stopping.wait)
+    return pace.Pace(kept, ages=ages, sleep=stopping.wait)
 
 
 def _keep(run: Run, **told: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from pydantic_settings import (
 )
 from upath import UPath
 
-from robin_etl import limits
+from robin_etl.core import limits
 from robin_etl.exceptions import ConfigurationError
 
 PREFIX = "ROBIN_ETL_"
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     @field_validator("rate_limits")
     @classmethod
     def _rate_limits_are_readable(cls, text: str) -> str:
-        limits.parse(text)
+        limits.parse_limits(text)
         return text
 
     @field_validator("customer_key")

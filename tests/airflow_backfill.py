@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.airflow_services import Airflow, free_port

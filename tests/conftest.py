@@ -15,9 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from robin_etl import pipeline
-from robin_etl.runs import Run
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.run import Run
 from tests import processes
 
 hypothesis.settings.register_profile("quick", max_examples=18, deadline=None)

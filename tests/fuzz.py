@@ -16,9 +16,10 @@ from pathlib import Path
 import fsspec
 from upath import UPath
 
-from robin_etl import exports, orders, profiles, sampling
+from robin_etl.core import customers, versions
 from robin_etl.exceptions import ExportError
-from robin_etl.locations import SUFFIXES
+from robin_etl.exports import files, profiles, sampling
+from robin_etl.exports.locations import SUFFIXES
 
 DAY = date(2026, 3, 1)
 MOST_BYTES = 1 << 20
@@ -35,15 +36,15 @@ def read(data: bytes, suffix: str, profile: profiles.Profile) -> int:
     path = UPath(f"memory://fuzz/orders{suffix}")
     try:
         sampling.sampled(path)
-        parts = list(exports.batches(path, profile, DAY, batch_bytes=64, most_bytes=MOST_BYTES))
+        parts = list(files.batches(path, profile, DAY, batch_bytes=64, most_bytes=MOST_BYTES))
     except ExportError as error:
         if str(path) in str(error):
             return 0
         raise
     for part in parts:
         assert len(part.cells) == len(part.lines) == len(part.rows)
-        rows = orders.identified(part.rows.assign(broken=False), key=b"")
-        orders.kept(rows)
+        rows = customers.add_digests(part.rows.assign(broken=False), key=b"")
+        versions.keep_last_rows(rows)
         assert (rows["order_date"].dropna().str.len() == len("2026-03-01T00:00:00Z")).all()
     return sum(len(part.rows) for part in parts)
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from robin_etl.faults import Faults
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.faults import Faults
+from robin_etl.sandbox.robin import Robin, Sandbox
 
 KEY, SECRET = "soak-key", "soak-secret"
 DAYS = [f"2026-03-0{day}" for day in range(1, 6)]
@@ -65,7 +65,7 @@ def command(environment: dict[str, str]) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    from robin_etl.cli import main
+    from robin_etl.cli.main import main
 
     main()
 
@@ -159,7 +159,7 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
 
 def soak(runs: int, seed: int, ledgers: Callable[[Path], str], base: Path) -> Counter[str]:
     """So many runs, and what befell them."""
-    _processes.set_forkserver_preload(["robin_etl.cli", "robin_etl.pipeline", "great_expectations"])
+    _processes.set_forkserver_preload(["robin_etl.cli.main", "robin_etl.pipeline", "great_expectations"])
     total: Counter[str] = Counter()
     for at in range(runs):
         folder = base / f"run-{at}"

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from robin_etl import __version__, orders
-from robin_etl.extraction import parts
+from robin_etl import __version__
+from robin_etl.core import columns
 from robin_etl.ledger import Ledger
-from robin_etl.log import DONE, RUNNING
+from robin_etl.ledger.deliveries import DONE, RUNNING
 from robin_etl.reports import charts
-from robin_etl.runs import Folder, Run
+from robin_etl.stages.extract import parts
+from robin_etl.stages.run import Folder, Run
 
 PAGE = "report.html"
 INDEX = "index.html"
@@ -112,15 +113,15 @@ def _state(summary: Mapping[str, Any], stopped: str | None, *, dry_run: bool) ->
 
 def _changes(folders: Iterable[Folder]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """By kind how many changes there were and what they are worth; and how many by day and kind."""
-    columns = ["day", "kind", "revenue", "old_revenue"]
-    sums = [pd.DataFrame(columns=[*columns, "changes"])]
+    names = ["day", "kind", "revenue", "old_revenue"]
+    sums = [pd.DataFrame(columns=[*names, "changes"])]
     for folder in folders:
         if folder.has("changes.parquet"):
-            for frame in folder.reading_frames("changes", columns):
+            for frame in folder.reading_frames("changes", names):
                 told = frame.assign(changes=1).astype({"revenue": "float", "old_revenue": "float"})
                 sums.append(told.groupby(["day", "kind"], as_index=False).sum())
     table = pd.concat(sums[1:] or sums)
-    totals = table.groupby("kind")[[*columns[2:], "changes"]].sum().reindex(orders.KINDS, fill_value=0)
+    totals = table.groupby("kind")[[*names[2:], "changes"]].sum().reindex(columns.KINDS, fill_value=0)
     kinds = [
         {"kind": kind, "changes": int(changes), "revenue": now, "before": old, "difference": now - old}
         for kind, now, old, changes in totals.itertuples(name=None)
@@ -128,7 +129,7 @@ def _changes(folders: Iterable[Folder]) -> tuple[list[dict[str, Any]], pd.DataFr
     by_day = table.pivot_table(index="day", columns="kind", values="changes", aggfunc="sum")
     if len(by_day) > _MOST_DAYS:
         by_day = by_day.groupby(by_day.index.str[:7]).sum()
-    return kinds, by_day.reindex(columns=orders.KINDS).fillna(0).astype(np.int64)
+    return kinds, by_day.reindex(columns=columns.KINDS).fillna(0).astype(np.int64)
 
 
 def _suites(run: Run) -> list[dict[str, Any]]:
@@ -182,7 +183,7 @@ def _line(run: Mapping[str, Any], there: Container[str]) -> dict[str, Any]:
     return {**run, "days": days, "state": state, "folder": run["run"] if run["run"] in there else ""}
 
 
-def _by_day(runs: Iterable[Mapping[str, Any]], names: tuple[str, ...] = orders.KINDS) -> pd.DataFrame:
+def _by_day(runs: Iterable[Mapping[str, Any]], names: tuple[str, ...] = columns.KINDS) -> pd.DataFrame:
     """The counts of the runs over a single day, by day; oldest first, the latest 62."""
     rows = [
         {"day": run["from_day"], **{name: run["counts"].get(name, 0) for name in names}}

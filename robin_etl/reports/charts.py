@@ -11,7 +11,7 @@ from markupsafe import Markup
 from pygal.etree import etree
 from pygal.style import Style
 
-from robin_etl.orders import KINDS
+from robin_etl.core.columns import KINDS
 
 TROUBLES = ("quarantined", "rejected")
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from robin_etl.exceptions import ConfigurationError
-from robin_etl.sandbox import Sandbox
+from robin_etl.sandbox.robin import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export
@@ -47,7 +47,7 @@ def connection(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Any:
 
 
 def hook() -> Any:
-    from robin_etl.hooks import RobinHook
+    from robin_etl.airflow.hook import RobinHook
 
     return RobinHook()
 
@@ -56,7 +56,7 @@ def test_airflow_lists_the_provider_with_its_connection_type_and_form(home: Path
     shown = airflow(home, "-m", "airflow", "providers", "get", "robin-etl", "--full", "-o", "json")
     told = shown.stdout
     assert shown.returncode == 0, shown.stderr
-    assert "robin_etl.hooks.RobinHook" in told
+    assert "robin_etl.airflow.hook.RobinHook" in told
     for label in ("API key", "API secret", "Orders in a request, at most"):
         assert label in told
 
@@ -65,7 +65,7 @@ def test_the_providers_description_keeps_to_airflows_schema() -> None:
     import airflow as package
     import jsonschema
 
-    from robin_etl.provider import get_provider_info
+    from robin_etl.airflow.provider import get_provider_info
 
     schema = Path(package.__file__).parent / "provider_info.schema.json"
     jsonschema.validate(get_provider_info(), json.loads(schema.read_text()))
@@ -124,7 +124,7 @@ def test_a_secrets_backend_may_keep_the_connection(home: Path, tmp_path: Path) -
     done = airflow(
         home,
         "-c",
-        "from robin_etl.hooks import RobinHook; settings = RobinHook().settings();"
+        "from robin_etl.airflow.hook import RobinHook; settings = RobinHook().settings();"
         "assert settings.credentials() == ('k', 'from-the-backend'); print(settings)",
         AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
         AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps(
@@ -197,7 +197,7 @@ def test_importing_the_dag_imports_neither_pandas_nor_great_expectations(parsed:
     heavy = {"pandas", "numpy", "pyarrow", "great_expectations", "sqlalchemy.dialects.sqlite", "upath"}
     assert heavy.isdisjoint(parsed["modules"])
     own = {module for module in parsed["modules"] if module.startswith("robin_etl")}
-    assert own <= {"robin_etl", "robin_etl.sensors"}
+    assert own <= {"robin_etl", "robin_etl.airflow.sensor"}
 
 
 def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) -> None:
@@ -208,10 +208,10 @@ def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) 
 def days_of(
     params: dict[str, Any], logical: datetime | None, timezone: str = "UTC", lag_days: int = 0
 ) -> tuple[date, date]:
-    from robin_etl import hooks
+    from robin_etl.airflow import hook
 
     context = {"params": params, "dag_run": SimpleNamespace(logical_date=logical)}
-    return hooks.days_of(context, Settings.read(export_lag_days=lag_days), timezone=timezone)
+    return hook.days_of(context, Settings.read(export_lag_days=lag_days), timezone=timezone)
 
 
 def test_the_day_is_the_local_date_of_the_logical_date_less_the_lag() -> None:
@@ -226,12 +226,12 @@ def test_the_day_is_the_local_date_of_the_logical_date_less_the_lag() -> None:
 
 
 def test_the_trigger_fires_when_the_export_comes_and_not_before(exports: Path, export: Export) -> None:
-    from robin_etl.triggers import ExportTrigger
+    from robin_etl.airflow.trigger import ExportTrigger
 
     deadline = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     trigger = ExportTrigger(str(exports), "2026-03-01", deadline, seconds=0.01)
     name, arguments = trigger.serialize()
-    assert name == "robin_etl.triggers.ExportTrigger"
+    assert name == "robin_etl.airflow.trigger.ExportTrigger"
 
     async def wait() -> Any:
         events = ExportTrigger(**arguments).run()
@@ -246,7 +246,7 @@ def test_the_trigger_fires_when_the_export_comes_and_not_before(exports: Path, e
 
 
 def test_the_trigger_gives_up_at_its_deadline(exports: Path) -> None:
-    from robin_etl.triggers import ExportTrigger
+    from robin_etl.airflow.trigger import ExportTrigger
 
     trigger = ExportTrigger(str(exports), "2026-03-01", datetime.now(UTC).isoformat(), seconds=60)
 
@@ -257,12 +257,12 @@ def test_the_trigger_gives_up_at_its_deadline(exports: Path) -> None:
 
 
 def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixture) -> None:
-    from robin_etl.classification import Plan
-    from robin_etl.hooks import progress_in_log
+    from robin_etl.airflow.hook import progress_in_log
+    from robin_etl.stages.classify import Plan
 
     moments = iter(range(0, 1000, 10))
     with (
-        caplog.at_level("INFO", "robin_etl.hooks"),
+        caplog.at_level("INFO", "robin_etl.airflow.hook"),
         progress_in_log("3/s", Plan(changes=100, requests=10), clock=lambda: next(moments)) as advance,
     ):
         for _ in range(10):
@@ -279,7 +279,7 @@ def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixt
 def test_a_failure_callback_that_is_not_there_is_named(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from robin_etl.hooks import call_on_failure
+    from robin_etl.airflow.hook import call_on_failure
 
     monkeypatch.setenv("ROBIN_ETL_ON_FAILURE", "no_such_module:notify")
     with pytest.raises(ConfigurationError, match="no such function"):

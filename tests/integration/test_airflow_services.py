@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
 from tests.airflow_services import DAGS, Airflow, NotYetError
 from tests.conftest import KEY, SECRET, run_days

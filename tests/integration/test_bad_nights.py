@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from robin_etl.core.payload import Change
 from robin_etl.exceptions import LedgerBusyError, LedgerError, UnavailableError
 from robin_etl.ledger import Ledger
-from robin_etl.payload import Change
-from robin_etl.runs import Run
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.run import Run
 from tests import processes, soak
 from tests.conftest import KEY, SECRET, Export, run_days
 from tests.integration.test_cli import COMMAND, environment
@@ -211,7 +211,7 @@ def test_run_files_that_cannot_be_written_are_a_sentence(settings: Settings, tmp
 def test_a_rejected_order_is_shown_with_robins_words_until_it_is_accepted(
     settings: Settings, export: Export
 ) -> None:
-    from robin_etl.faults import Faults
+    from robin_etl.sandbox.faults import Faults
 
     def said(*arguments: str) -> str:
         return processes.run([COMMAND, *arguments], env=environment(settings), succeeds=True).stdout

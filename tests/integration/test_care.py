@@ -20,10 +20,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 import robin_etl
-from robin_etl import care, schema
 from robin_etl.exceptions import ConfigurationError, LedgerError
-from robin_etl.ledger import Ledger
-from robin_etl.sandbox import Sandbox
+from robin_etl.ledger import Ledger, schema, verify
+from robin_etl.sandbox.robin import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import Export, run_days
@@ -31,7 +30,7 @@ from tests.integration.test_cli import COMMAND, environment
 from tests.integration.test_ledger import delivery, keys, states
 
 original = command.upgrade
-MIGRATIONS = Path(robin_etl.__file__).parent / "migrations"
+MIGRATIONS = Path(robin_etl.__file__).parent / "ledger" / "migrations"
 
 
 # The second delivery of a request, and the first, as they were logged then.
@@ -125,7 +124,7 @@ def told(settings: Settings, export: Export, sandbox: Sandbox) -> Settings:
 
 def test_the_state_that_robin_was_told_is_verified(told: Settings) -> None:
     with Ledger.open(told.ledger) as ledger:
-        assert care.verify(ledger) == care.Verified(20, 20, (), (), baselines=False)
+        assert verify.verify(ledger) == verify.Verified(20, 20, (), (), baselines=False)
 
 
 def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None:
@@ -134,7 +133,7 @@ def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None
         connection.execute("delete from orders where order_number = '13'")
         connection.commit()
     with Ledger.open(told.ledger) as ledger:
-        verified = care.verify(ledger)
+        verified = verify.verify(ledger)
     assert (verified.missing, verified.differing) == (("13",), ("12",))
     done = ledger_command(told, "verify", "--json")
     assert done.returncode == 1
@@ -145,7 +144,7 @@ def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None
 def test_orders_that_a_baseline_acknowledged_are_no_fault(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         ledger.baseline(states({"order_number": "1"}, {"order_number": "2"}))
-        assert care.verify(ledger) == care.Verified(2, 0, (), (), baselines=False)
+        assert verify.verify(ledger) == verify.Verified(2, 0, (), (), baselines=False)
 
 
 def ledger_command(settings: Settings, *arguments: str) -> processes.Completed:
@@ -168,7 +167,7 @@ def test_a_backup_is_a_whole_ledger_though_a_run_writes_meanwhile(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        size = care.backup(told.ledger, str(tmp_path / "copy.db"))
+        size = verify.backup(told.ledger, str(tmp_path / "copy.db"))
     finally:
         stop.set()
         writer.join()
@@ -184,11 +183,11 @@ def test_a_backup_overwrites_nothing_and_leaves_postgresql_to_its_own_tool(
 ) -> None:
     (tmp_path / "copy.db").write_text("mine")
     with pytest.raises(ConfigurationError, match="is there already"):
-        care.backup(told.ledger, str(tmp_path / "copy.db"))
+        verify.backup(told.ledger, str(tmp_path / "copy.db"))
     with pytest.raises(ConfigurationError, match="pg_dump"):
-        care.backup(postgresql, str(tmp_path / "other.db"))
+        verify.backup(postgresql, str(tmp_path / "other.db"))
     with pytest.raises(ConfigurationError, match="no ledger"):
-        care.backup(str(tmp_path / "none.db"), str(tmp_path / "other.db"))
+        verify.backup(str(tmp_path / "none.db"), str(tmp_path / "other.db"))
 
 
 @pytest.mark.parametrize("damage", ["its header", "a page in the middle", "cut in half", "another file"])

@@ -17,8 +17,8 @@ import click
 import pytest
 import requests
 
-from robin_etl.cli import cli
-from robin_etl.sandbox import Sandbox
+from robin_etl.cli.main import cli
+from robin_etl.sandbox.robin import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from robin_etl.faults import Fault, Faults
 from robin_etl.ledger import Ledger
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.faults import Fault, Faults
+from robin_etl.sandbox.robin import Robin, Sandbox
 from tests import processes
 from tests.conftest import KEY, SECRET, Export
 

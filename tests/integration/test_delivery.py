@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from robin_etl import orders, payload
-from robin_etl.client import Answer, Client, Meaning, without_contacts
-from robin_etl.delivery import Delivered, Poster, RetryPolicy, Sender
+from robin_etl.core import columns, payload
+from robin_etl.delivery.client import Answer, Client, Meaning, without_contacts
+from robin_etl.delivery.sender import Delivered, Poster, RetryPolicy, Sender
 from robin_etl.exceptions import (
     AnswerError,
     AuthenticationError,
@@ -40,7 +40,7 @@ def deliver(sending: Sender, rows: pd.DataFrame) -> Delivered:
 
 
 def changes(*numbers: str, wave: int = 0) -> pd.DataFrame:
-    return orders.typed(
+    return columns.conform(
         pd.DataFrame(
             {
                 "order_number": list(numbers),
@@ -56,7 +56,7 @@ def changes(*numbers: str, wave: int = 0) -> pd.DataFrame:
                 "wave": wave,
             }
         ),
-        orders.CHANGE_DTYPES,
+        columns.CHANGE_DTYPES,
     )
 
 
@@ -113,8 +113,8 @@ def sender(
 
 
 def acknowledged(ledger: Ledger, *numbers: str) -> list[str]:
-    asked = pd.Series(numbers, dtype=orders.TEXT)
-    return sorted(ledger.look_up(asked, pd.Series(dtype=orders.TEXT))["order_number"])
+    asked = pd.Series(numbers, dtype=columns.TEXT)
+    return sorted(ledger.look_up(asked, pd.Series(dtype=columns.TEXT))["order_number"])
 
 
 def test_chunks_go_out_whole_and_are_acknowledged(ledger: Ledger) -> None:

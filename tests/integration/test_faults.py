@@ -11,14 +11,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from robin_etl import limits, orders
-from robin_etl.classification import reconciled
-from robin_etl.client import Client
-from robin_etl.delivery import Delivered, RetryPolicy, Sender
+from robin_etl.core import columns, customers, limits
+from robin_etl.delivery import pace
+from robin_etl.delivery.client import Client
+from robin_etl.delivery.sender import Delivered, RetryPolicy, Sender
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
-from robin_etl.faults import Fault, Faults
 from robin_etl.ledger import Ledger
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.faults import Fault, Faults
+from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.stages.classify import reconciled
 from tests.conftest import KEY, SECRET
 
 CHUNK, CHUNKS = 4, 3
@@ -40,7 +41,7 @@ def exported(*days: tuple[str, int]) -> pd.DataFrame:
             for number in NUMBERS
         ]
     )
-    return orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    return customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
 
 
 TWO_DAYS = exported(("2026-03-01", 1000), ("2026-03-02", 400))
@@ -68,7 +69,7 @@ def deliver(
         sender = Sender(
             client,
             ledger,
-            limits.Pace(limits.parse("100000/s")),
+            pace.Pace(limits.parse_limits("100000/s")),
             run="run",
             chunk_size=chunk_size,
             concurrency=concurrency,
@@ -188,7 +189,7 @@ def test_one_refused_order_among_ten_thousand_costs_a_handful_of_requests(ledger
         revenue=100,
         order_date="2026-03-01T10:00:00Z",
     )
-    rows = orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    rows = customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
     robin = Robin(KEY, SECRET, limits=(), faults=Faults(refused="^04321$"))
     with Sandbox(robin) as sandbox:
         delivered = deliver(sandbox, ledger, rows, chunk_size=100, concurrency=4, timeout=10)
@@ -219,10 +220,10 @@ def test_what_was_sent_within_the_window_counts_across_runs(ledger: Ledger) -> N
         slept.append(seconds)
         return True
 
-    pace = limits.Pace(limits.parse("7/h"), ages=ages, clock=lambda: 5000.0, sleep=sleep)
-    pace.wait()
+    paced = pace.Pace(limits.parse_limits("7/h"), ages=ages, clock=lambda: 5000.0, sleep=sleep)
+    paced.wait()
     assert slept == []
-    pace.wait()
+    paced.wait()
     assert 3500 < slept[0] <= 3601
 
 
@@ -232,12 +233,12 @@ def test_a_pause_that_robin_asks_for_holds_every_sender() -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    pace = limits.Pace(limits.parse("1000/s"), clock=lambda: now[0], sleep=sleep)
-    pace.pause(30)
+    paced = pace.Pace(limits.parse_limits("1000/s"), clock=lambda: now[0], sleep=sleep)
+    paced.pause(30)
     left: list[float] = []
 
     def leave() -> None:
-        pace.wait()
+        paced.wait()
         left.append(now[0])
 
     senders = [Thread(target=leave) for _ in range(4)]

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from robin_etl import orders
+from robin_etl.core import columns
+from robin_etl.core.payload import Change
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
 from robin_etl.ledger import Ledger
-from robin_etl.log import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED
-from robin_etl.payload import Change
+from robin_etl.ledger.deliveries import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED
 
 
 def states(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -32,15 +32,15 @@ def states(*rows: dict[str, Any]) -> pd.DataFrame:
         "placed_at": "2026-03-01T10:00:00Z",
         "is_first_order": False,
     }
-    return orders.typed(pd.DataFrame([{**usual, **row} for row in rows]), orders.LEDGER_DTYPES)
+    return columns.conform(pd.DataFrame([{**usual, **row} for row in rows]), columns.LEDGER_DTYPES)
 
 
 def keys(*values: str) -> pd.Series:
-    return pd.Series(values, dtype=orders.TEXT)
+    return pd.Series(values, dtype=columns.TEXT)
 
 
 def delivery(order_number: str) -> Change:
-    state = next(orders.states(states({"order_number": order_number})))
+    state = next(columns.iterate_states(states({"order_number": order_number})))
     kept = json.dumps({"order_number": order_number, "revenue": 10})
     return Change(order_number, "first", 0, kept, kept, state)
 
@@ -109,7 +109,7 @@ def test_looking_up_nothing_finds_nothing_with_types(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         found = ledger.look_up(keys(), keys())
     assert found.empty
-    assert found.dtypes.astype(str).to_dict() == orders.LEDGER_DTYPES
+    assert found.dtypes.astype(str).to_dict() == columns.LEDGER_DTYPES
 
 
 def test_many_keys_are_one_question(ledger_url: str) -> None:

@@ -14,9 +14,9 @@ from upath import UPath
 
 from robin_etl import pipeline
 from robin_etl.exceptions import ConfigurationError, ExportMissingError
-from robin_etl.runs import Run
-from robin_etl.sandbox import Sandbox
+from robin_etl.sandbox.robin import Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.run import Run
 from tests.conftest import HEADER, KEY, SECRET
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of moto, botocore and Airflow
@@ -124,7 +124,7 @@ def test_credentials_of_the_storage_come_from_the_airflow_connection_that_a_loca
     monkeypatch.setenv("ROBIN_ETL_EXPORTS", f"s3://shop_s3@{bucket}/exports")
     monkeypatch.setenv("ROBIN_ETL_RUNS", f"s3://shop_s3@{bucket}/runs")
     monkeypatch.setenv("ROBIN_ETL_LEDGER", settings.ledger)
-    from robin_etl.hooks import RobinHook
+    from robin_etl.airflow.hook import RobinHook
 
     there = RobinHook().settings()
     assert SECRET_ACCESS not in repr(there)
@@ -140,7 +140,7 @@ def test_credentials_of_the_storage_come_from_the_airflow_connection_that_a_loca
 def test_the_trigger_looks_into_s3_with_the_connection(
     bucket: str, s3: str, request: pytest.FixtureRequest
 ) -> None:
-    from robin_etl.triggers import ExportTrigger
+    from robin_etl.airflow.trigger import ExportTrigger
 
     put(bucket, "2026-03-01", "1,a@x.nl,5,2026-03-01")
     request.getfixturevalue("airflow_connections")

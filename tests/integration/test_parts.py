@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from robin_etl import pipeline, shards
+from robin_etl import pipeline
+from robin_etl.core import partition
 from robin_etl.exceptions import ConfigurationError, CorrectionsError, GateError, RobinUnavailableError
-from robin_etl.extraction import parts
-from robin_etl.faults import Fault, Faults
 from robin_etl.ledger import Ledger
-from robin_etl.runs import Run
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.faults import Fault, Faults
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.extract import parts
+from robin_etl.stages.run import Run
 from tests.conftest import KEY, SECRET, Export, run_days
 
 NUMBERS = (1, 2, 7)
@@ -267,6 +268,13 @@ def test_a_day_without_orders_may_be_split_as_well(
 
 
 def test_the_number_of_parts_goes_by_the_size_of_the_export() -> None:
-    rows = shards.ROWS_IN_A_PART
+    rows = partition.ROWS_IN_A_PARTITION
     sizes = (0, 1, rows, rows + 1, 5 * rows, 10_000 * rows)
-    assert [shards.number_for(size) for size in sizes] == [1, 1, 1, 2, 5, shards.MOST_PARTS]
+    assert [partition.choose_number(size) for size in sizes] == [
+        1,
+        1,
+        1,
+        2,
+        5,
+        partition.MOST_PARTITIONS,
+    ]

@@ -25,9 +25,9 @@ from robin_etl.exceptions import (
     StoppedError,
 )
 from robin_etl.ledger import Ledger
-from robin_etl.runs import Run
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.run import Run
 from tests.conftest import KEY, SECRET, Export, run_days
 
 KINDS = ("first", "repeat", "return", "upsell", "correction")

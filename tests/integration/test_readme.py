@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from robin_etl import demo
-from robin_etl.cli import cli
+from robin_etl.cli.main import cli
+from robin_etl.sandbox import demo
 from robin_etl.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
 from tests.conftest import KEY, REAL_SHOP, SECRET, run_days
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import trustme
 
-from robin_etl.client import Client, Meaning
-from robin_etl.faults import Fault, Faults
-from robin_etl.sandbox import Robin, Sandbox
+from robin_etl.delivery.client import Client, Meaning
+from robin_etl.sandbox.faults import Fault, Faults
+from robin_etl.sandbox.robin import Robin, Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export

@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from robin_etl import exports, locations, orders, profiles
+from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
-from robin_etl.profiles import Profile
+from robin_etl.exports import files, locations, profiles
+from robin_etl.exports.profiles import Profile
 
 DAY = date(2026, 3, 1)
 ROBIN = profiles.named("robin")
@@ -30,8 +31,8 @@ HEADER = "order_number,email_address,revenue,order_date"
 ROW = "01235, Ann@X.nl ,113.345,2026-03-01T10:00:00Z"
 
 
-def read(path: Path, profile: Profile = ROBIN) -> exports.Export:
-    return exports.read(UPath(path), profile, DAY)
+def read(path: Path, profile: Profile = ROBIN) -> files.Export:
+    return files.read(UPath(path), profile, DAY)
 
 
 def written(folder: Path, content: str | bytes, name: str = "orders_2026-03-01.csv") -> Path:
@@ -40,7 +41,7 @@ def written(folder: Path, content: str | bytes, name: str = "orders_2026-03-01.c
     return path
 
 
-def values(export: exports.Export, row: int = 0) -> dict[str, Any]:
+def values(export: files.Export, row: int = 0) -> dict[str, Any]:
     record = export.rows.iloc[row].to_dict()
     return {str(key): None if pd.isna(value) else value for key, value in record.items()}
 
@@ -224,14 +225,14 @@ def test_a_pattern_with_the_date_finds_the_file(tmp_path: Path, pattern: str) ->
         path.write_text(f"{HEADER}\n{ROW}\n")
     found = locations.find(f"{tmp_path}/{pattern}", [DAY])
     assert list(found) == [DAY]
-    assert CANONICAL.items() <= values(exports.read(found[DAY], ROBIN, DAY)).items()
+    assert CANONICAL.items() <= values(files.read(found[DAY], ROBIN, DAY)).items()
 
 
 def test_an_export_behind_a_url_is_found_and_read() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/shop/orders_2026-03-01.csv", f"{HEADER}\n{ROW}\n".encode())
     found = locations.find("memory://shop", [DAY])
-    assert CANONICAL.items() <= values(exports.read(found[DAY], ROBIN, DAY)).items()
+    assert CANONICAL.items() <= values(files.read(found[DAY], ROBIN, DAY)).items()
     memory.rm("/shop", recursive=True)
 
 
@@ -253,7 +254,7 @@ def test_an_unknown_profile_is_named_with_those_there_are() -> None:
 
 def test_every_canonical_column_is_in_the_rows(tmp_path: Path) -> None:
     export = read(written(tmp_path, f"{HEADER}\n{ROW}\n"))
-    assert set(orders.EXPORTED_DTYPES) <= set(export.rows.columns)
+    assert set(columns.EXPORTED_DTYPES) <= set(export.rows.columns)
     assert json.dumps(export.lines.tolist()) == "[2]"
 
 
@@ -278,8 +279,8 @@ AWKWARD = {
 @pytest.mark.parametrize("content", AWKWARD.values(), ids=AWKWARD)
 def test_a_file_reads_the_same_in_batches_of_any_size(tmp_path: Path, content: str, size: int) -> None:
     path = UPath(written(tmp_path, content))
-    whole = exports.read(path, ROBIN, DAY)
-    parts = list(exports.batches(path, ROBIN, DAY, batch_bytes=size))
+    whole = files.read(path, ROBIN, DAY)
+    parts = list(files.batches(path, ROBIN, DAY, batch_bytes=size))
     for name in ("cells", "lines", "rows"):
         expected = getattr(whole, name)
         joined = pd.concat([getattr(part, name) for part in parts], ignore_index=True)
@@ -295,7 +296,7 @@ def test_a_wrong_byte_is_named_by_its_place_in_the_file_however_it_is_read(
 ) -> None:
     path = UPath(written(tmp_path, f"{HEADER}\n1,zoë@x.nl,5,2026-03-01\n".encode("windows-1252")))
     with pytest.raises(ExportError, match=rf"byte {len(HEADER) + 5} \(line 2\) is 0xeb"):
-        list(exports.batches(path, ROBIN, DAY, batch_bytes=size))
+        list(files.batches(path, ROBIN, DAY, batch_bytes=size))
 
 
 awkward = st.lists(st.text("x1,\"\n\r\t \x00;é'\\", max_size=14), max_size=4).map("\n".join)
@@ -303,7 +304,7 @@ awkward = st.lists(st.text("x1,\"\n\r\t \x00;é'\\", max_size=14), max_size=4).m
 
 @given(awkward.map(str.encode))
 def test_the_quick_way_to_read_csv_reads_what_the_careful_one_does_or_leaves_it(text: bytes) -> None:
-    quick = exports._read_even_csv(text, ROBIN, ["a", "b", "c"])
+    quick = files._read_even_csv(text, ROBIN, ["a", "b", "c"])
     if text and quick is not None:
         reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
         assert quick.to_numpy().tolist() == list(reader)

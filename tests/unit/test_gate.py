@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from upath import UPath
 
-from robin_etl import gate, orders
+from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, GateError
+from robin_etl.gate import checking
 
 SUITES = UPath(__file__).parents[2] / "expectations"
 
@@ -23,7 +24,7 @@ GOOD_ROW = {
     "order_date": "2026-03-01T10:00:00Z",
 }
 EXPORT_DTYPES = {
-    **orders.EXPORTED_DTYPES,
+    **columns.EXPORTED_DTYPES,
     "revenue_text": "str",
     "profit_text": "str",
     "order_date_text": "str",
@@ -35,11 +36,11 @@ EXPORT_DTYPES = {
 
 def rows(*changed: dict[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame([GOOD_ROW, *({**GOOD_ROW, **change} for change in changed)])
-    return orders.typed(table, EXPORT_DTYPES)
+    return columns.conform(table, EXPORT_DTYPES)
 
 
-def judged(*changed: dict[str, Any], fewest_rows: int = 0) -> gate.Verdict:
-    return gate.judge(rows(*changed), SUITES / "export.json", {"fewest_rows": fewest_rows})
+def judged(*changed: dict[str, Any], fewest_rows: int = 0) -> checking.Verdict:
+    return checking.judge(rows(*changed), SUITES / "export.json", {"fewest_rows": fewest_rows})
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_far_fewer_rows_than_usual_are_a_warning() -> None:
 
 
 def test_an_export_without_rows_passes() -> None:
-    verdict = gate.judge(rows().iloc[:0], SUITES / "export.json", {"fewest_rows": 0})
+    verdict = checking.judge(rows().iloc[:0], SUITES / "export.json", {"fewest_rows": 0})
     verdict.stop_unless_passed("the export")
     assert verdict.rows == 0
 
@@ -109,12 +110,12 @@ NEW = {"kind": "first", "is_first_order": True, "wave": 0}
 UPDATE = {"kind": "return", "is_first_order": True, "wave": 1, "old_revenue": 2000}
 
 
-def changes(*changed: dict[str, Any]) -> gate.Verdict:
+def changes(*changed: dict[str, Any]) -> checking.Verdict:
     usual = {name: GOOD_ROW[name] for name in ("email_address", "revenue", "order_date")}
     table = pd.DataFrame(
         [{"order_number": f"{at}", **usual, **change} for at, change in enumerate(changed)]
     )
-    return gate.judge(orders.typed(table, orders.CHANGE_DTYPES), SUITES / "changes.json")
+    return checking.judge(columns.conform(table, columns.CHANGE_DTYPES), SUITES / "changes.json")
 
 
 def test_changes_as_reconciliation_makes_them_pass() -> None:
@@ -171,7 +172,7 @@ def test_one_order_twice_in_a_wave_stops_the_run() -> None:
 
 def test_every_shipped_rule_is_named_and_explained() -> None:
     for suite in ("export.json", "changes.json"):
-        expectations = gate.load(SUITES / suite)["expectations"]
+        expectations = checking.load(SUITES / suite)["expectations"]
         names = [expectation["meta"]["rule"] for expectation in expectations]
         assert len(set(names)) == len(names)
         assert all(expectation["notes"] for expectation in expectations)
@@ -208,12 +209,12 @@ COUNT = {
 )
 def test_a_rule_dropped_on_loading_stops_the_run(tmp_path: Path, typo: dict[str, Any]) -> None:
     with pytest.raises(GateError, match=r"The rule present of .*suite\.json is none"):
-        gate.judge(rows(), suite_of(tmp_path, COUNT, typo))
+        checking.judge(rows(), suite_of(tmp_path, COUNT, typo))
 
 
 def test_a_rule_that_cannot_be_evaluated_stops_the_run(tmp_path: Path) -> None:
     missing = {**PRESENT, "kwargs": {"column": "no_such_column"}}
-    verdict = gate.judge(rows(), suite_of(tmp_path, missing))
+    verdict = checking.judge(rows(), suite_of(tmp_path, missing))
     with pytest.raises(GateError, match=r"could not all be evaluated .*present"):
         verdict.stop_unless_passed("the export")
 
@@ -230,19 +231,19 @@ def test_a_rule_with_a_condition_sees_the_column_that_the_condition_names(
 ) -> None:
     rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
     table = rows({"order_number": None, "revenue": 100}, {"order_number": None, "revenue": 900})
-    assert gate.judge(table, suite_of(tmp_path, rule)).broken.to_dict() == {2: "present"}
+    assert checking.judge(table, suite_of(tmp_path, rule)).broken.to_dict() == {2: "present"}
 
 
 def test_a_critical_rule_on_the_whole_stops_and_a_warning_does_not(tmp_path: Path) -> None:
     with pytest.raises(GateError, match=r"count \(found 1\)"):
-        gate.judge(rows(), suite_of(tmp_path, COUNT)).stop_unless_passed("the export")
+        checking.judge(rows(), suite_of(tmp_path, COUNT)).stop_unless_passed("the export")
     mild = {**COUNT, "severity": "warning"}
-    gate.judge(rows(), suite_of(tmp_path, mild)).stop_unless_passed("the export")
+    checking.judge(rows(), suite_of(tmp_path, mild)).stop_unless_passed("the export")
 
 
 def test_mostly_does_not_hide_the_rows_that_break_a_rule(tmp_path: Path) -> None:
     lenient = {**PRESENT, "kwargs": {"column": "order_number", "mostly": 0.1}}
-    verdict = gate.judge(rows({"order_number": None}), suite_of(tmp_path, lenient))
+    verdict = checking.judge(rows({"order_number": None}), suite_of(tmp_path, lenient))
     assert verdict.broken.to_dict() == {1: "present"}
 
 
@@ -253,9 +254,9 @@ def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, content: str, words:
     path = tmp_path / "suite.json"
     path.write_text(content)
     with pytest.raises(ConfigurationError, match=words):
-        gate.judge(rows(), UPath(path))
+        checking.judge(rows(), UPath(path))
     with pytest.raises(ConfigurationError, match="can't be read"):
-        gate.load(UPath(tmp_path / "none.json"))
+        checking.load(UPath(tmp_path / "none.json"))
 
 
 def test_a_verdict_is_kept_without_any_rows_content() -> None:
@@ -290,7 +291,7 @@ def test_rows_that_come_in_batches_are_judged_as_if_they_came_at_once(tmp_path: 
     table = rows({"order_number": None}, {"order_number": "2"}, {"order_number": "1", "revenue": 900})
     suite = suite_of(tmp_path, PRESENT, COUNT, *WHOLE)
     asked: list[list[str]] = []
-    judgement = gate.Judgement(suite)
+    judgement = checking.Judgement(suite)
     for start in range(0, len(table), 2):
         judgement.hear(table.iloc[start : start + 2])
 
@@ -299,7 +300,7 @@ def test_rows_that_come_in_batches_are_judged_as_if_they_came_at_once(tmp_path: 
         return table[columns]
 
     verdict = judgement.conclude(whole)
-    at_once = gate.judge(table, suite)
+    at_once = checking.judge(table, suite)
     assert verdict.as_json() == at_once.as_json()
     assert verdict.broken.equals(at_once.broken)
     found = {rule.rule: (rule.success, rule.broken, rule.observed) for rule in verdict.rules}

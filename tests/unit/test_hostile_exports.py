@@ -17,23 +17,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from robin_etl import exports, locations, profiles
 from robin_etl.exceptions import ExportError
-from robin_etl.locations import SUFFIXES
+from robin_etl.exports import files, locations, profiles
+from robin_etl.exports.locations import SUFFIXES
 from tests import fuzz
 
 HEADER = "order_number,email_address,revenue,order_date"
 ROBIN = profiles.named("robin")
 
 
-def batches(folder: Path, name: str, content: bytes, **bounds: int) -> list[exports.Export]:
+def batches(folder: Path, name: str, content: bytes, **bounds: int) -> list[files.Export]:
     (folder / name).write_bytes(content)
-    return list(exports.batches(UPath(folder / name), ROBIN, fuzz.DAY, **bounds))
+    return list(files.batches(UPath(folder / name), ROBIN, fuzz.DAY, **bounds))
 
 
-def whole(folder: Path, name: str, content: bytes) -> exports.Export:
+def whole(folder: Path, name: str, content: bytes) -> files.Export:
     (folder / name).write_bytes(content)
-    return exports.read(UPath(folder / name), ROBIN, fuzz.DAY)
+    return files.read(UPath(folder / name), ROBIN, fuzz.DAY)
 
 
 def csv(*rows: str) -> bytes:
@@ -130,7 +130,7 @@ def test_what_is_far_too_much_is_an_error_not_memory(
 def test_a_line_without_an_end_is_an_error_not_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "_MOST_LINE_BYTES", 1_000)
+    monkeypatch.setattr(files, "_MOST_LINE_BYTES", 1_000)
     with pytest.raises(ExportError, match=r"a line of more than 1,000 bytes \(line 2\)"):
         batches(tmp_path, "o.csv", csv("x" * 5_000), batch_bytes=500)
 
@@ -144,7 +144,7 @@ def test_a_cell_of_ten_megabytes_is_read_or_refused_and_no_more(tmp_path: Path) 
 def test_a_file_that_changes_while_it_is_read_is_no_export_yet(tmp_path: Path, how: str) -> None:
     path = tmp_path / "orders.csv"
     path.write_bytes(csv(*(f"{n},a@x.nl,1,2026-03-01" for n in range(100))))
-    reading = exports.batches(UPath(path), ROBIN, fuzz.DAY, batch_bytes=200)
+    reading = files.batches(UPath(path), ROBIN, fuzz.DAY, batch_bytes=200)
     next(reading)
     if how == "grows":
         with path.open("ab") as file:

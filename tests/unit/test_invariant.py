@@ -11,8 +11,8 @@ import pandas as pd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from robin_etl import orders, payload, shards
-from robin_etl.reconcile import Reconciliation, reconcile
+from robin_etl.core import columns, customers, partition, payload
+from robin_etl.core.reconcile import Reconciliation, reconcile
 
 Days = dict[str, list[dict[str, Any]]]
 
@@ -41,7 +41,7 @@ exports = st.fixed_dictionaries(
 class Robin:
     """What ROBIN and the ledger hold, told by whole or interrupted runs."""
 
-    ledger: pd.DataFrame = field(default_factory=lambda: orders.empty(orders.LEDGER_DTYPES))
+    ledger: pd.DataFrame = field(default_factory=lambda: columns.make_empty(columns.LEDGER_DTYPES))
     held: dict[str, dict[str, object]] = field(default_factory=dict)
     posts: int = 0
 
@@ -50,10 +50,10 @@ class Robin:
     ) -> list[Reconciliation]:
         """Split by customer, reconcile each part with what is known before, then deliver all."""
         known = self.ledger[self.ledger["order_number"].isin(exported["order_number"])]
-        parts = shards.parts_of(
-            shards.keys(exported["order_number"]),
-            shards.keys(orders.customers(exported)),
-            (shards.keys(known["order_number"]), shards.keys(known["customer"])),
+        parts = partition.assign_partitions(
+            partition.hash_keys(exported["order_number"]),
+            partition.hash_keys(customers.identify_customers(exported)),
+            (partition.hash_keys(known["order_number"]), partition.hash_keys(known["customer"])),
             number,
         )
         results = []
@@ -85,8 +85,8 @@ class Robin:
     def known(self, exported: pd.DataFrame) -> pd.DataFrame:
         """What a look-up gives: the orders, and of their customers the flagged and the earliest."""
         asked = self.ledger["order_number"].isin(exported["order_number"])
-        customers = {*orders.customers(exported).dropna(), *self.ledger["customer"][asked]}
-        others = self.ledger[self.ledger["customer"].isin(customers) & ~asked]
+        named = {*customers.identify_customers(exported).dropna(), *self.ledger["customer"][asked]}
+        others = self.ledger[self.ledger["customer"].isin(named) & ~asked]
         flagged = others[others["is_first_order"]]
         earliest = (
             others[~others["is_first_order"]]
@@ -100,10 +100,10 @@ class Robin:
             order = change["order_number"]
             known = self.held.get(order)
             if known is None:
-                assert change["kind"] in orders.NEW_KINDS
+                assert change["kind"] in columns.NEW_KINDS
                 assert pd.isna(change["old_revenue"])
             else:
-                assert change["kind"] not in orders.NEW_KINDS
+                assert change["kind"] not in columns.NEW_KINDS
                 assert change["old_revenue"] == known["revenue"]
                 assert none(change["old_profit"]) == known["profit"]
             told = {name: none(change[name]) for name in HELD}
@@ -112,7 +112,7 @@ class Robin:
             self.posts += 1
 
     def acknowledge(self, changes: pd.DataFrame) -> None:
-        rows = orders.typed(changes, orders.LEDGER_DTYPES)
+        rows = columns.conform(changes, columns.LEDGER_DTYPES)
         both = pd.concat([self.ledger, rows], ignore_index=True)
         self.ledger = both.drop_duplicates("order_number", keep="last").reset_index(drop=True)
 
@@ -132,8 +132,8 @@ def frame(days: Days, chosen: Iterable[str]) -> pd.DataFrame:
         for day in sorted(chosen)
         for row in days[day]
     ]
-    table = pd.DataFrame(records, columns=[*orders.EXPORTED_DTYPES])
-    return orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    table = pd.DataFrame(records, columns=[*columns.EXPORTED_DTYPES])
+    return customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
 
 
 def expected(days: Days) -> dict[str, dict[str, object]]:

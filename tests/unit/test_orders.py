@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robin_etl import orders
+from robin_etl.core import columns, customers, dates, money
 
 
 def text(*values: str | None) -> pd.Series:
-    return pd.Series(values, dtype=orders.TEXT)
+    return pd.Series(values, dtype=columns.TEXT)
 
 
 def plain(series: pd.Series) -> list[object]:
@@ -50,13 +50,13 @@ def plain(series: pd.Series) -> list[object]:
     ],
 )
 def test_money_is_exact_cents_or_null(written: str | None, cents: int | None) -> None:
-    assert plain(orders.cents(text(written))) == [cents]
+    assert plain(money.parse_cents(text(written))) == [cents]
 
 
 @given(st.decimals(min_value=-(10**12), max_value=10**12, places=6))
 def test_money_rounds_half_up_as_decimal_does(value: Decimal) -> None:
     expected = int(value.quantize(Decimal("0.01"), ROUND_HALF_UP) * 100)
-    assert plain(orders.cents(text(f"{value:f}"))) == [expected]
+    assert plain(money.parse_cents(text(f"{value:f}"))) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,17 @@ def test_money_rounds_half_up_as_decimal_does(value: Decimal) -> None:
     ],
 )
 def test_a_date_becomes_a_moment_in_utc_or_null(written: str | None, moment: str | None) -> None:
-    assert plain(orders.moments(text(written), "Europe/Amsterdam")) == [moment]
+    assert plain(dates.parse_moments(text(written), "Europe/Amsterdam")) == [moment]
 
 
 @given(st.datetimes())
 def test_any_date_and_time_survives_to_the_second(moment: object) -> None:
     written = f"{moment:%Y}".zfill(4) + f"-{moment:%m-%dT%H:%M:%S.%f}Z"
-    assert plain(orders.moments(text(written))) == [f"{written[:19]}Z"]
+    assert plain(dates.parse_moments(text(written))) == [f"{written[:19]}Z"]
 
 
 def test_addresses_are_trimmed_and_lower_cased_and_blank_is_null() -> None:
-    assert plain(orders.addresses(text(" Ann@Shop.NL ", "\u00a0b@x.nl\t", "  ", None))) == [
+    assert plain(customers.normalize_addresses(text(" Ann@Shop.NL ", "\u00a0b@x.nl\t", "  ", None))) == [
         "ann@shop.nl",
         "b@x.nl",
         None,
@@ -105,12 +105,12 @@ def test_addresses_are_trimmed_and_lower_cased_and_blank_is_null() -> None:
 
 
 def test_leading_zeros_and_the_text_na_stay_as_they_are() -> None:
-    assert plain(orders.trimmed(text("01235", "NA", "null", " 7"))) == ["01235", "NA", "null", "7"]
+    assert plain(columns.trim(text("01235", "NA", "null", " 7"))) == ["01235", "NA", "null", "7"]
 
 
 def test_a_digest_depends_on_the_key_and_never_shows_the_contact() -> None:
     contacts = text("ann@shop.nl", "ann@shop.nl", "bob@shop.nl", None)
-    one, two = (orders.digests(contacts, of="email", key=key) for key in (b"one", b"two"))
+    one, two = (customers.digest_contacts(contacts, of="email", key=key) for key in (b"one", b"two"))
     assert one[0] == one[1] != one[2]
     assert pd.isna(one[3])
     assert set(one.dropna()).isdisjoint(two.dropna())
@@ -119,27 +119,27 @@ def test_a_digest_depends_on_the_key_and_never_shows_the_contact() -> None:
 
 def test_an_address_and_a_phone_number_of_the_same_text_are_two_customers() -> None:
     rows = pd.DataFrame({"email_address": text("0612", None), "phone_number": text(None, "0612")})
-    known = orders.identified(rows, key=b"")
+    known = customers.add_digests(rows, key=b"")
     assert known["email"][0] != known["phone"][1]
 
 
 @pytest.mark.parametrize("index", [[7, 3], [10, 11]])
 def test_every_column_function_keeps_the_index(index: list[int]) -> None:
-    column = pd.Series(["2017-04-05", "2017-04-06"], index=index, dtype=orders.TEXT)
+    column = pd.Series(["2017-04-05", "2017-04-06"], index=index, dtype=columns.TEXT)
     for result in (
-        orders.trimmed(column),
-        orders.addresses(column),
-        orders.cents(column),
-        orders.moments(column),
-        orders.digests(column, of="email", key=b""),
+        columns.trim(column),
+        customers.normalize_addresses(column),
+        money.parse_cents(column),
+        dates.parse_moments(column),
+        customers.digest_contacts(column, of="email", key=b""),
     ):
         assert result.index.tolist() == index
-    assert orders.addresses(column).tolist() == column.tolist()
+    assert customers.normalize_addresses(column).tolist() == column.tolist()
 
 
 @pytest.mark.parametrize(
     ("function", "dtype"),
-    [(orders.cents, "Int64"), (orders.moments, "str"), (orders.addresses, "str")],
+    [(money.parse_cents, "Int64"), (dates.parse_moments, "str"), (customers.normalize_addresses, "str")],
 )
 def test_an_empty_column_keeps_its_type(function: object, dtype: str) -> None:
     assert str(function(text()).dtype) == dtype  # type: ignore[operator]

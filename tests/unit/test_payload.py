@@ -9,7 +9,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robin_etl import orders, payload
+from robin_etl.core import columns, payload
 
 
 def changes(*rows: dict[str, object]) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def changes(*rows: dict[str, object]) -> pd.DataFrame:
         "kind": "first",
         "wave": 0,
     }
-    return orders.typed(pd.DataFrame([{**usual, **row} for row in rows]), orders.CHANGE_DTYPES)
+    return columns.conform(pd.DataFrame([{**usual, **row} for row in rows]), columns.CHANGE_DTYPES)
 
 
 def sent(*rows: dict[str, object]) -> list[dict[str, object]]:
@@ -122,7 +122,7 @@ def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
             )
         )
         if rows
-        else orders.empty(orders.CHANGE_DTYPES)
+        else columns.make_empty(columns.CHANGE_DTYPES)
         for part, rows in enumerate(parts)
     ]
     streams = [

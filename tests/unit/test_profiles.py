@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from robin_etl import exports, gate, profiles, sampling
 from robin_etl.exceptions import ConfigurationError, ExportError
-from robin_etl.mapping import mapped
-from robin_etl.profiles import drafting
+from robin_etl.exports import files, profiles, sampling
+from robin_etl.exports.mapping import mapped
+from robin_etl.exports.profiles import drafting
+from robin_etl.gate import checking
 from robin_etl.settings import Settings
 
 FILES = Path(__file__).parents[1] / "profiles"
@@ -27,22 +28,22 @@ def settings(**given: Any) -> Settings:
     return Settings.read(timezone="Europe/Amsterdam", currency="EUR", **given)
 
 
-def read(path: Path, profile: str, **given: Any) -> exports.Export:
-    return exports.read(UPath(path), profiles.of(settings(profile=profile, **given)), DAY)
+def read(path: Path, profile: str, **given: Any) -> files.Export:
+    return files.read(UPath(path), profiles.of(settings(profile=profile, **given)), DAY)
 
 
-def judged(export: exports.Export) -> pd.Series:
-    suite = UPath(settings().expectations) / gate.EXPORT_SUITE
-    return gate.judge(export.rows, suite, {"fewest_rows": 0}).broken
+def judged(export: files.Export) -> pd.Series:
+    suite = UPath(settings().expectations) / checking.EXPORT_SUITE
+    return checking.judge(export.rows, suite, {"fewest_rows": 0}).broken
 
 
-def told(export: exports.Export) -> list[tuple[object, ...]]:
+def told(export: files.Export) -> list[tuple[object, ...]]:
     """What the gate lets through."""
     good = export.rows.drop(judged(export).index)[list(COLUMNS)].astype(object)
     return [tuple(row) for row in good.where(good.notna(), None).to_numpy()]
 
 
-def quarantined(export: exports.Export) -> dict[str, str]:
+def quarantined(export: files.Export) -> dict[str, str]:
     broken = judged(export)
     return dict(zip(export.rows["order_number"].loc[broken.index], broken, strict=True))
 
@@ -103,12 +104,10 @@ def test_shopware_is_read_with_semicolons_in_utc_whatever_its_encoding(tmp_path:
         ("10002", "bob@example.com", None, 2000, "2026-03-29T01:30:00Z"),
     ]
     whole = (FILES / "shopware6.csv").read_text(encoding="utf-8")
-    assert (
-        told(exports.read(UPath(FILES / "shopware6.csv"), profiles.named("shopware6"), DAY)) == expected
-    )
+    assert told(files.read(UPath(FILES / "shopware6.csv"), profiles.named("shopware6"), DAY)) == expected
     (tmp_path / "orders.csv").write_text(whole, encoding="cp1252")
     western = shop(tmp_path, 'extends = "shopware6"', 'encoding = "windows-1252"')
-    export = exports.read(UPath(tmp_path / "orders.csv"), profiles.named(western), DAY)
+    export = files.read(UPath(tmp_path / "orders.csv"), profiles.named(western), DAY)
     assert told(export) == expected
     assert export.cells["billing_city"].tolist() == ["Köln", "Bonn"]
 
@@ -123,7 +122,7 @@ def test_line_items_add_up_exactly_wherever_in_the_file_they_are() -> None:
 
 
 def test_robins_own_columns_need_no_setting() -> None:
-    export = exports.read(UPath(FILES / "robin.csv"), profiles.of(Settings.read()), DAY)
+    export = files.read(UPath(FILES / "robin.csv"), profiles.of(Settings.read()), DAY)
     assert told(export) == [("01235", "ann@example.com", None, 11334, "2026-03-29T08:00:00Z")]
     assert export.rows["profit"].tolist() == [2000]
 
@@ -175,10 +174,10 @@ DUTCH = (
 )
 
 
-def dutch(folder: Path, *rows: str) -> exports.Export:
+def dutch(folder: Path, *rows: str) -> files.Export:
     text = "\r\n".join(["Bestelnummer;E-mail;Totaal;Inkoop;Datum;Café", *rows])
     (folder / "orders.csv").write_bytes(text.encode("cp1252"))
-    return exports.read(UPath(folder / "orders.csv"), profiles.named(shop(folder, *DUTCH)), DAY)
+    return files.read(UPath(folder / "orders.csv"), profiles.named(shop(folder, *DUTCH)), DAY)
 
 
 def test_decimal_commas_and_thousands_points_are_read_as_the_profile_says(

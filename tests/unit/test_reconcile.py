@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from robin_etl import orders
-from robin_etl.reconcile import Reconciliation, reconcile
+from robin_etl.core import columns, customers
+from robin_etl.core.reconcile import Reconciliation, reconcile
 
 DAY = "2026-03-01"
 
@@ -21,8 +21,8 @@ def exported(*rows: dict[str, Any]) -> pd.DataFrame:
         "revenue": 1000,
         "order_date": "2026-03-01T10:00:00Z",
     }
-    table = pd.DataFrame([{**usual, **row} for row in rows], columns=[*orders.EXPORTED_DTYPES])
-    return orders.identified(orders.typed(table, orders.EXPORTED_DTYPES), key=b"")
+    table = pd.DataFrame([{**usual, **row} for row in rows], columns=[*columns.EXPORTED_DTYPES])
+    return customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
 
 
 def compare(
@@ -34,9 +34,9 @@ def compare(
 
 def ledger(after: Reconciliation | None) -> pd.DataFrame:
     if after is None:
-        return orders.empty(orders.LEDGER_DTYPES)
+        return columns.make_empty(columns.LEDGER_DTYPES)
     told = after.changes.drop_duplicates("order_number", keep="last")
-    return orders.typed(told, orders.LEDGER_DTYPES)
+    return columns.conform(told, columns.LEDGER_DTYPES)
 
 
 def kinds(result: Reconciliation) -> dict[str, str]:
@@ -270,11 +270,11 @@ def test_no_rows_and_an_empty_ledger_make_no_changes() -> None:
     result = compare()
     assert result.changes.empty
     assert result.confirmed.empty
-    assert list(result.changes.columns) == list(orders.CHANGE_DTYPES)
+    assert list(result.changes.columns) == list(columns.CHANGE_DTYPES)
 
 
 def test_the_arguments_are_left_as_they_were() -> None:
-    rows, known = exported({"order_number": "1"}), orders.empty(orders.LEDGER_DTYPES)
+    rows, known = exported({"order_number": "1"}), columns.make_empty(columns.LEDGER_DTYPES)
     copy = rows.copy(deep=True)
     reconcile(rows, known)
     pd.testing.assert_frame_equal(rows, copy)

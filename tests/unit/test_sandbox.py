@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from robin_etl.sandbox import STATE_PATH, Robin, Sandbox
+from robin_etl.sandbox.robin import STATE_PATH, Robin, Sandbox
 from tests.conftest import KEY, SECRET
 
 AUTHORIZATION = "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()

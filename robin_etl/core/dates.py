@@ -1,0 +1,101 @@
+"""Dates and times as text to the moments that ROBIN is sent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.api.extensions import ExtensionArray
+
+from robin_etl.core.columns import TEXT, to_series, to_strings, trim
+
+# The format of dates that needs no other name.
+ISO: Final = "iso"
+
+_MOMENT = (
+    r"\A\d{4}-\d{2}-\d{2}"
+    r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?\z"
+)
+_AS_SENT = r"\A\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\z"
+_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)\z"
+_TIME_OF_DAY = r"[T ]\d{2}:"
+
+
+def parse_moments(text: pd.Series, timezone: str = "UTC", formats: Sequence[str] = (ISO,)) -> pd.Series:
+    """Dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
+
+    `formats` are tried in turn: `ISO` 8601, or as Python's strptime takes them. What has no offset is
+    in `timezone`; a date alone is its midnight. In the hour that a clock repeats in autumn the earlier
+    moment is taken; a time that it skips in spring moves forward.
+    """
+    trimmed = trim(text)
+    parsed = pd.Series(index=text.index, dtype=TEXT)
+    for form in formats:
+        read = _iso_moments(trimmed, timezone) if form == ISO else _moments(trimmed, timezone, form)
+        parsed = parsed.fillna(read)
+        if parsed.notna().all():
+            break
+    return parsed
+
+
+def _moments(text: pd.Series, timezone: str, form: str) -> pd.Series:
+    has_offset = "%z" in form
+    read = pd.to_datetime(text, format=form, utc=has_offset, errors="coerce")
+    return _moment_text(read if has_offset else _localized(read, timezone), text.index)
+
+
+def _iso_moments(text: pd.Series, timezone: str) -> pd.Series:
+    strings = to_strings(text)
+    if _are_as_sent(strings):
+        return to_series(strings, text.index)
+    strings = pc.if_else(pc.match_substring_regex(strings, _MOMENT), strings, None)
+    has_offset = pc.and_(
+        pc.match_substring_regex(strings, _OFFSET), pc.match_substring_regex(strings, _TIME_OF_DAY)
+    )
+    told = _parsed(pc.if_else(has_offset, strings, None))
+    naive = _parsed(pc.if_else(has_offset, None, strings)).dt.tz_convert(None)
+    return _moment_text(told.fillna(_localized(naive, timezone)), text.index)
+
+
+def _localized(naive: pd.Series, timezone: str) -> pd.Series:
+    first_of_two = np.ones(len(naive), dtype=bool)
+    local = naive.dt.tz_localize(timezone, ambiguous=first_of_two, nonexistent="shift_forward")
+    moment: pd.Series = local.dt.tz_convert("UTC")
+    return moment
+
+
+def count_seconds(moments: ExtensionArray) -> npt.NDArray[np.int64]:
+    """Moments as seconds since 1970; null is 0."""
+    strings = pa.array(moments, pa.string(), from_pandas=True)
+    seconds = pc.cast(strings, pa.timestamp("s", "UTC")).cast(pa.int64())
+    whole: npt.NDArray[np.int64] = pc.fill_null(seconds, 0).to_numpy()
+    return whole
+
+
+def _are_as_sent(strings: pa.Array) -> bool:
+    """Whether all of these are written as ROBIN is sent them already, which is quick to see."""
+    if not pc.all(pc.match_substring_regex(strings, _AS_SENT)).as_py():
+        return False
+    try:
+        pc.cast(strings, pa.timestamp("s", "UTC"))
+    except pa.ArrowInvalid:  # a month 13, say
+        return False
+    return True
+
+
+def _parsed(strings: pa.Array) -> pd.Series:
+    joined = pc.replace_substring_regex(strings, r"(\d) ([Z+-])", r"\1\2")
+    pointed = pc.replace_substring(joined, ",", ".")
+    return pd.to_datetime(to_series(pointed, None), format="ISO8601", utc=True, errors="coerce")
+
+
+def _moment_text(moment: pd.Series, index: pd.Index) -> pd.Series:
+    seconds = pa.array(moment.dt.tz_convert(None).dt.floor("s").astype("datetime64[s]"))
+    spaced = pc.cast(seconds, pa.string())
+    joined = pc.utf8_replace_slice(spaced, start=10, stop=11, replacement="T")
+    return to_series(pc.binary_join_element_wise(joined, "Z", ""), index)

@@ -1,0 +1,252 @@
+"""Reconciliation: what a shop exported, compared with what ROBIN has acknowledged, gives the changes.
+
+One pure function over whole columns: no I/O, no clock, no loop over orders. What ROBIN holds in the
+end must depend only on the set of exports, so every rule here is about the newest export that said
+something, never about the order in which exports were run.
+
+How: the rows of each order are laid out as one **history**, oldest first: the rows older than ROBIN's
+state (**stale**), ROBIN's state itself (the ledger's row), the newer rows. Every row is completed with
+what was said before it, and every comparison is then one between neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from robin_etl.core.columns import (
+    CHANGE_DTYPES,
+    CORRECTION,
+    FIRST,
+    KINDS,
+    LEDGER_DTYPES,
+    REPEAT,
+    RETURN,
+    TEXT,
+    UPSELL,
+)
+from robin_etl.core.history import (
+    CLEAR,
+    DAYS,
+    FRESH,
+    NO_CENTS,
+    SAID,
+    STALE,
+    UNSAID,
+    Columns,
+    History,
+    Mask,
+    Positions,
+    history,
+    taken,
+)
+
+# What makes a change when revenue is the same.
+_COMPARED = (*SAID, "ordered_at", "is_first_order")
+# What moves forward without anything to tell ROBIN.
+_KEPT = (*DAYS, "placed_at")
+
+# What a change says of an order, and to whom.
+_STATE = (*LEDGER_DTYPES, *CLEAR.values())
+
+_NO_CHANGE = -1
+_FIRST, _REPEAT, _RETURN, _UPSELL, _CORRECTION = map(
+    KINDS.index, (FIRST, REPEAT, RETURN, UPSELL, CORRECTION)
+)
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What comes of one comparison.
+
+    `changes`: what to send, one row for each order and wave (`columns.CHANGE_DTYPES`), wave by wave,
+    oldest first. Its contact columns are null for an order whose customer no exported row names.
+    `confirmed`: ledger rows (`columns.LEDGER_DTYPES`) of which nothing is to be sent, but which are
+    known to hold for a newer day. `unchanged`, `stale`, `superseded`: numbers of exported rows that
+    say what ROBIN holds, are older than that, or are passed over by `final`.
+    """
+
+    changes: pd.DataFrame
+    confirmed: pd.DataFrame
+    unchanged: int
+    stale: int
+    superseded: int
+
+
+def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = False) -> Reconciliation:
+    """Compare exported rows with the ledger's rows.
+
+    `exported`: one row for each order and day (`columns.EXPORTED_DTYPES`) with the digests of
+    `customers.add_digests`. `ledger` (`columns.LEDGER_DTYPES`): the rows of those orders and, of every
+    customer that either names, at least every flagged order and the earliest of the others.
+    With `final` only the last version of each order is sent.
+    """
+    rows = history(exported, ledger)
+    told = _placed(rows, rows.completed())
+    held = _as_robin_holds_it(rows, told)
+
+    # A ledger row that no newer row follows may still have something to tell: that its order is no
+    # longer the first, say. It is then compared with itself as ROBIN holds it.
+    is_fresh = rows.phase == FRESH
+    may_tell = is_fresh | rows.is_ledger
+    candidates = np.flatnonzero(may_tell & (rows.is_end | is_fresh & (not final)))
+    before = (rows.ledger_row[rows.order] if final else rows.row_before())[candidates]
+    kinds = _kinds(told, held, candidates, before)
+    is_sent = kinds != _NO_CHANGE
+    sent, before, kinds = candidates[is_sent], before[is_sent], kinds[is_sent]
+    wave = np.arange(len(sent)) - np.searchsorted(rows.order[sent], rows.order[sent])
+    wave += _is_departure(sent, rows, told)
+    closing = _closing_rows(sent, rows)
+    changes = {
+        **{name: told[name][closing if name in _KEPT else sent] for name in _STATE},
+        "kind": kinds,
+        "wave": wave,
+        "old_revenue": taken(held["revenue"], before, NO_CENTS),
+        "old_profit": taken(held["profit"], before, NO_CENTS),
+    }
+    oldest_first = np.lexsort((sent, told["ordered_at"][sent], wave))
+    changes = {name: column[oldest_first] for name, column in changes.items()}
+    return Reconciliation(
+        changes=_with_contacts(rows.decoded(changes, CHANGE_DTYPES), exported),
+        confirmed=rows.decoded(_confirmed(told, rows, sent, final=final), LEDGER_DTYPES),
+        unchanged=int(is_fresh[candidates].sum() - is_fresh[sent].sum()),
+        stale=int((rows.phase == STALE).sum()),
+        superseded=int(is_fresh.sum() - is_fresh[candidates].sum()),
+    )
+
+
+def _placed(rows: History, told: History) -> History:
+    """What is told, with the earliest date of each order, and which is its customer's first."""
+    earliest = _earliest_rows(rows)
+    numbers = rows["order_number"][rows.end]
+    is_first = _is_earliest(
+        told["customer"][rows.end],
+        rows["placed_second"][earliest],
+        lambda tied: rows.texts["order_number"].take(numbers[tied]),
+    )
+    placed = {
+        "placed_at": rows["placed_at"][earliest][rows.order],
+        "placed_second": rows["placed_second"][earliest][rows.order],
+        "is_first_order": is_first[rows.order],
+    }
+    return replace(told, columns={**told.columns, **placed})
+
+
+def _earliest_rows(rows: History) -> Positions:
+    """For each order the row that tells its earliest date."""
+    if not len(rows):
+        return rows.start
+    seconds = rows["placed_second"]
+    least = np.flatnonzero(seconds == np.minimum.reduceat(seconds, rows.start)[rows.order])
+    earliest = np.empty_like(rows.start)
+    earliest[rows.order[least]] = least
+    return earliest
+
+
+def _is_earliest(
+    customers: npt.NDArray[np.int32],
+    placed_at: npt.NDArray[np.int64],
+    numbers: Callable[[Positions], ExtensionArray],
+) -> Mask:
+    """For each order whether it is its customer's earliest by (placed_at, order_number)."""
+    customers = customers + 1  # the one who is nobody, -1, counts as one
+    first = np.full(customers.max(initial=0) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, customers, placed_at)
+    earliest: Mask = placed_at == first[customers]
+    tied = np.flatnonzero(earliest & (np.bincount(customers[earliest])[customers] > 1))
+    if len(tied):
+        ties = pd.DataFrame({"customer": customers[tied], "number": numbers(tied)}, index=tied)
+        later = ties.sort_values("number").duplicated("customer")
+        earliest[later.index[later]] = False
+    return earliest
+
+
+def _as_robin_holds_it(rows: History, told: History) -> History:
+    """What each row leaves ROBIN holding: at a ledger row what it holds now, else what is told."""
+    held = dict(told.columns)
+    differing = (*SAID, "is_first_order") if (rows.phase == STALE).any() else ("is_first_order",)
+    for name in differing:
+        held[name] = np.where(rows.is_ledger, rows[name], told[name])
+    return replace(told, columns=held)
+
+
+def _kinds(
+    told: History, held: History, candidates: Positions, before: Positions
+) -> npt.NDArray[np.int8]:
+    """The kind of change of these rows against the ones before them, as its place in `KINDS`."""
+    is_new = before < 0
+    differs = np.zeros(len(candidates), dtype=np.bool_)
+    for name in _COMPARED:
+        differs |= told[name][candidates] != held[name][before]
+    now, old = told["revenue"][candidates], held["revenue"][before]
+    is_first = told["is_first_order"][candidates]
+    kinds = np.select(
+        [is_new & is_first, is_new, now < old, now > old, differs],
+        [_FIRST, _REPEAT, _RETURN, _UPSELL, _CORRECTION],
+        default=_NO_CHANGE,
+    )
+    return kinds.astype(np.int8)
+
+
+def _is_departure(sent: Positions, rows: History, told: History) -> Mask:
+    """Which changes take an order from a customer who is left with corrections no exported row names.
+
+    Once such a change is acknowledged, a run that is cut off finds that customer neither in its export
+    nor in the ledger's rows of it. So it goes a wave after those corrections.
+    """
+    order = rows.order[sent]
+    is_of_unnamed: Mask = rows.is_ledger[sent] & (rows.start[order] == rows.end[order])
+    if not is_of_unnamed.any():
+        return is_of_unnamed
+    customer = taken(rows["customer"], rows.ledger_row[order], UNSAID)
+    is_left: Mask = customer != told["customer"][rows.end[order]]
+    return is_left & np.isin(customer, customer[is_of_unnamed])
+
+
+def _closing_rows(sent: Positions, rows: History) -> Positions:
+    """For each change the last row that still says the same: the one before the order's next change.
+
+    The acknowledged state stands for that row's day, so that a day run late can't undo it.
+    """
+    if not len(sent):
+        return sent
+    following: Positions = np.append(sent[1:], len(rows)) - 1
+    return np.minimum(following, rows.end[rows.order[sent]])
+
+
+def _confirmed(told: History, rows: History, sent: Positions, *, final: bool) -> Columns:
+    """The ledger rows that the rows right after them repeat, with the days of the last of those."""
+    has_row = np.flatnonzero(rows.ledger_row >= 0)
+    ledger_row = rows.ledger_row[has_row]
+    position = np.searchsorted(sent, rows.start[has_row])
+    first_sent = np.append(sent, len(rows))[position]
+    changes = first_sent <= rows.end[has_row]
+    closing = np.where(changes, first_sent - 1, rows.end[has_row])
+    # A ledger row that is followed by a change at once has been repeated by nothing; nor does
+    # `final` compare the rows that it passes over.
+    repeated = ~changes | (closing > ledger_row) & (not final)
+    ledger_row, closing = ledger_row[repeated], closing[repeated]
+
+    moved = np.zeros(len(closing), dtype=np.bool_)
+    for name in (*DAYS, "placed_second"):
+        moved |= told[name][closing] != rows[name][ledger_row]
+    ledger_row, closing = ledger_row[moved], closing[moved]
+    return {
+        name: told[name][closing] if name in _KEPT else rows[name][ledger_row] for name in LEDGER_DTYPES
+    }
+
+
+def _with_contacts(changes: pd.DataFrame, exported: pd.DataFrame) -> pd.DataFrame:
+    """The changes with their customer named in clear where any exported row of that customer does."""
+    for digest, clear in CLEAR.items():
+        wanted = changes[clear].isna() & (changes[digest] == changes["customer"])
+        if wanted.any():
+            known = exported[[digest, clear]].dropna().drop_duplicates(digest, keep="last")
+            named = changes[digest][wanted].map(known.set_index(digest)[clear])
+            changes.loc[wanted, clear] = named.astype(TEXT)
+    return changes

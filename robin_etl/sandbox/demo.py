@@ -1,0 +1,173 @@
+"""A demonstration: a sandbox, a few generated days with every kind of change, and the runs over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+import robin_etl
+from robin_etl import pipeline
+from robin_etl.exceptions import StoppedError
+from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.settings import PREFIX, Settings
+from robin_etl.stages.run import Run
+
+KEY, SECRET = "demo-key", "demo-secret"  # of the sandbox, which dies with the demonstration
+SITUATIONS = ("first", "repeat", "return", "upsell", "correction")
+
+_COLUMNS = ("order_number", "email_address", "revenue", "profit", "order_date")
+_ANN, _BOB, _EVE, _DAN = (f"{name}@shop.example.com" for name in ("ann", "bob", "eve", "dan"))
+_GOOD = [
+    ("2026-11-02", "01001", _ANN, "120.00", "36.00", "2026-11-02T09:12:00Z"),
+    ("2026-11-02", "01002", _BOB, "59.95", "18.00", "2026-11-02T11:30:00Z"),
+    ("2026-11-02", "01003", f" {_ANN.upper()} ", "20.00", "6.00", "2026-11-02T16:45:00Z"),
+    # Ann returns a part of her first order, Bob adds to his, and Eve is new.
+    ("2026-11-03", "01001", _ANN, "70.00", "21.00", "2026-11-02T09:12:00Z"),
+    ("2026-11-03", "01002", _BOB, "89.95", "27.00", "2026-11-02T11:30:00Z"),
+    ("2026-11-03", "01004", _EVE, "45.50", "13.65", "2026-11-03T10:05:00Z"),
+    # Order 01003 is exported again as it was; Eve orders again.
+    ("2026-11-04", "01003", _ANN, "20.00", "6.00", "2026-11-02T16:45:00Z"),
+    ("2026-11-04", "01006", _EVE, "12.99", "3.90", "2026-11-04T08:20:00Z"),
+    # An order of Bob's that a till was late to report turns out to be his first.
+    ("2026-11-05", "01000", _BOB, "15.00", "4.50", "2026-11-01T17:55:00Z"),
+    ("2026-11-05", "01004", _EVE, "0.00", "0.00", "2026-11-03T10:05:00Z"),
+]
+# One row on the last day has no contact at all; the other rows are orders of Dan's, to keep it rare.
+_BROKEN = ("2026-11-05", "01007", "", "33.00", "9.90", "2026-11-05T12:00:00Z")
+_DANS = [
+    ("2026-11-05", f"{number:05}", _DAN, f"{number - 1000}.50", "5.00", "2026-11-05T13:00:00Z")
+    for number in range(1010, 1032)
+]
+
+
+def play(folder: str, *, through_airflow: bool) -> dict[str, Any]:
+    """Generate, run day by day, and show; everything lies in `folder`, which is made anew.
+
+    What ROBIN holds in the end.
+    """
+    home = Path(folder).absolute()
+    shutil.rmtree(home, ignore_errors=True)
+    days = generate(home / "exports")
+    robin = Robin(KEY, SECRET)
+    table = Table(title="What ROBIN was told", title_justify="left", box=None, pad_edge=False)
+    for name in ("day", *SITUATIONS, "quarantined", "unchanged"):
+        table.add_column(name, justify="left" if name == "day" else "right")
+    with Sandbox(robin) as sandbox:
+        settings = {
+            "base_url": sandbox.url,
+            "exports": str(home / "exports"),
+            "ledger": str(home / "ledger.db"),
+            "runs": str(home / "runs"),
+        }
+        run_day = _through_airflow(settings, home) if through_airflow else _directly(settings)
+        for day in days:
+            before = robin.state()["situations"]
+            click.echo(f"{day}: {'airflow dags test robin_orders' if through_airflow else 'run'}")
+            summary = run_day(day)
+            told = robin.state()["situations"]
+            counts = [told.get(name, 0) - before.get(name, 0) for name in SITUATIONS]
+            shown = [*counts, summary["quarantined"], summary["unchanged"]]
+            table.add_row(f"{day}", *(str(count) for count in shown))
+        state = robin.state()
+    (home / "robin.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    Console(width=80).print(table)
+    click.echo(
+        f"ROBIN holds {len(state['orders'])} orders worth {state['revenue']:.2f} and has "
+        f"{len(state['complaints'])} complaints.\n"
+    )
+    click.echo(_where_to_look(home, through_airflow=through_airflow))
+    return state
+
+
+def generate(folder: Path) -> list[date]:
+    """Write the demonstration's exports into `folder`; the days."""
+    folder.mkdir(parents=True)
+    rows = pd.DataFrame([*_GOOD, _BROKEN, *_DANS], columns=["day", *_COLUMNS])
+    for day, export in rows.groupby("day"):
+        export[list(_COLUMNS)].to_csv(folder / f"orders_{day}.csv", index=False)
+    return [date.fromisoformat(day) for day in sorted(rows["day"].unique())]
+
+
+def _directly(settings: dict[str, str]) -> Callable[[date], dict[str, Any]]:
+    read = Settings.read(**settings, api_key=KEY, api_secret=SECRET)
+
+    def run_day(day: date) -> dict[str, Any]:
+        started = Run.start(read.runs, command="run", first=day, last=day)
+        return pipeline.run_all(read, started)
+
+    return run_day
+
+
+def _through_airflow(settings: dict[str, str], home: Path) -> Callable[[date], dict[str, Any]]:
+    """Each day as `airflow dags test` in a process of its own, with an Airflow home in `home`."""
+    connection = {"conn_type": "robin", "login": KEY, "password": SECRET}
+    environment = {
+        **os.environ,
+        **{f"{PREFIX}{name.upper()}": value for name, value in settings.items()},
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_dags_folder()),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps(connection),
+    }
+
+    def airflow(*arguments: str) -> None:
+        log = home / "airflow.log"
+        with log.open("ab") as output:
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow", *arguments],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            raise StoppedError(f"airflow {' '.join(arguments)} failed; {log} says why.")
+
+    airflow("db", "migrate")
+
+    def run_day(day: date) -> dict[str, Any]:
+        airflow("dags", "test", "robin_orders", f"{day}")
+        newest = max((home / "runs").glob(f"{day}.*/summary.json"))
+        summary: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+        return summary
+
+    return run_day
+
+
+def _dags_folder() -> Path:
+    """The folder of the DAGs: inside the package when installed, next to it in a checkout."""
+    package = Path(robin_etl.__file__).parent
+    inside = package / "dags"
+    return inside if inside.is_dir() else package.parent / "dags"
+
+
+def _where_to_look(home: Path, *, through_airflow: bool) -> str:
+    shown = _from_here(home)
+    command = _from_here(Path(sys.executable).parent / "robin-etl")
+    lines = [
+        "Where to look next:",
+        f"  {shown}/exports/     the exports, one a day",
+        f"  {shown}/robin.json   every order as ROBIN holds it",
+        f"  {shown}/runs/        index.html, and each run's report.html, quarantine.csv, verdicts",
+        f"  ROBIN_ETL_LEDGER={shown}/ledger.db {command} status",
+    ]
+    if through_airflow:
+        lines.append(f"  {shown}/airflow.log  what Airflow's tasks logged")
+    return "\n".join(lines)
+
+
+def _from_here(path: Path) -> Path:
+    """A path as it is typed from the current folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,101 @@
+"""What one export holds, and whether a run would take it: a look that writes and posts nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from robin_etl.core import columns, versions
+from robin_etl.exceptions import ConfigurationError, GateError
+from robin_etl.exports import files, profiles, sampling
+from robin_etl.exports.profiles import Profile
+from robin_etl.exports.sampling import Sample
+from robin_etl.gate import checking
+from robin_etl.settings import Settings
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
+    revenue, profit, order_date, kind of contact), and why a run would stop at it, if it would.
+
+    `profile`: the one that was used, and `to_set` the settings that a run needs to use it.
+    """
+
+    file: str
+    profile: str
+    to_set: dict[str, str]
+    rows: int
+    left_out: int
+    quarantined: int
+    duplicates: int
+    rules: dict[str, int]
+    first_rows: list[list[str]]
+    stop: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def check(settings: Settings, file: str, day: date) -> Check:
+    """Read, map and validate one export; nothing is written. Raises `ExportError`.
+
+    Where the profile that is set does not fit, the shipped one that does is used.
+    """
+    path = settings.path(file)
+    profile, to_set = _fitting(settings, sampling.sampled(path))
+    export = files.read(path, profile, day, most_bytes=settings.max_export_size)
+    suite = settings.path(settings.expectations) / checking.EXPORT_SUITE
+    verdict = checking.judge(export.rows, suite, {"fewest_rows": 0})
+    broken = pd.array(export.rows.index.isin(verdict.broken.index), dtype=columns.FLAG)
+    kept, duplicates = versions.keep_last_rows(export.rows.assign(broken=broken))
+    try:
+        verdict.stop_unless_passed(file)
+        stop = None
+    except GateError as error:
+        stop = str(error)
+    head = kept.head(5)
+    money = [
+        (head[name] / 100).map("{:.2f}".format, na_action="ignore") for name in ("revenue", "profit")
+    ]
+    # A terminal is no place for an address; which kind of contact there is says enough.
+    contact = head["email_address"].notna().map({True: "e-mail", False: "phone"})
+    shown = pd.concat([head["order_number"], *money, head["order_date"], contact], axis=1)
+    return Check(
+        file=file,
+        profile=profile.name,
+        to_set=to_set,
+        left_out=export.left_out,
+        rows=verdict.rows,
+        quarantined=len(verdict.broken),
+        duplicates=duplicates,
+        rules={rule.rule: rule.broken for rule in verdict.rules if rule.is_row_rule},
+        first_rows=shown.astype(object).fillna("").astype(str).to_numpy().tolist(),
+        stop=stop,
+    )
+
+
+def _fitting(settings: Settings, sample: Sample) -> tuple[Profile, dict[str, str]]:
+    """The profile to read a file with, whole, and the settings that would name it so."""
+    profile = profiles.named(settings.profile)
+    to_set: dict[str, str] = {}
+    if profile.missing(sample.columns) and (other := profiles.fitting(sample.columns)):
+        profile = other
+        to_set["ROBIN_ETL_PROFILE"] = profile.name
+    if profile.unusable:
+        raise ConfigurationError(profile.unusable)
+    if not (profile.timezone or settings.timezone):
+        to_set["ROBIN_ETL_TIMEZONE"] = "UTC"
+    currency = profile.currency
+    if currency and not (currency.code or settings.currency):
+        said = sample.rows.get(currency.column, pd.Series(dtype=columns.TEXT)).dropna().mode()
+        to_set["ROBIN_ETL_CURRENCY"] = said.iloc[0] if len(said) else "EUR"
+    assumed = {
+        "timezone": settings.timezone or to_set.get("ROBIN_ETL_TIMEZONE", ""),
+        "currency": settings.currency or to_set.get("ROBIN_ETL_CURRENCY", ""),
+    }
+    return profile.completed(settings.model_copy(update=assumed)), to_set

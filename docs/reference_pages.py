@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from robin_etl.exports import profiles
 from robin_etl.exports.profiles import Columns, Currency, Profile, Status
 from robin_etl.ledger import schema
-from robin_etl.settings import PREFIX, Settings
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -27,7 +26,6 @@ def write() -> None:
     """Write every generated page that is not written so already."""
     FOLDER.mkdir(exist_ok=True)
     pages = {
-        "settings": settings(),
         "profiles": profile_keys(),
         "ledger": ledger(),
         "commands": commands(),
@@ -37,18 +35,6 @@ def write() -> None:
         path = FOLDER / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-
-
-def settings() -> Iterator[str]:
-    yield "# Settings"
-    yield ""
-    yield f"Each is read from the environment as `{PREFIX}…`, or, in lower case, from a TOML file that"
-    yield f"`{PREFIX}CONFIG` names. The environment wins."
-    yield ""
-    yield "| setting | default | |"
-    yield "|---|---|---|"
-    for name, field in Settings.model_fields.items():
-        yield f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_cell(field.description)} |"
 
 
 def profile_keys() -> Iterator[str]:

@@ -53,51 +53,55 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    base_url: str = Field("https://api.robinhq.com", description="Where ROBIN is.")
-    api_key: SecretStr = Field(SecretStr(""), description="The API key.")
-    api_secret: SecretStr = Field(SecretStr(""), description="The API secret.")
+    base_url: str = Field("https://api.robinhq.com", description="Address of ROBIN.")
+    api_key: SecretStr = Field(SecretStr(""), description="API key.")
+    api_secret: SecretStr = Field(SecretStr(""), description="API secret.")
     exports: str = Field(
-        "data/exports", description="Folder or URL of the exports, or one with {date} in it."
+        "data/exports", description="Folder or URL of the exports, or a pattern with {date} in it."
     )
     profile: str = Field(
-        "robin", description="How the shop writes its export: a profile's name, or a TOML file."
+        "robin", description="Format of the export: the name of a shipped profile, or a TOML file."
     )
     timezone: str = Field(
-        "", description="Time zone of dates without an offset, instead of the profile's."
+        "", description="Time zone of dates without an offset; overrides the profile's."
     )
-    currency: str = Field("", description="The one currency the shop reports in, such as EUR.")
+    currency: str = Field("", description="The only currency that is sent, such as EUR.")
     done_marker: str = Field(
-        "", description="Ending of a file that says that an export is whole, such as `.done`."
+        "", description="Suffix of the file that marks an export as complete, such as `.done`."
     )
     max_export_size: int = Field(
-        20_000_000_000, gt=0, description="Bytes of an export at most, once it is unzipped."
+        20_000_000_000, gt=0, description="Maximum size of an export in bytes, after decompression."
     )
-    ledger: str = Field("data/ledger.db", description="A path (SQLite) or a postgresql:// URL.")
-    runs: str = Field("data/runs", description="Folder or URL of the runs' files.")
+    ledger: str = Field("data/ledger.db", description="Path of a SQLite file, or a postgresql:// URL.")
+    runs: str = Field("data/runs", description="Folder or URL of the run files.")
     expectations: str = Field(
         default_factory=_shipped_expectations, description="Folder of the gate's suites."
     )
-    chunk_size: int = Field(100, ge=1, description="Orders in a request, at most.")
-    concurrency: int = Field(4, ge=1, le=64, description="Requests in flight, at most.")
+    chunk_size: int = Field(100, ge=1, description="Maximum number of orders in a request.")
+    concurrency: int = Field(4, ge=1, le=64, description="Maximum number of requests in flight.")
     rate_limits: str = Field("3/s,180/min,10000/h,100000/d", description="Requests that ROBIN allows.")
     timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")
-    max_attempts: int = Field(6, ge=1, description="How often a request is tried.")
-    backoff: float = Field(1.0, gt=0, description="Seconds before the second try; then doubled.")
+    max_attempts: int = Field(6, ge=1, description="Attempts for each request.")
+    backoff: float = Field(
+        1.0, gt=0, description="Seconds before the second attempt; doubled before each further one."
+    )
     shards: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        "auto", description="Parts that a run is split into by customer; auto goes by its size."
+        "auto", description="Partitions of a run, split by customer; auto decides by its size."
     )
     customer_key: SecretStr = Field(
-        SecretStr(""), description="Key of the customers' digests, up to 64 bytes."
+        SecretStr(""), description="Key of the customer digests, up to 64 bytes."
     )
-    export_lag_days: int = Field(0, ge=0, description="Days that an export's date lies back.")
+    export_lag_days: int = Field(
+        0, ge=0, description="Days that an export's date is behind the day it is run."
+    )
     export_wait: float = Field(
-        14_400, ge=0, description="Seconds after its schedule that a DAG run waits for the export."
+        14_400, ge=0, description="Seconds after its logical date that a DAG run waits for the export."
     )
     export_absent: Literal["fail", "skip"] = Field(
         "fail", description="What a DAG run does without an export: fail or skip."
     )
     on_failure: str = Field(
-        "", description="`module:function` that a failed DAG task calls with its Airflow context."
+        "", description="`module:function`, called with the Airflow context of each failed task."
     )
 
     # What fsspec needs to open a location that names an Airflow connection, by that name.

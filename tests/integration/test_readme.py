@@ -1,59 +1,160 @@
-"""README says what is true: its commands exist, its settings exist, its output is what is printed."""
+"""The documents are true: what they name exists, all that exists is named, their output is printed."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest
 
 from robin_etl.cli.main import cli
 from robin_etl.sandbox import demo
-from robin_etl.settings import Settings
+from robin_etl.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(
+    path
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")]
+    if not {"_build", "reference"} & set(path.relative_to(ROOT).parts)
+)
+TEXTS = {f"{path.relative_to(ROOT)}": path.read_text(encoding="utf-8") for path in PAGES}
+README = TEXTS["README.md"]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+FENCED = re.compile(r"^ *```(\w*).*?\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`]+)`")
+# robin-etl where a shell would run it, with its arguments up to what ends a command there.
+CALL = re.compile(r"(?:^|[$(] ?|\b[A-Z_]+=\S+ |\bbin/)robin-etl((?: +[^\s|&;<>#]+)+)", re.MULTILINE)
+
+# Names in capitals that are no settings of ours.
+OTHERS = {
+    *(
+        "AWS_ACCESS_KEY_ID",
+        "HTTPS_PROXY",
+        "REQUESTS_CA_BUNDLE",
+        "PGPASSWORD",
+        "NO_COLOR",
+    ),  # the environment's
+    *("SCHEDULE", "VACUUM", "POST"),  # the DAG file's, PostgreSQL's, HTTP's
+}
+
+every_page = pytest.mark.parametrize("page", TEXTS)
 
 
-def test_every_command_in_readme_exists_and_every_command_is_in_readme() -> None:
-    named = set(re.findall(r"robin-etl ([a-z]+)", README))
-    context = click.Context(cli)
-    assert named == set(cli.list_commands(context))
+def code_in(text: str) -> Iterator[str]:
+    """All that is shown as code: blocks and words in a sentence."""
+    yield from (block for kind, block in FENCED.findall(text) if kind in ("console", "bash", "text", ""))
+    yield from INLINE.findall(FENCED.sub("", text))
 
 
-def test_what_the_guides_name_exists() -> None:
-    settings = {f"ROBIN_ETL_{name.upper()}" for name in Settings.model_fields} | {"ROBIN_ETL_CONFIG"}
-    for guide in (ROOT / "docs").glob("*.md"):
-        text = guide.read_text(encoding="utf-8")
-        assert set(re.findall(r"`robin-etl ([a-z]+)", text)) <= set(cli.commands)
-        assert set(re.findall(r"ROBIN_ETL_[A-Z_]+[A-Z]", text)) <= settings
-        rows = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
-        assert {f"ROBIN_ETL_{name}" for name in rows} <= settings
+def calls_in(text: str) -> Iterator[list[str]]:
+    """The arguments of each call of robin-etl that a text shows."""
+    for code in code_in(text):
+        for arguments in CALL.findall(code):
+            yield shlex.split(arguments.replace("\\", ""))
 
 
-def test_every_setting_is_in_readme_with_its_default() -> None:
-    for name, field in Settings.model_fields.items():
-        row = re.search(rf"^\| `{name.upper()}` \| (.*?) \|", README, re.MULTILINE)
-        assert row is not None, name
+def command_of(arguments: list[str]) -> tuple[str, click.Command, list[str]]:
+    """The command that is called, by its full name, and what else is on the line."""
+    command: click.Command = cli
+    name = []
+    rest = list(arguments)
+    while isinstance(command, click.Group) and rest:
+        at = next((at for at, word in enumerate(rest) if not word.startswith("-")), None)
+        if at is None:
+            break
+        assert rest[at] in command.commands, f"robin-etl {' '.join(arguments)}: no command {rest[at]}"
+        command = command.commands[rest[at]]
+        name.append(rest.pop(at))
+    return " ".join(name), command, rest
+
+
+def leaves(group: click.Group, *above: str) -> Iterator[str]:
+    """The full names of all commands below a group."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, *above, name)
+        else:
+            yield " ".join([*above, name])
+
+
+@every_page
+def test_every_command_and_option_on_a_page_exists(page: str) -> None:
+    for arguments in calls_in(TEXTS[page]):
+        _, command, rest = command_of(arguments)
+        known = {"--help", "--debug", "--version"}.union(*(one.opts for one in command.params))
+        named = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert named <= known, f"robin-etl {' '.join(arguments)}"
+
+
+def test_every_command_is_on_a_page() -> None:
+    named = {command_of(arguments)[0] for text in TEXTS.values() for arguments in calls_in(text)}
+    assert set(leaves(cli)) <= named
+
+
+@every_page
+def test_every_setting_on_a_page_exists(page: str) -> None:
+    settings = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
+    settings |= {f"{PREFIX}{name}" for name in settings}
+    text = TEXTS[page].replace("_ROBIN_ETL_COMPLETE", "")
+    assert set(re.findall(rf"{PREFIX}([A-Z_]+[A-Z])", text)) <= settings
+    capitals = set(re.findall(r"`([A-Z]{4,}(?:_[A-Z]+)*)`", text))
+    assert capitals <= settings | OTHERS
+
+
+def test_every_setting_is_on_its_page_with_its_default() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$", TEXTS["docs/settings.md"], re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted(name.upper() for name in Settings.model_fields)
+    for name, default, words in rows:
+        field = Settings.model_fields[name.lower()]
+        assert words == field.description, name
         if field.default == "":
-            assert row[1] == "none"
+            assert default == "none"
         elif isinstance(field.default, str | int | float):
             shown = f"{field.default:g}" if isinstance(field.default, float) else f"{field.default}"
-            assert row[1] == f"`{shown}`"
+            assert default == f"`{shown}`"
 
 
-def test_every_make_target_in_readme_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"(?:`|\$ )make ([a-z]+)", README)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+def test_every_make_target_on_a_page_exists_and_every_one_is_on_a_page() -> None:
+    code = "\n".join(code for text in TEXTS.values() for code in code_in(text))
+    named = set(re.findall(r"(?:^|\$ )make ([a-z-]+)", code, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert named == targets
+
+
+@every_page
+def test_every_module_that_a_page_runs_exists(page: str) -> None:
+    for module in re.findall(r"python -m ((?:tests|benchmarks)\.\w+)", TEXTS[page]):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+@every_page
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    text = TEXTS[page]
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+    for path in re.findall(
+        r"`((?!docs/_build)(?:robin_etl|dags|expectations|tests|benchmarks|docs|\.github)/[\w./*-]*)`",
+        text,
+    ):
+        assert list(ROOT.glob(path.rstrip("/"))), path
+
+
+def test_readme_fits_two_screens() -> None:
+    assert len(README.splitlines()) <= 100
 
 
 def test_the_demonstrations_output_is_the_one_in_readme(tmp_path: Path, capsys: object) -> None:
     demo.play(str(tmp_path / "demo"), through_airflow=False)
     printed = capsys.readouterr().out  # type: ignore[attr-defined]
-    table = printed[printed.index("What ROBIN was told") : printed.index("Where to look")]
+    days, _, _ = printed.partition("Where to look")
+    table = re.sub(r"\A(?:\d{4}-\d\d-\d\d: run\n)+", "", days)
     shown = "\n".join(line.rstrip() for line in table.strip().splitlines())
-    assert shown in README
+    assert shown.count("\n") == 6
+    assert f"```text\n{shown}\n```" in README
     state = json.loads((tmp_path / "demo" / "robin.json").read_text())
     assert state["complaints"] == []

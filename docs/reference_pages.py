@@ -40,7 +40,7 @@ def write() -> None:
 def profile_keys() -> Iterator[str]:
     yield "# Profiles"
     yield ""
-    yield "What a profile's TOML file may say. {doc}`../how-to/profile` shows how to write one."
+    yield "The keys of a profile's TOML file. {doc}`../how-to/profile` shows how to write one."
     for title, model in (
         ("At the top", Profile),
         ("`[columns]`", Columns),
@@ -67,8 +67,8 @@ def profile_keys() -> Iterator[str]:
 def ledger() -> Iterator[str]:
     yield "# The ledger's tables"
     yield ""
-    yield f"Schema version {schema.VERSION}, the same in SQLite and PostgreSQL. Money is in cents, a"
-    yield "moment the text `2017-04-05T12:34:56Z` (UTC), a day `2017-04-05`, a customer a keyed digest."
+    yield f"Schema version {schema.VERSION}, the same in SQLite and PostgreSQL. Money is in cents. A moment"
+    yield "is the text `2017-04-05T12:34:56Z` (UTC), a day `2017-04-05`. A customer is a keyed digest."
     for table in schema.METADATA.sorted_tables:
         yield ""
         yield f"## {table.name}"
@@ -84,8 +84,8 @@ def ledger() -> Iterator[str]:
 def commands() -> Iterator[str]:
     yield "# Commands"
     yield ""
-    yield "Exit codes: 0 done; 1 stopped (validation, authentication, ROBIN away); 2 usage or settings;"
-    yield "3 done, but with rejected or quarantined rows."
+    yield "Exit codes: 0 done; 1 stopped (validation, authentication, ROBIN not reachable); 2 wrong usage"
+    yield "or settings; 3 done, but with rejected or quarantined rows. See {doc}`../after-a-bad-night`."
     yield ""
     yield "```{eval-rst}"
     yield ".. click:: robin_etl.cli.main:cli"

@@ -80,13 +80,17 @@ class _Table(BaseModel):
 class Columns(_Table):
     """Where ROBIN's columns are in the file."""
 
-    order_number: str = Field(description="The column of the order's number.")
-    email_address: Sources = Field((), description="Its customer's; of several the first filled.")
-    phone_number: Sources = Field((), description="Its customer's phone number, likewise.")
-    revenue: Money = Field(description="An expression of columns, such as `[Total] - [Refunded]?`.")
-    profit: Money | None = Field(None, description="Likewise.")
-    order_date: Sources = Field(description="When it was placed.")
-    webstore_url: Sources = Field((), description="The shop's address.")
+    order_number: str = Field(description="Column of the order number.")
+    email_address: Sources = Field(
+        (), description="Column of the e-mail address; of several the first filled cell counts."
+    )
+    phone_number: Sources = Field((), description="Column of the phone number, likewise.")
+    revenue: Money = Field(description="Expression of columns, such as `[Total] - [Refunded]?`.")
+    profit: Money | None = Field(None, description="Expression of columns.")
+    order_date: Sources = Field(
+        description="Column of the date; of several the first filled cell counts."
+    )
+    webstore_url: Sources = Field((), description="Column of the shop's address.")
 
     @model_validator(mode="after")
     def _names_customers(self) -> Columns:
@@ -98,11 +102,11 @@ class Columns(_Table):
 class Status(_Table):
     """What an order's status means. Values are compared without regard to case."""
 
-    column: str = Field(description="The column of the status.")
-    pending: Values = Field((), description="Not an order yet: left out until it is another.")
-    cancelled: Values = Field((), description="No longer an order.")
+    column: str = Field(description="Column of the status.")
+    pending: Values = Field((), description="Values of what is not an order yet; its rows are left out.")
+    cancelled: Values = Field((), description="Values of what is no longer an order.")
     cancelled_if_filled: str = Field(
-        "", description="A column that is filled for cancelled orders alone, such as the date of it."
+        "", description="Column that is filled for cancelled orders only, such as the date."
     )
     cancelled_revenue: Literal["zero", "kept"] = Field(
         "zero", description="Whether a cancelled order is worth nothing, or what the file says."
@@ -112,43 +116,48 @@ class Status(_Table):
 class Currency(_Table):
     """The one currency that the shop reports in: ROBIN knows none."""
 
-    column: str = Field(description="The column of the currency.")
-    code: str = Field("", description="Such as EUR; blank if ROBIN_ETL_CURRENCY says it.")
+    column: str = Field(description="Column of the currency.")
+    code: str = Field(
+        "",
+        description="The currency that is sent, such as EUR; blank if ROBIN_ETL_CURRENCY must state it.",
+    )
 
 
 class Profile(_Table):
     """How a shop's system writes its export."""
 
-    name: str = Field("", description="What it is called; the file's name by default.")
-    title: str = Field("", description="Whose export it is, in words.")
-    delimiter: str = Field(",", min_length=1, max_length=1, description="Between cells of a csv.")
-    encoding: Annotated[str, AfterValidator(_known_encoding)] = Field(
-        "utf-8", description="Of a csv; a byte order mark is no part of it."
+    name: str = Field("", description="Name of the profile; the file's by default.")
+    title: str = Field("", description="Shop system and export, in words.")
+    delimiter: str = Field(
+        ",", min_length=1, max_length=1, description="Character between the cells of a CSV file."
     )
-    decimal_mark: Literal[".", ","] = Field(".", description="Between whole numbers and cents.")
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = Field(
+        "utf-8", description="Encoding of a CSV file; a byte order mark is ignored."
+    )
+    decimal_mark: Literal[".", ","] = Field(".", description="Character before the cents.")
     thousands_separator: Literal["", ".", ",", " ", "'"] = Field(
-        "", description="Between groups of three digits; blank for none."
+        "", description="Character between groups of three digits; blank for none."
     )
     date_formats: tuple[str, ...] = Field(
         (dates.ISO,),
         min_length=1,
-        description="`iso`, or as Python's strptime takes them; tried in turn.",
+        description="`iso`, or formats of Python's strptime, tried in turn.",
     )
     timezone: Zone = Field(
         "UTC",
-        description="Of dates without an offset; blank if ROBIN_ETL_TIMEZONE must say it.",
+        description="Time zone of dates without an offset; blank if ROBIN_ETL_TIMEZONE must state it.",
     )
     grain: Literal["order", "line"] = Field(
         "order",
-        description="What a row is: an order, or a line item, of which those with one number are an "
-        "order. Of its lines the first filled cell tells; sum(…) adds up.",
+        description="What a row is: an order, or a line item. The lines with one number are one order: sum(…) "
+        "adds them up, and of other columns the first filled cell counts.",
     )
     continued: bool = Field(
-        default=False, description="Whether a line without a number goes on with the order above it."
+        default=False, description="Whether a line without a number belongs to the order above it."
     )
     columns: Columns
     strip: Mapping[str, str] = Field(
-        {}, description='What to take off the front of a column\'s cells: `order_number = "#"`.'
+        {}, description='Text to remove from the front of a column\'s cells: `order_number = "#"`.'
     )
     status: Status | None = None
     currency: Currency | None = None

@@ -67,8 +67,9 @@ def profile_keys() -> Iterator[str]:
 def ledger() -> Iterator[str]:
     yield "# The ledger's tables"
     yield ""
-    yield f"Schema version {schema.VERSION}, the same in SQLite and PostgreSQL. Money is in cents. A moment"
-    yield "is the text `2017-04-05T12:34:56Z` (UTC), a day `2017-04-05`. A customer is a keyed digest."
+    yield f"Schema version {schema.VERSION}, the same in SQLite and PostgreSQL. Money is in cents."
+    yield "A moment is the text `2017-04-05T12:34:56Z` (UTC), a day `2017-04-05`."
+    yield "A customer is a keyed digest."
     for table in schema.METADATA.sorted_tables:
         yield ""
         yield f"## {table.name}"
@@ -84,8 +85,9 @@ def ledger() -> Iterator[str]:
 def commands() -> Iterator[str]:
     yield "# Commands"
     yield ""
-    yield "Exit codes: 0 done; 1 stopped (validation, authentication, ROBIN not reachable); 2 wrong usage"
-    yield "or settings; 3 done, but with rejected or quarantined rows. See {doc}`../after-a-bad-night`."
+    yield "Exit codes: 0 done; 1 stopped (validation, authentication, ROBIN not reachable);"
+    yield "2 wrong usage or settings; 3 done, but with rejected or quarantined rows."
+    yield "See {doc}`../after-a-bad-night`."
     yield ""
     yield "```{eval-rst}"
     yield ".. click:: robin_etl.cli.main:cli"

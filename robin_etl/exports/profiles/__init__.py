@@ -149,8 +149,8 @@ class Profile(_Table):
     )
     grain: Literal["order", "line"] = Field(
         "order",
-        description="What a row is: an order, or a line item. The lines with one number are one order: sum(…) "
-        "adds them up, and of other columns the first filled cell counts.",
+        description="What a row is: an order, or a line item. The lines with one number are one order: "
+        "sum(…) adds them up, and of other columns the first filled cell counts.",
     )
     continued: bool = Field(
         default=False, description="Whether a line without a number belongs to the order above it."

@@ -7,7 +7,7 @@ loses answers, resets connections and fails (a tenth of the requests, always the
 again for a day that failed, up to five times, as an operator would. On refused nights, which are six,
 it refuses one order of the second day for good (400), and a failed day is run twice. Limits are lifted.
 In the end what the sandbox holds is compared with what the exports say: orders that are missing or wrong
-(their revenue, or whether they are first), that were told twice, or with an `old_revenue` that ROBIN did
+(their revenue, or whether they are first), that were sent twice, or with an `old_revenue` that ROBIN did
 not hold.
 """
 
@@ -120,7 +120,7 @@ def judged(state: dict[str, Any], truth: pd.DataFrame) -> dict[str, int]:
     return {
         "missing": int(missing.sum()),
         "wrong": int(wrong.sum()),
-        "told twice": len(state["repeats"]),
+        "sent twice": len(state["repeats"]),
         "old_revenue wrong": old,
     }
 
@@ -154,7 +154,7 @@ def main() -> None:
     generate(given.size)
     days, count = DAYS[given.size], ORDERS_A_DAY[given.size]
     print(f"{days} days, {count:,} new orders a day\n")
-    told = ("missing", "wrong", "told twice", "old_revenue wrong")
+    told = ("missing", "wrong", "sent twice", "old_revenue wrong")
     columns = ("seconds", "requests", "peak_mb", "failed", *told)
     print(f"{'nights':<8}{'tool':<11}" + "".join(f"{name:>{max(9, len(name) + 2)}}" for name in columns))
     for nights in TRIES:

@@ -90,7 +90,9 @@ def with_robin_etl(url: str, told: pd.DataFrame) -> float:
 
 def bare(url: str, told: pd.DataFrame) -> float:
     """Requests a second of threads that post what was made before."""
-    bodies = [payload.body(chunk) for chunk in payload.slices(payload.sent(told), CHUNK)]
+    bodies = [
+        payload.encode_body(chunk) for chunk in payload.slice_chunk(payload.encode_payloads(told), CHUNK)
+    ]
     own = local()
 
     def post(body: bytes) -> int:

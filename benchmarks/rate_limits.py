@@ -60,10 +60,10 @@ def with_robin_etl(client: Client, told: pd.DataFrame, stopping: Event) -> None:
 
 
 def one_by_one(client: Client, told: pd.DataFrame, stopping: Event) -> None:
-    for chunk in payload.slices(payload.sent(told), 1):
+    for chunk in payload.slice_chunk(payload.encode_payloads(told), 1):
         if stopping.is_set():
             return
-        client.post(payload.body(chunk))
+        client.post(payload.encode_body(chunk))
 
 
 def main() -> None:

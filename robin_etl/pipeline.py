@@ -228,8 +228,8 @@ def _confirm(run: Run, ledger: Ledger) -> None:
 
 def _rehearse(settings: Settings, run: Run) -> Counts:
     plan = planned(settings, run)
-    chunks = payload.chunked(changes_of(run), settings.chunk_size, payload.sent)
-    bodies = (payload.body(chunk) for _, chunk in chunks)
+    chunks = payload.split_into_chunks(changes_of(run), settings.chunk_size, payload.encode_payloads)
+    bodies = (payload.encode_body(chunk) for _, chunk in chunks)
     requests = run.files.write_lines("requests.jsonl", bodies)
     counts = {"would_post": plan.changes, "would_request": requests}
     run.files.write_json("load", counts)

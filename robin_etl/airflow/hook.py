@@ -86,7 +86,7 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
         """
         try:
             with self.get_conn() as client:
-                answer = client.post(payload.body([]))
+                answer = client.post(payload.encode_body([]))
         except RobinEtlError as error:
             return False, str(error)
         shown = f"{answer.status} {answer.words}".strip() if answer.status else answer.words

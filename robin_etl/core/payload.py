@@ -48,114 +48,114 @@ Chunk = list[Change]
 T = TypeVar("T")
 
 
-def ready(changes: pd.DataFrame) -> list[Change]:
-    """Rows of `columns.CHANGE_DTYPES`, each made ready to leave."""
-    pieces = _pieces(changes)
-    kept = [piece for name, piece in pieces.items() if name not in CONTACT]
+def make_changes(changes: pd.DataFrame) -> list[Change]:
+    """A `Change` for each row of `columns.CHANGE_DTYPES`."""
+    members = _encode_members(changes)
+    kept = [texts for name, texts in members.items() if name not in CONTACT]
     return list(
         map(
             Change,
             columns.to_list(changes["order_number"]),
             columns.to_list(changes["kind"]),
             changes["wave"].tolist(),
-            _objects(list(pieces.values()), len(changes)),
-            _objects(kept, len(changes)),
+            _join_members(list(members.values()), len(changes)),
+            _join_members(kept, len(changes)),
             columns.iterate_states(changes),
         )
     )
 
 
-def sent(changes: pd.DataFrame) -> list[str]:
+def encode_payloads(changes: pd.DataFrame) -> list[str]:
     """The JSON of each of these changes as it is sent, and no more."""
-    return _objects(list(_pieces(changes).values()), len(changes))
+    return _join_members(list(_encode_members(changes).values()), len(changes))
 
 
-def chunked(
-    changes: Iterable[pd.DataFrame], size: int, made: Callable[[pd.DataFrame], list[T]]
-) -> Iterator[tuple[int, list[T]]]:
-    """Each wave and what is `made` of its changes, `size` at a time, from frames sorted by wave.
-
-    Chunks are filled across frames, but never across waves.
-    """
-    held: list[T] = []
-    at = 0
-    for frame in changes:
-        for wave, rows in frame.groupby("wave", sort=True):
-            if held and int(str(wave)) != at:
-                yield at, held
-                held = []
-            at = int(str(wave))
-            held += made(rows)
-            whole = len(held) - len(held) % size
-            yield from ((at, chunk) for chunk in slices(held[:whole], size))
-            held = held[whole:]
-    if held:
-        yield at, held
-
-
-def slices(chunk: list[T], size: int) -> list[list[T]]:
-    """Slices of at most `size`."""
-    return [chunk[start : start + size] for start in range(0, len(chunk), size)]
-
-
-def merged(parts: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """The changes of all parts, wave by wave, oldest first, as those of one.
-
-    Each part gives frames that are sorted so; one frame of each is held at a time.
-    """
-    if len(parts) == 1:
-        yield from parts[0]
-        return
-    held = [_next_filled(part) for part in parts]
-    while any(frame is not None for frame in held):
-        last = [frame[["wave", "order_date"]].iloc[-1] for frame in held if frame is not None]
-        wave, moment = min((int(row["wave"]), str(row["order_date"])) for row in last)
-        ready = []
-        for at, frame in enumerate(held):
-            if frame is None:
-                continue
-            same = (frame["wave"] == wave) & (frame["order_date"] <= moment)
-            taken = int(((frame["wave"] < wave) | same).sum())
-            ready.append(frame.iloc[:taken])
-            held[at] = frame.iloc[taken:] if taken < len(frame) else _next_filled(parts[at])
-        yield pd.concat(ready).sort_values(["wave", "order_date"], kind="stable")
-
-
-def body(payloads: Iterable[str]) -> bytes:
+def encode_body(payloads: Iterable[str]) -> bytes:
     """The body of a request with these orders."""
     return ('{"orders":[' + ",".join(payloads) + "]}").encode()
 
 
-def _next_filled(part: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
-    return next((frame for frame in part if len(frame)), None)
+def split_into_chunks(
+    changes: Iterable[pd.DataFrame], size: int, make: Callable[[pd.DataFrame], list[T]]
+) -> Iterator[tuple[int, list[T]]]:
+    """Each wave and what `make` gives for its changes, `size` at a time, from frames sorted by wave.
+
+    Chunks are filled across frames, but never across waves.
+    """
+    held: list[T] = []
+    wave = 0
+    for frame in changes:
+        for key, rows in frame.groupby("wave", sort=True):
+            if held and int(str(key)) != wave:
+                yield wave, held
+                held = []
+            wave = int(str(key))
+            held += make(rows)
+            whole = len(held) - len(held) % size
+            yield from ((wave, chunk) for chunk in slice_chunk(held[:whole], size))
+            held = held[whole:]
+    if held:
+        yield wave, held
 
 
-def _pieces(changes: pd.DataFrame) -> dict[str, pa.Array]:
-    return {name: _members(name, changes[name]) for name in _KEYS if changes[name].notna().any()}
+def slice_chunk(chunk: list[T], size: int) -> list[list[T]]:
+    """Slices of at most `size`."""
+    return [chunk[start : start + size] for start in range(0, len(chunk), size)]
 
 
-def _members(name: str, column: pd.Series) -> pa.Array:
+def merge_partitions(partitions: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+    """The changes of all partitions, wave by wave, oldest first, as those of one.
+
+    Each partition gives frames that are sorted so; one frame of each is held at a time.
+    """
+    if len(partitions) == 1:
+        yield from partitions[0]
+        return
+    held = [_next_filled(partition) for partition in partitions]
+    while any(frame is not None for frame in held):
+        last = [frame[["wave", "order_date"]].iloc[-1] for frame in held if frame is not None]
+        wave, moment = min((int(row["wave"]), str(row["order_date"])) for row in last)
+        due = []
+        for at, frame in enumerate(held):
+            if frame is None:
+                continue
+            same = (frame["wave"] == wave) & (frame["order_date"] <= moment)
+            count = int(((frame["wave"] < wave) | same).sum())
+            due.append(frame.iloc[:count])
+            held[at] = frame.iloc[count:] if count < len(frame) else _next_filled(partitions[at])
+        yield pd.concat(due).sort_values(["wave", "order_date"], kind="stable")
+
+
+def _next_filled(partition: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+    return next((frame for frame in partition if len(frame)), None)
+
+
+def _encode_members(changes: pd.DataFrame) -> dict[str, pa.Array]:
+    return {name: _encode_member(name, changes[name]) for name in _KEYS if changes[name].notna().any()}
+
+
+def _encode_member(name: str, column: pd.Series) -> pa.Array:
     """`,"name":value` for each value, nothing for null."""
     values = columns.to_arrow(column)
     if name in _MONEY:
-        texts = _money(values)
+        texts = _encode_money(values)
     elif name == "is_first_order":
         texts = pc.cast(values, pa.large_string())
     else:
-        texts = _quoted(pc.cast(values, pa.large_string()))
-    return pc.fill_null(_joined(f',"{name}":', texts), "")
+        texts = _quote(pc.cast(values, pa.large_string()))
+    return pc.fill_null(_concatenate(f',"{name}":', texts), "")
 
 
-def _money(cents: pa.Array) -> pa.Array:
+def _encode_money(cents: pa.Array) -> pa.Array:
     """Cents as the shortest JSON number of their value: 11334 is 113.34, 1000 is 10."""
     numbers = pc.fill_null(cents, 0).to_numpy(zero_copy_only=False)
     whole, rest = np.divmod(np.abs(numbers), 100)
     sign = pc.if_else(pa.array(numbers < 0), "-", "")
-    texts = _joined(sign, pc.cast(pa.array(whole), pa.string()), _CENTS.take(pa.array(rest)))
+    texts = _concatenate(sign, pc.cast(pa.array(whole), pa.string()), _CENTS.take(pa.array(rest)))
     return pc.if_else(pc.is_null(cents), None, texts)
 
 
-def _quoted(texts: pa.Array) -> pa.Array:
+def _quote(texts: pa.Array) -> pa.Array:
     """Texts as JSON strings; only those that hold something to escape go through `json`."""
     special = pc.fill_null(pc.match_substring_regex(texts, _TO_ESCAPE), fill_value=False)
     if pc.any(special).as_py():
@@ -163,20 +163,21 @@ def _quoted(texts: pa.Array) -> pa.Array:
             json.dumps(text, ensure_ascii=False)[1:-1] for text in texts.filter(special).to_pylist()
         ]
         texts = pc.replace_with_mask(texts, special, pa.array(escaped, pa.large_string()))
-    return _joined('"', texts, '"')
+    return _concatenate('"', texts, '"')
 
 
-def _objects(pieces: list[pa.Array], rows: int) -> list[str]:
+def _join_members(members: list[pa.Array], rows: int) -> list[str]:
     if not rows:
         return []
-    texts: list[str] = _joined("{", pc.utf8_slice_codeunits(_joined(*pieces), 1), "}").to_pylist()
-    return texts
+    inner = pc.utf8_slice_codeunits(_concatenate(*members), 1)
+    objects: list[str] = _concatenate("{", inner, "}").to_pylist()
+    return objects
 
 
-def _joined(*texts: pa.Array | str) -> pa.Array:
+def _concatenate(*texts: pa.Array | str) -> pa.Array:
     """Texts side by side, null where one is; a plain one stands in every row."""
-    parts = [
+    pieces = [
         pa.scalar(text, pa.large_string()) if isinstance(text, str) else pc.cast(text, pa.large_string())
         for text in texts
     ]
-    return pc.binary_join_element_wise(*parts, pa.scalar("", pa.large_string()))
+    return pc.binary_join_element_wise(*pieces, pa.scalar("", pa.large_string()))

@@ -160,7 +160,7 @@ class Sender:
             for frame in changes
             for at in range(0, len(frame), _READY_AT_ONCE)
         )
-        chunks = payload.chunked(little, self._chunk_size, payload.ready)
+        chunks = payload.split_into_chunks(little, self._chunk_size, payload.make_changes)
         with self._books, ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
             for _, wave in groupby(chunks, key=itemgetter(0)):
                 self._deliver_wave((chunk for _, chunk in wave), senders)
@@ -201,7 +201,7 @@ class Sender:
         """The next chunk to send, of the size that is allowed by now; None after the last."""
         while (chunk := queue.popleft() if queue else next(chunks, None)) is not None:
             if len(chunk) > self._chunk_size:
-                queue.extendleft(reversed(payload.slices(chunk, self._chunk_size)))
+                queue.extendleft(reversed(payload.slice_chunk(chunk, self._chunk_size)))
             elif len(chunk := self._unblocked(chunk)):
                 return chunk
         return None
@@ -241,7 +241,9 @@ class Sender:
 
     def _sent(self, chunk: Chunk) -> Answer | None:
         retrying = self._retry.retrying(self._stopping)
-        answer: Answer = retrying(self._attempt, chunk, payload.body(change.payload for change in chunk))
+        answer: Answer = retrying(
+            self._attempt, chunk, payload.encode_body(change.payload for change in chunk)
+        )
         if answer.again and self._stopping.is_set():
             return None
         if answer.again:

@@ -134,7 +134,7 @@ def planned(settings: Settings, run: Run) -> Plan:
 
 def changes_of(run: Run) -> Iterator[pd.DataFrame]:
     """The changes of all parts, wave by wave, oldest first."""
-    return payload.merged(
+    return payload.merge_partitions(
         [
             (columns.conform(frame, columns.CHANGE_DTYPES) for frame in folder.reading_frames("changes"))
             for folder in parts(run)

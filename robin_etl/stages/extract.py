@@ -99,7 +99,7 @@ def split(run: Run, ledger: Ledger, number: int) -> None:
     run.files.write_json("parts", {"number": number, "revision": revision})
 
 
-def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> partition.Parts:
+def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> partition.Partitions:
     rows = run.files.read_json("extract")["exported"]
     of_orders, of_customers = np.empty((2, rows), dtype=np.uint64)
     known_orders, known_customers = [of_orders[:0]], [of_customers[:0]]

@@ -441,13 +441,13 @@ def test_a_client_never_shows_its_secret() -> None:
     ],
 )
 def test_what_is_kept_of_an_answer_names_no_contact(words: str, kept: str) -> None:
-    body = payload.body(
+    body = payload.encode_body(
         ['{"order_number":"7","email_address":"Ann@x.nl","phone_number":"+31612345678"}']
     )
     assert without_contacts(words, body) == kept
 
 
 def test_a_contact_is_as_long_as_its_bytes() -> None:
-    body = payload.body(['{"order_number":"7","phone_number":"é123"}'])
+    body = payload.encode_body(['{"order_number":"7","phone_number":"é123"}'])
     assert without_contacts("no é123", body) == "no (contact)"
     assert without_contacts("é123", body) == "(contact)"

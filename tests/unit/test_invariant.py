@@ -63,7 +63,9 @@ class Robin:
         for result in results:
             self.acknowledge(result.confirmed)
         frames = [iter([result.changes]) for result in results if len(result.changes)]
-        changes = pd.concat([result.changes.head(0) for result in results] + [*payload.merged(frames)])
+        changes = pd.concat(
+            [result.changes.head(0) for result in results] + [*payload.merge_partitions(frames)]
+        )
         for _wave, told in changes.iloc[:stop_after].groupby("wave", sort=True):
             assert not told["order_number"].duplicated().any()
             self.post(told)

@@ -26,7 +26,9 @@ def changes(*rows: dict[str, object]) -> pd.DataFrame:
 
 
 def sent(*rows: dict[str, object]) -> list[dict[str, object]]:
-    told: list[dict[str, object]] = json.loads(payload.body(payload.sent(changes(*rows))))["orders"]
+    told: list[dict[str, object]] = json.loads(
+        payload.encode_body(payload.encode_payloads(changes(*rows)))
+    )["orders"]
     return told
 
 
@@ -75,7 +77,7 @@ def test_a_body_reads_back_as_what_was_to_be_said(rows: list[dict[str, object]])
 
 @given(st.integers(-(10**15), 10**15 - 1))
 def test_money_is_the_shortest_json_number_of_its_value(cents: int) -> None:
-    body = payload.body(payload.sent(changes({"profit": cents})))
+    body = payload.encode_body(payload.encode_payloads(changes({"profit": cents})))
     (order,) = json.loads(body, parse_float=Decimal, parse_int=Decimal)["orders"]
     assert order["profit"] == Decimal(cents) / 100
     number = str(body).partition('"profit":')[2].partition(",")[0]
@@ -83,7 +85,7 @@ def test_money_is_the_shortest_json_number_of_its_value(cents: int) -> None:
 
 
 def test_what_is_kept_of_a_payload_names_nobody() -> None:
-    (change,) = payload.ready(changes({"phone_number": "+316"}))
+    (change,) = payload.make_changes(changes({"phone_number": "+316"}))
     assert set(json.loads(change.kept)) == {
         "order_number",
         "revenue",
@@ -93,7 +95,7 @@ def test_what_is_kept_of_a_payload_names_nobody() -> None:
 
 
 def test_a_body_is_utf8_json_with_one_list() -> None:
-    body = payload.body(payload.sent(changes({"order_number": "é\u2028"})))
+    body = payload.encode_body(payload.encode_payloads(changes({"order_number": "é\u2028"})))
     assert list(json.loads(body)) == ["orders"]
     assert "é".encode() in body
 
@@ -102,7 +104,9 @@ def test_waves_come_in_order_and_chunks_are_full() -> None:
     table = changes(*({"order_number": f"{n}", "wave": n % 2} for n in range(7)))
     sizes = [
         (wave, len(chunk))
-        for wave, chunk in payload.chunked([table.sort_values("wave")], 3, payload.ready)
+        for wave, chunk in payload.split_into_chunks(
+            [table.sort_values("wave")], 3, payload.make_changes
+        )
     ]
     assert sizes == [(0, 3), (0, 1), (1, 3)]
 
@@ -128,7 +132,7 @@ def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
     streams = [
         iter([table.iloc[at : at + size] for at in range(0, len(table) + 1, size)]) for table in tables
     ]
-    merged = list(payload.merged(streams))
+    merged = list(payload.merge_partitions(streams))
     told = [row for table in merged for row in zip(table["wave"], table["order_date"], strict=True)]
     assert told == sorted(told)
     numbers = [number for table in merged for number in table["order_number"]]
@@ -140,12 +144,14 @@ def test_chunks_are_filled_across_frames_and_never_across_waves() -> None:
         return changes(*({"order_number": number, "wave": wave} for number in numbers))
 
     frames = [numbered(*"ab", wave=0), numbered(*"cd", wave=0), numbered(*"ef", wave=1)]
-    made = list(payload.chunked(frames, 3, lambda rows: rows["order_number"].tolist()))
+    made = list(payload.split_into_chunks(frames, 3, lambda rows: rows["order_number"].tolist()))
     assert made == [(0, ["a", "b", "c"]), (0, ["d"]), (1, ["e", "f"])]
     mixed = pd.concat([numbered(*"xy", wave=1), numbered("z", wave=0)], ignore_index=True)
-    made = list(payload.chunked([mixed], 1, lambda rows: rows["order_number"].tolist()))
+    made = list(payload.split_into_chunks([mixed], 1, lambda rows: rows["order_number"].tolist()))
     assert made == [(0, ["z"]), (1, ["x"]), (1, ["y"])]
 
 
 def test_text_beyond_ascii_is_sent_as_it_is() -> None:
-    assert payload.sent(changes({"order_number": 'é"'}))[0].startswith('{"order_number":"é\\""')
+    assert payload.encode_payloads(changes({"order_number": 'é"'}))[0].startswith(
+        '{"order_number":"é\\""'
+    )

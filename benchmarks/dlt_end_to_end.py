@@ -128,7 +128,8 @@ def judged(state: dict[str, Any], truth: pd.DataFrame) -> dict[str, int]:
 def task(variant: str, nights: str, size: str) -> None:
     """One variant through all days, against a sandbox in this process."""
     from robin_etl.sandbox.faults import Fault, Faults
-    from robin_etl.sandbox.robin import Robin, Sandbox
+    from robin_etl.sandbox.robin import Robin
+    from robin_etl.sandbox.server import Sandbox
 
     folder = FOLDER / f"{variant}-{nights}"
     folder.mkdir()
@@ -140,7 +141,7 @@ def task(variant: str, nights: str, size: str) -> None:
     days = min(DAYS[size], REFUSED_DAYS) if refused else DAYS[size]
     with Sandbox(robin) as sandbox, measuring.timed(seconds, "all"):
         failed = VARIANTS[variant](days, sandbox.url, folder, TRIES[nights])
-    found = judged(robin.state(), expected(days, refused))
+    found = judged(robin.read_state(), expected(days, refused))
     measuring.tell(seconds=seconds["all"], requests=faults.requests, failed=failed, **found)
 
 

@@ -23,7 +23,8 @@ from robin_etl.delivery.client import Client
 from robin_etl.delivery.sender import RetryPolicy, Sender
 from robin_etl.exceptions import InterruptedRunError
 from robin_etl.ledger import Ledger
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 
 KEY = SECRET = "benchmark"
 ROBINS = "3/s,180/min,10000/h,100000/d"

@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.airflow_services import Airflow, free_port
@@ -46,12 +47,12 @@ def expected(folder: Path, exports: Path, first: str, last: str) -> object:
         began = time.monotonic()
         run_days(settings, first, last)
         print(f"command line, one range: {time.monotonic() - began:.0f} s")
-        return sandbox.robin.state()["orders"]
+        return sandbox.robin.read_state()["orders"]
 
 
 def compare(what: str, sandbox: Sandbox, orders: object, began: float) -> None:
     """Say how it went; end the process where ROBIN holds anything else."""
-    state = sandbox.robin.state()
+    state = sandbox.robin.read_state()
     same = state["orders"] == orders
     print(
         f"{what}: {time.monotonic() - began:.0f} s, {len(state['orders'])} orders, "

@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from robin_etl import pipeline
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.run import Run
 from tests import processes

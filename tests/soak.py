@@ -27,7 +27,8 @@ from typing import Any
 from uuid import uuid4
 
 from robin_etl.sandbox.faults import Faults
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 
 KEY, SECRET = "soak-key", "soak-secret"
 DAYS = [f"2026-03-0{day}" for day in range(1, 6)]
@@ -133,7 +134,7 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
             "ROBIN_ETL_TIMEOUT": "30",
         }
         until_done({**environment, **there}, rng, calm, killing=0)
-    assert calm.state()["complaints"] == []
+    assert calm.read_state()["complaints"] == []
     stormy = Robin(KEY, SECRET, limits=(), faults=Faults(share=FAULTED, seed=seed, retry_after=0))
     with Sandbox(stormy) as sandbox:
         there = {
@@ -143,17 +144,17 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
             "ROBIN_ETL_SHARDS": f"{1 + seed % 4}",
         }
         seen = until_done({**environment, **there}, rng, stormy, killing=KILLED)
-    told = stormy.state()
-    wanted = calm.state()["orders"]
+    held = stormy.read_state()
+    wanted = calm.read_state()["orders"]
     doubted = reported_in_doubt(folder / "stormy")
-    assert set(wanted) == set(told["orders"]), f"seed {seed}: orders lost"
-    assert wanted == told["orders"], f"seed {seed}: another end state"
-    unreported = set(told["repeats"]) - doubted
+    assert set(wanted) == set(held["orders"]), f"seed {seed}: orders lost"
+    assert wanted == held["orders"], f"seed {seed}: another end state"
+    unreported = set(held["repeats"]) - doubted
     assert not unreported, f"seed {seed}: repeats that were not reported: {sorted(unreported)}"
-    others = [said for said in told["complaints"] if "told twice" not in said]
+    others = [said for said in held["complaints"] if "told twice" not in said]
     assert not others, f"seed {seed}: {others[:3]}"
     seen.update(requests=stormy.faults.requests, faults=len(stormy.faults.played))
-    seen.update(repeats=len(told["repeats"]), doubted=len(doubted))
+    seen.update(repeats=len(held["repeats"]), doubted=len(doubted))
     return seen
 
 

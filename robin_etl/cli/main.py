@@ -440,11 +440,12 @@ def sandbox(
     Example: robin-etl sandbox --faults 0.3 --seed 7 --fault 1=reset-after --refuse '^X'
     """
     from robin_etl.sandbox.faults import Fault, Faults
-    from robin_etl.sandbox.robin import LIMITS, STATE_PATH, Robin, Sandbox
+    from robin_etl.sandbox.robin import LIMITS, Robin
+    from robin_etl.sandbox.server import STATE_PATH, Sandbox
 
     try:
-        told = {int(at): Fault(name) for at, _, name in (one.partition("=") for one in script)}
-        faults = Faults(script=told, share=share, seed=seed, most_orders=most_orders, refused=refuse)
+        played = {int(at): Fault(name) for at, _, name in (one.partition("=") for one in script)}
+        faults = Faults(script=played, share=share, seed=seed, most_orders=most_orders, refused=refuse)
     except (ValueError, re.error) as error:
         raise click.UsageError(f"{error}. A fault is a number and one of: {', '.join(Fault)}.") from None
     robin = Robin(key, secret, limits=() if no_limits else LIMITS, faults=faults)

@@ -20,7 +20,8 @@ from rich.table import Table
 import robin_etl
 from robin_etl import pipeline
 from robin_etl.exceptions import StoppedError
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import PREFIX, Settings
 from robin_etl.stages.run import Run
 
@@ -73,14 +74,14 @@ def play(folder: str, *, through_airflow: bool) -> dict[str, Any]:
         }
         run_day = _through_airflow(settings, home) if through_airflow else _directly(settings)
         for day in days:
-            before = robin.state()["situations"]
+            before = robin.read_state()["situations"]
             click.echo(f"{day}: {'airflow dags test robin_orders' if through_airflow else 'run'}")
             summary = run_day(day)
-            told = robin.state()["situations"]
-            counts = [told.get(name, 0) - before.get(name, 0) for name in SITUATIONS]
+            after = robin.read_state()["situations"]
+            counts = [after.get(name, 0) - before.get(name, 0) for name in SITUATIONS]
             shown = [*counts, summary["quarantined"], summary["unchanged"]]
             table.add_row(f"{day}", *(str(count) for count in shown))
-        state = robin.state()
+        state = robin.read_state()
     (home / "robin.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     Console(width=80).print(table)
     click.echo(

@@ -79,7 +79,7 @@ class Faults:
         self.retry_after = retry_after
         self.played: list[Fault] = []
 
-    def next(self) -> Fault | None:
+    def draw(self) -> Fault | None:
         """The fault for the request that arrives now."""
         with self._lock:
             self.requests += 1

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from robin_etl.exceptions import ConfigurationError
-from robin_etl.sandbox.robin import Sandbox
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export
@@ -81,7 +81,7 @@ def test_airflow_tests_the_connection_without_posting_an_order(home: Path, sandb
     )
     assert "Connection success" in shown.stdout, shown.stdout + shown.stderr
     assert SECRET not in shown.stdout + shown.stderr
-    assert sandbox.robin.state()["orders"] == {}
+    assert sandbox.robin.read_state()["orders"] == {}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_connection_test_says_what_it_found(
     connection(**fields)
     found, said = hook().test_connection()
     assert (found, words in said) == (good, True), said
-    assert sandbox.robin.state()["orders"] == {}
+    assert sandbox.robin.read_state()["orders"] == {}
 
 
 def test_settings_come_from_parameters_then_connection_then_variable_then_environment(

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests.airflow_services import DAGS, Airflow, NotYetError
 from tests.conftest import KEY, SECRET, run_days
@@ -70,7 +71,7 @@ def from_the_command_line(folder: Path, exports: Path) -> dict[str, Any]:
         )
         for path in sorted(exports.glob("*.csv")):
             run_days(settings, path.stem.removeprefix("orders_"))
-        return sandbox.robin.state()
+        return sandbox.robin.read_state()
 
 
 def environment(folder: Path, exports: Path, url: str) -> dict[str, str]:
@@ -108,7 +109,7 @@ def test_a_week_backfilled_by_the_real_scheduler_ends_as_on_the_command_line(tmp
         airflow.backfill(FIRST, LAST)
         airflow.serve_all()
         assert airflow.finished(7, seconds=FINISHED) == {"success": 7}
-        assert sandbox.robin.state() == expected
+        assert sandbox.robin.read_state() == expected
         closed = airflow.get(
             f"/dags/robin_orders/dagRuns?logical_date_gte={CLOSED}T00:00:00Z&limit=1&order_by=logical_date"
         )
@@ -130,10 +131,10 @@ def test_a_week_backfilled_by_the_real_scheduler_ends_as_on_the_command_line(tmp
         assert sum(posted.values()) == sum(expected["situations"].values())
 
         # All of it again as one manual run over the range, in parts: nothing is left to post.
-        before = sandbox.robin.state()["requests"]
+        before = sandbox.robin.read_state()["requests"]
         airflow.trigger("again", from_date=FIRST, to_date=LAST, shards=2)
         assert airflow.finished(8, seconds=FINISHED) == {"success": 8}
-        assert sandbox.robin.state()["requests"] == before
+        assert sandbox.robin.read_state()["requests"] == before
         labels = {task["rendered_map_index"] for task in airflow.tasks("again")} - {None}
         assert labels == {"part 1 of 2", "part 2 of 2"}
     for log in (tmp_path / "airflow").rglob("*.log"):

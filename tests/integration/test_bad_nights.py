@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from robin_etl.core.payload import Change
 from robin_etl.exceptions import LedgerBusyError, LedgerError, UnavailableError
 from robin_etl.ledger import Ledger
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.run import Run
 from tests import processes, soak
@@ -44,7 +45,7 @@ class AtRequest(Robin):
 
 
 def told_right(robin: Robin) -> None:
-    state = robin.state()
+    state = robin.read_state()
     assert len(state["orders"]) == len(ROWS)
     assert all("told twice" in said for said in state["complaints"])
 
@@ -74,7 +75,7 @@ def test_a_signal_ends_the_run_in_good_order_and_says_what_is_left(
         summary = run_days(there, "2026-03-01")
         assert (summary["posted"], summary["in_doubt"]) == (20, 0)
         told_right(robin)
-        assert robin.state()["complaints"] == []
+        assert robin.read_state()["complaints"] == []
 
 
 @pytest.mark.parametrize("command", ["run", "backfill", "baseline"])
@@ -151,7 +152,7 @@ def test_a_full_disk_is_a_sentence_and_the_next_run_mends_it(
         assert accepted < 3000
         mended = processes.run(command, env=environment(there), succeeds=True)
         summary = json.loads(mended.stdout.splitlines()[-1])
-        state = robin.state()
+        state = robin.read_state()
         assert len(state["orders"]) == 3000
         assert set(state["repeats"]) <= set(summary["orders_in_doubt"])
         assert summary["posted"] >= 3000 - accepted
@@ -193,7 +194,7 @@ def test_a_ledger_that_goes_away_in_mid_run_is_a_sentence_and_the_next_run_mends
             summary = run_days(there, "2026-03-01")
             told_right(robin)
             # The second request was applied, and its acknowledgement could not be kept.
-            assert set(robin.state()["repeats"]) == set(summary["orders_in_doubt"])
+            assert set(robin.read_state()["repeats"]) == set(summary["orders_in_doubt"])
             assert summary["in_doubt"] == 10
     engine.dispose()
 

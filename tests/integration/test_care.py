@@ -22,7 +22,7 @@ from alembic.migration import MigrationContext
 import robin_etl
 from robin_etl.exceptions import ConfigurationError, LedgerError
 from robin_etl.ledger import Ledger, schema, verify
-from robin_etl.sandbox.robin import Sandbox
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import Export, run_days

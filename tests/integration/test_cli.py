@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from robin_etl.cli.main import cli
-from robin_etl.sandbox.robin import Sandbox
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export
@@ -152,11 +152,11 @@ def test_a_backfill_runs_a_range_and_says_what_it_would_take(
     export("2026-03-04", "1,a@x.nl,5,2026-03-01", "2,b@x.nl,5,2026-03-04")
     dry = robin_etl("backfill", "--from", "2026-03-01", "--to", "2026-03-31", "--dry-run")
     assert "Would post 3 changes in 2 requests" in dry.stdout
-    assert sandbox.robin.state()["requests"] == 0
+    assert sandbox.robin.read_state()["requests"] == 0
     limited = {"RATE_LIMITS": "1/s"}
     done = robin_etl("backfill", "--from", "2026-03-01", "--to", "2026-03-31", **limited)
     assert "3 changes in 2 requests: at least 0:00:01 under ROBIN's limits." in done.stderr
-    assert sandbox.robin.state()["complaints"] == []
+    assert sandbox.robin.read_state()["complaints"] == []
     final = robin_etl("backfill", "--from", "2026-03-01", "--to", "2026-03-31", "--final", "--json")
     assert last_line(final)["posted"] == 0
 
@@ -170,7 +170,7 @@ def test_a_baseline_posts_nothing(
     done = robin_etl("baseline", *([str(path)] if by_file else days))
     assert done.returncode == 0, done.stderr
     assert "Acknowledged 1 orders without posting." in done.stdout
-    assert sandbox.robin.state()["requests"] == 0
+    assert sandbox.robin.read_state()["requests"] == 0
     assert last_line(robin_etl("run", "--date", "2026-03-01", "--json"))["unchanged"] == 1
 
 

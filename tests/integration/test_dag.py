@@ -15,7 +15,8 @@ import pytest
 
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from tests import processes
 from tests.conftest import KEY, SECRET, Export
 
@@ -182,9 +183,9 @@ def test_the_same_day_again_posts_nothing(
 ) -> None:
     export("2026-03-01", "1,ann.person@x.nl,10,2026-03-01", "2,ann.person@x.nl,10,2026-03-02")
     airflow(day="2026-03-01")
-    before = module_sandbox.robin.state()["requests"]
+    before = module_sandbox.robin.read_state()["requests"]
     assert airflow(day="2026-03-01")["state"] == "success"
-    assert module_sandbox.robin.state()["requests"] == before
+    assert module_sandbox.robin.read_state()["requests"] == before
 
 
 def test_a_day_without_orders_succeeds(airflow: Play, export: Export) -> None:
@@ -207,7 +208,7 @@ def test_a_manual_run_over_a_range_takes_its_days_from_the_parameters(
     assert "2 changes to post in 1 requests" in result["log"]
     assert "2 of 2 changes are done with" in result["log"]
     assert module_sandbox.robin.orders["r1"]["revenue"] == 4
-    assert module_sandbox.robin.state()["complaints"] == []
+    assert module_sandbox.robin.read_state()["complaints"] == []
 
 
 @pytest.mark.parametrize("shards", [1, 4])
@@ -228,7 +229,7 @@ def test_a_run_in_parts_is_classified_and_validated_part_by_part_and_loaded_once
     firsts = {number for number, order in told.items() if order["is_first_order"]}
     assert len(told) == 60
     assert firsts == {f"{mark}-{3 * n}" for n in range(1, 19)} | {f"{mark}-1", f"{mark}-0"}
-    assert module_sandbox.robin.state()["complaints"] == []
+    assert module_sandbox.robin.read_state()["complaints"] == []
 
 
 def test_a_gate_stop_fails_at_once_and_posts_nothing(
@@ -255,7 +256,7 @@ def test_a_refused_key_fails_at_once_and_tells_whom_the_setting_names(
         f"    Path({str(airflow_home / 'alert')!r}).write_text(words)\n"
     )
     wrong = {"conn_type": "robin", "host": module_sandbox.url, "login": KEY, "password": "wrong"}
-    before = module_sandbox.robin.state()["requests"]
+    before = module_sandbox.robin.read_state()["requests"]
     result = airflow(
         day="2026-06-02",
         retries=2,
@@ -266,7 +267,7 @@ def test_a_refused_key_fails_at_once_and_tells_whom_the_setting_names(
     )
     assert result["tasks"]["load"] == ["failed"]
     assert result["tries"]["load"] == 1
-    assert module_sandbox.robin.state()["requests"] == before + 1
+    assert module_sandbox.robin.read_state()["requests"] == before + 1
     assert (airflow_home / "alert").read_text().startswith("load: ROBIN refused the API key or secret")
 
 
@@ -289,14 +290,14 @@ def test_a_range_that_was_cut_off_goes_on_where_it_stopped(
         export(f"2026-09-0{day}", f"z{day},z{day}@x.nl,{day},2026-09-0{day}")
     robin = module_sandbox.robin
     robin.faults = Faults(script={3: Fault.ERROR_BEFORE})
-    before = robin.state()
+    before = robin.read_state()
     conf = {"from_date": "2026-09-01", "to_date": "2026-09-30", "chunk_size": 1}
     result = airflow(day="2026-05-21", retries=1, conf=conf)
     assert result["state"] == "success", result["log"]
     assert result["tries"]["load"] == 2
     assert "5 changes to post in 5 requests" in result["log"]
     assert "3 changes to post in 3 requests" in result["log"]
-    after = robin.state()
+    after = robin.read_state()
     assert set(after["orders"]) - set(before["orders"]) == {f"z{day}" for day in range(1, 6)}
     assert after["repeats"] == before["repeats"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from robin_etl.sandbox.faults import Faults
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from tests import processes
 from tests.conftest import HEADER, KEY, SECRET
 

@@ -17,7 +17,7 @@ from robin_etl.exceptions import ConfigurationError, LedgerBusyError
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.deliveries import FORGOTTEN
 from robin_etl.sandbox.faults import Faults
-from robin_etl.sandbox.robin import Sandbox
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.upkeep import forget
 from tests.conftest import Export, run_days

@@ -18,7 +18,8 @@ from robin_etl.delivery.sender import Delivered, RetryPolicy, Sender
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.stages.classify import reconciled
 from tests.conftest import KEY, SECRET
 
@@ -80,7 +81,7 @@ def deliver(
 
 
 def check_end_state(robin: Robin, doubted: set[str]) -> None:
-    state = robin.state()
+    state = robin.read_state()
     assert list(state["orders"]) == NUMBERS
     assert {order["revenue"] for order in state["orders"].values()} == {4}
     assert set(state["repeats"]) <= doubted

@@ -14,7 +14,7 @@ from upath import UPath
 
 from robin_etl import pipeline
 from robin_etl.exceptions import ConfigurationError, ExportMissingError
-from robin_etl.sandbox.robin import Sandbox
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.run import Run
 from tests.conftest import HEADER, KEY, SECRET
@@ -86,7 +86,7 @@ def test_exports_and_run_files_may_lie_in_s3(
     assert run(there, "2026-03-01")["posted"] == 30
     summary = run(there, "2026-03-02")
     assert (summary["return"], summary["upsell"], summary["quarantined"]) == (1, 1, 1)
-    assert sandbox.robin.state()["complaints"] == []
+    assert sandbox.robin.read_state()["complaints"] == []
     kept = UPath(f"s3://{bucket}/runs/{summary['run']}")
     assert json.loads((kept / "summary.json").read_text()) == summary
     assert "31,,5,2026-03-02" in (kept / "quarantine.csv").read_text()

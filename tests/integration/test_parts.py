@@ -14,7 +14,8 @@ from robin_etl.core import partition
 from robin_etl.exceptions import ConfigurationError, CorrectionsError, GateError, RobinUnavailableError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.extract import parts
 from robin_etl.stages.run import Run
@@ -47,7 +48,7 @@ def classified(settings: Settings, run: Run) -> None:
 
 
 def state(sandbox: Sandbox) -> dict[str, Any]:
-    told = sandbox.robin.state()
+    told = sandbox.robin.read_state()
     assert told["complaints"] == []
     return told
 

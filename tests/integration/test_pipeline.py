@@ -25,7 +25,8 @@ from robin_etl.exceptions import (
     StoppedError,
 )
 from robin_etl.ledger import Ledger
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.run import Run
 from tests.conftest import KEY, SECRET, Export, run_days
@@ -34,7 +35,7 @@ KINDS = ("first", "repeat", "return", "upsell", "correction")
 
 
 def told(sandbox: Sandbox) -> dict[str, Any]:
-    state = sandbox.robin.state()
+    state = sandbox.robin.read_state()
     assert state["complaints"] == []
     orders: dict[str, Any] = state["orders"]
     return orders
@@ -211,7 +212,7 @@ def test_changes_that_another_run_overtook_are_made_anew_before_they_are_posted(
     run_days(settings, "2026-03-01")
     pipeline.load(settings, slow)
     assert {number: order["revenue"] for number, order in told(sandbox).items()} == {"1": 20, "2": 20}
-    assert sandbox.robin.state()["situations"] == {"first": 1, "upsell": 1, "repeat": 1}
+    assert sandbox.robin.read_state()["situations"] == {"first": 1, "upsell": 1, "repeat": 1}
 
 
 def test_days_in_any_order_end_the_same(settings: Settings, export: Export, sandbox: Sandbox) -> None:
@@ -260,7 +261,7 @@ def test_a_dry_run_touches_neither_robin_nor_ledger_and_keeps_what_it_would_send
     export("2026-03-02", "1,a@x.nl,4,2026-03-01")
     summary = run_days(settings, "2026-03-01", "2026-03-02", dry_run=True)
     assert (summary["would_post"], summary["would_request"]) == (3, 2)
-    assert sandbox.robin.state()["requests"] == 0
+    assert sandbox.robin.read_state()["requests"] == 0
     assert not (tmp_path / "ledger.db").exists()
     kept = (Path(settings.runs) / summary["run"] / "requests.jsonl").read_text().splitlines()
     assert [len(json.loads(line)["orders"]) for line in kept] == [2, 1]
@@ -291,7 +292,7 @@ def test_a_gate_that_stops_the_run_posts_nothing_and_says_why_in_its_files(
     export("2026-03-01", "1,a@x.nl,10,2026-03-01", "2,a@x.nl,ten,2026-03-01")
     with pytest.raises(GateError, match=r"1 of 2 rows break a rule \(revenue_is_a_number 1\)"):
         run_days(settings, "2026-03-01")
-    assert sandbox.robin.state()["requests"] == 0
+    assert sandbox.robin.read_state()["requests"] == 0
     (folder,) = Path(settings.runs).glob("*/")
     assert json.loads((folder / "verdict_export.json").read_text())["broken_rows"] == 1
     assert "ten" in (folder / "quarantine.csv").read_text()
@@ -361,7 +362,7 @@ def test_a_wrong_secret_is_one_request_and_stays_out_of_every_file(
     wrong = Settings.read(**{**settings.model_dump(), "api_secret": "hush-hush-hush"})
     with pytest.raises(AuthenticationError, match="Nothing more was sent"):
         run_days(wrong, "2026-03-01")
-    assert sandbox.robin.state()["statuses"] == {"401": 1}
+    assert sandbox.robin.read_state()["statuses"] == {"401": 1}
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or b"hush-hush-hush" not in path.read_bytes(), path
 

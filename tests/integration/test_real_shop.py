@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests.conftest import KEY, REAL_SHOP, SECRET, run_days
 
@@ -26,7 +27,7 @@ def shop(settings: Settings) -> Settings:
 
 
 def state(sandbox: Sandbox) -> dict[str, Any]:
-    told = sandbox.robin.state()
+    told = sandbox.robin.read_state()
     assert told["complaints"] == []
     return told
 

@@ -12,7 +12,7 @@ import pytest
 from robin_etl import pipeline, reports
 from robin_etl.exceptions import GateError
 from robin_etl.sandbox.faults import Fault, Faults
-from robin_etl.sandbox.robin import Sandbox
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests.conftest import Export, run_days
 from tests.integration.test_parts import in_parts, started

@@ -16,7 +16,8 @@ import trustme
 
 from robin_etl.delivery.client import Client, Meaning
 from robin_etl.sandbox.faults import Fault, Faults
-from robin_etl.sandbox.robin import Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from robin_etl.sandbox.robin import STATE_PATH, Robin, Sandbox
+from robin_etl.sandbox.robin import Robin
+from robin_etl.sandbox.server import STATE_PATH, Sandbox
 from tests.conftest import KEY, SECRET
 
 AUTHORIZATION = "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
@@ -90,7 +91,7 @@ def test_the_four_situations_are_told_apart_without_complaint(robin: Robin) -> N
     post(robin, order(), order(order_number="O1235", is_first_order=False))
     post(robin, order(revenue=5, old_revenue=10))
     post(robin, order(revenue=7, old_revenue=5))
-    state = robin.state()
+    state = robin.read_state()
     assert state["situations"] == {"first": 1, "repeat": 1, "return": 1, "upsell": 1}
     assert state["complaints"] == []
     assert state["orders"]["O1234"]["revenue"] == 7
@@ -115,7 +116,7 @@ def test_what_robin_would_count_wrong_is_complained_of(
 ) -> None:
     post(robin, order(profit=3))
     assert post(robin, second)[0] == 201
-    assert any(complaint in said for said in robin.state()["complaints"])
+    assert any(complaint in said for said in robin.read_state()["complaints"])
 
 
 def test_a_rate_limit_answers_429_with_the_seconds_to_wait() -> None:

@@ -53,14 +53,14 @@ def profile_keys() -> Iterator[str]:
         yield from _fields(model)
     yield ""
     yield "## Shipped profiles"
-    for profile in profiles.shipped():
+    for profile in profiles.list_shipped():
         yield ""
         yield f"### {profile.name}"
         yield ""
         yield f"{profile.title}."
         yield ""
         yield "```toml"
-        yield profiles.text_of(profile.name).rstrip()
+        yield profiles.read_text(profile.name).rstrip()
         yield "```"
 
 

@@ -25,7 +25,7 @@ DAY = date(2026, 3, 1)
 MOST_BYTES = 1 << 20
 PROFILES = tuple(
     profile.model_copy(update={"timezone": profile.timezone or "Europe/Amsterdam"})
-    for profile in profiles.shipped()
+    for profile in profiles.list_shipped()
 )
 SEEDS = sorted((Path(__file__).parent / "profiles").glob("*.csv"))
 
@@ -35,8 +35,8 @@ def read(data: bytes, suffix: str, profile: profiles.Profile) -> int:
     fsspec.filesystem("memory").pipe(f"/fuzz/orders{suffix}", data)
     path = UPath(f"memory://fuzz/orders{suffix}")
     try:
-        sampling.sampled(path)
-        parts = list(files.batches(path, profile, DAY, batch_bytes=64, most_bytes=MOST_BYTES))
+        sampling.take_sample(path)
+        parts = list(files.read_batches(path, profile, DAY, batch_bytes=64, most_bytes=MOST_BYTES))
     except ExportError as error:
         if str(path) in str(error):
             return 0

@@ -51,15 +51,15 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         with hook.as_task_failures():
             settings = hook.RobinHook(self.robin_conn_id).settings(context["params"])
             first, last = hook.days_of(context, settings, timezone=self.timezone)
-            days = locations.days_between(first, last)
-            found = locations.find(
+            days = locations.list_days(first, last)
+            found = locations.find_exports(
                 settings.exports, days, settings.path, done_marker=settings.done_marker
             )
         if found:
             self.log.info("Of %s to %s there are %s exports.", first, last, len(found))
             return True
         if datetime.now(UTC) >= self._deadline(context, settings):
-            absent = str(locations.missing(settings.exports, first, last))
+            absent = str(locations.make_missing_error(settings.exports, first, last))
             if settings.export_absent == "skip":
                 raise AirflowSkipException(absent)
             raise AirflowFailException(absent)

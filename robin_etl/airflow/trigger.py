@@ -60,4 +60,4 @@ class ExportTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow's classes are
             return path
 
         days = [date.fromisoformat(self.day)]
-        return bool(locations.find(self.location, days, fresh, done_marker=self.done_marker))
+        return bool(locations.find_exports(self.location, days, fresh, done_marker=self.done_marker))

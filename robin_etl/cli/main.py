@@ -239,7 +239,7 @@ def list_profiles(as_json: bool) -> None:
     """
     from robin_etl.exports import profiles
 
-    known = {one.name: one.title for one in profiles.shipped() if not one.unusable}
+    known = {one.name: one.title for one in profiles.list_shipped() if not one.unusable}
     if as_json:
         click.echo(json.dumps(known))
         return
@@ -256,7 +256,7 @@ def show_profile(name: str) -> None:
     """
     from robin_etl.exports import profiles
 
-    click.echo(profiles.text_of(name), nl=False)
+    click.echo(profiles.read_text(name), nl=False)
 
 
 @profile.command("new")
@@ -270,7 +270,7 @@ def new_profile(file: str) -> None:
     from robin_etl.exports.profiles import drafting
     from robin_etl.settings import Settings
 
-    click.echo(drafting.draft(sampling.sampled(Settings.read().path(file))), nl=False)
+    click.echo(drafting.draft_profile(sampling.take_sample(Settings.read().path(file))), nl=False)
 
 
 @cli.command(short_help="Show what the ledger knows.")

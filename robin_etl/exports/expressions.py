@@ -87,7 +87,7 @@ class Expression:
                 return pa.scalar(str(node.value)).cast(_DECIMAL)
 
 
-def parse(text: str) -> Expression:
+def parse_expression(text: str) -> Expression:
     """An expression; raises `ValueError` with a sentence on what can't be one."""
     named: dict[str, tuple[str, bool]] = {}
 
@@ -137,6 +137,6 @@ def _check(
             raise ValueError(f"{text!r} has more in it than columns, numbers, + - * and sum(…)")
 
 
-def decimals(strings: pa.Array) -> pa.Array:
+def to_decimals(strings: pa.Array) -> pa.Array:
     """Plain decimal numbers as text, to the type that expressions count in."""
     return pc.cast(pc.replace_substring_regex(strings, r"(\.\d{6})\d+$", r"\1"), _DECIMAL)

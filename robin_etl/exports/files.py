@@ -32,7 +32,7 @@ from robin_etl.core import columns
 from robin_etl.exceptions import ExportError, ExportMissingError
 from robin_etl.exports import profiles
 from robin_etl.exports.locations import SUFFIXES
-from robin_etl.exports.mapping import SURPLUS, Mapped, mapped
+from robin_etl.exports.mapping import SURPLUS, Mapped, map_cells
 from robin_etl.exports.profiles import Profile
 
 # A batch is as many rows as that much text holds, or so many where there is no text.
@@ -72,9 +72,9 @@ class Export(Mapped):
     path: str
 
 
-def read(path: UPath, profile: Profile, day: date, *, most_bytes: int = sys.maxsize) -> Export:
-    """One export as a whole; raises what `batches` does."""
-    parts = list(batches(path, profile, day, most_bytes=most_bytes))
+def read_export(path: UPath, profile: Profile, day: date, *, most_bytes: int = sys.maxsize) -> Export:
+    """One export as a whole; raises what `read_batches` does."""
+    parts = list(read_batches(path, profile, day, most_bytes=most_bytes))
     if len(parts) == 1:
         return parts[0]
     cells, lines, rows = (
@@ -85,7 +85,7 @@ def read(path: UPath, profile: Profile, day: date, *, most_bytes: int = sys.maxs
     return Export(cells, lines, rows, left_out, parts[0].path)
 
 
-def batches(
+def read_batches(
     path: UPath,
     profile: Profile,
     day: date,
@@ -101,17 +101,19 @@ def batches(
     """
     shown = str(path)
     before = _state_of(path)
-    suffix = suffix_of(path)
-    with opened(path, shown) as stream:
+    suffix = find_format(path)
+    with open_export(path, shown) as stream:
         if suffix == ".parquet":
             read = _read_parquet(stream, profile, shown, most_bytes)
         elif suffix == ".jsonl":
             source = _bounded(stream.read, shown, most_bytes)
-            read = read_jsonl(blocks(source, "utf-8", shown, batch_bytes), shown)
+            read = read_jsonl(split_into_blocks(source, "utf-8", shown, batch_bytes), shown)
         else:
-            unbounded = unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
+            unbounded = unzip(stream, shown) if suffix == ".csv.gz" else stream.read
             source = _bounded(unbounded, shown, most_bytes)
-            read = _read_csv(blocks(source, profile.encoding, shown, batch_bytes), profile, shown)
+            read = _read_csv(
+                split_into_blocks(source, profile.encoding, shown, batch_bytes), profile, shown
+            )
         if profile.grain == "line":
             read = iter([_whole(read)])
         seen: set[str] = set()
@@ -121,7 +123,7 @@ def batches(
             rows += len(cells)
             if suffix != ".jsonl":
                 _check_columns(seen, profile, shown)
-            found = mapped(cells, lines, profile, day)
+            found = map_cells(cells, lines, profile, day)
             yield Export(found.cells, found.lines, found.rows, found.left_out, shown)
         # A line of JSON may leave a key out, so only all of them together lack a column.
         if rows:
@@ -173,9 +175,9 @@ def _whole(read: Iterator[_Cells]) -> _Cells:
 
 
 def _check_columns(columns: set[str], profile: Profile, path: str) -> None:
-    if (column := profile.missing(columns)) is None:
+    if (column := profile.find_missing(columns)) is None:
         return
-    other = profiles.fitting(columns)
+    other = profiles.find_fitting(columns)
     advice = other.unusable if other else ""
     if other and not advice:
         advice = f"It fits the profile {other.name}: set ROBIN_ETL_PROFILE to that."
@@ -188,7 +190,7 @@ def _check_columns(columns: set[str], profile: Profile, path: str) -> None:
     )
 
 
-def suffix_of(path: UPath) -> str:
+def find_format(path: UPath) -> str:
     """Which of the formats it is, by its name; raises `ExportError` for none of them."""
     suffix = next((known for known in SUFFIXES if path.name.lower().endswith(known)), None)
     if suffix is None:
@@ -199,7 +201,7 @@ def suffix_of(path: UPath) -> str:
 
 
 @contextmanager
-def opened(path: UPath, shown: str) -> Iterator[BinaryIO]:
+def open_export(path: UPath, shown: str) -> Iterator[BinaryIO]:
     """The file's bytes, of which there is at least one."""
     try:
         with path.open("rb") as stream:
@@ -216,7 +218,7 @@ def opened(path: UPath, shown: str) -> Iterator[BinaryIO]:
         raise ExportError(f"{shown} can't be read: {error}.", path=shown) from error
 
 
-def unzipped(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
+def unzip(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
     """Reads what a gzip file holds; raises `ExportError` where it breaks off."""
     unzipped = gzip.GzipFile(fileobj=stream)
 
@@ -233,7 +235,9 @@ def unzipped(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
     return read
 
 
-def blocks(read: Callable[[int], bytes], encoding: str, path: str, size: int) -> Iterator[_Block]:
+def split_into_blocks(
+    read: Callable[[int], bytes], encoding: str, path: str, size: int
+) -> Iterator[_Block]:
     """Whole lines in UTF-8 without a byte order mark, about `size` bytes at a time, at least once,
     each block with the number of its first line.
     """
@@ -452,7 +456,7 @@ def _json_text(value: object) -> str | None:
 
 
 @contextmanager
-def parquet_opened(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
     """A Parquet file; raises `ExportError` wherever it turns out to be none."""
     try:
         yield pq.ParquetFile(stream, buffer_size=1 << 20)
@@ -463,7 +467,7 @@ def parquet_opened(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
 
 
 def _read_parquet(stream: BinaryIO, profile: Profile, path: str, most: int) -> Iterator[_Cells]:
-    with parquet_opened(stream, path) as file:
+    with open_parquet(stream, path) as file:
         schema = file.schema_arrow
         _check_types(schema, profile, path)
         known = [name for name in schema.names if name in profile.sources]
@@ -477,7 +481,7 @@ def _read_parquet(stream: BinaryIO, profile: Profile, path: str, most: int) -> I
                 raise _too_large(path, most)
             lines = pd.Series(range(first, first + rows), dtype=columns.COUNT)
             texts = {
-                name: parquet_text(schema.field(name).type, None if batch is None else batch[name])
+                name: to_text(schema.field(name).type, None if batch is None else batch[name])
                 for name in known
             }
             yield pd.DataFrame(texts, index=lines.index, dtype=columns.TEXT), lines
@@ -510,7 +514,7 @@ def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:
     return any(checks[name] for name in names)
 
 
-def parquet_text(dtype: pa.DataType, column: pa.Array | None) -> pd.Series:
+def to_text(dtype: pa.DataType, column: pa.Array | None) -> pd.Series:
     """A column as the text it would be in a csv; None stands for one without rows."""
     column = pa.array([], dtype) if column is None else column
     if pa.types.is_timestamp(dtype) and dtype.tz is not None:

@@ -19,14 +19,14 @@ _FEW_DAYS = 3
 _DATE_FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
 
 
-def days_between(first: date, last: date) -> list[date]:
+def list_days(first: date, last: date) -> list[date]:
     """Every day of a range, both ends included; raises `ConfigurationError` where it runs backwards."""
     if last < first:
         raise ConfigurationError(f"The range ends ({last}) before it begins ({first}).")
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
-def find(
+def find_exports(
     location: str,
     days: Iterable[date],
     path_of: Callable[[str], UPath] = UPath,
@@ -77,7 +77,7 @@ def _found_in_folder(
     return found
 
 
-def missing(location: str, first: date, last: date) -> ExportMissingError:
+def make_missing_error(location: str, first: date, last: date) -> ExportMissingError:
     """The error for a range of days without any export."""
     pattern = location if _DATE_FIELD.search(location) else f"{location}/{DEFAULT_NAME}.*"
     when = f"{first}" if first == last else f"any day from {first} to {last}"

@@ -53,7 +53,7 @@ class Mapped:
     left_out: int
 
 
-def mapped(cells: pd.DataFrame, lines: pd.Series, profile: Profile, day: date) -> Mapped:
+def map_cells(cells: pd.DataFrame, lines: pd.Series, profile: Profile, day: date) -> Mapped:
     """Read these cells as the profile says. `lines`: the line each row starts on.
 
     Of a profile whose rows are line items, all rows of an order have to be among these.
@@ -116,7 +116,7 @@ class _File:
         """A column's decimals, null where it has none: a line item's if it is `summed`."""
         text = self._trimmed(column.name) if column.summed else self._of_orders(column.name)
         readable = money.parse_numbers(_plainly(text, self._profile))
-        decimals = expressions.decimals(readable)
+        decimals = expressions.to_decimals(readable)
         if not column.optional:
             return decimals
         # A blank counts as nothing, but text that is no number must not.

@@ -34,17 +34,17 @@ class Sample:
         return list(self.rows.columns)
 
 
-def sampled(path: UPath) -> Sample:
+def take_sample(path: UPath) -> Sample:
     """Raises `ExportMissingError`, or `ExportError` for a file that has no rows to be seen."""
-    suffix, shown = files.suffix_of(path), str(path)
-    with files.opened(path, shown) as stream:
+    suffix, shown = files.find_format(path), str(path)
+    with files.open_export(path, shown) as stream:
         if suffix == ".parquet":
             return _of_parquet(stream, shown)
         if suffix == ".jsonl":
-            lines = files.blocks(stream.read, "utf-8", shown, _BYTES)
+            lines = files.split_into_blocks(stream.read, "utf-8", shown, _BYTES)
             objects, _ = next(files.read_jsonl(lines, shown))
             return Sample(objects.head(_ROWS))
-        read = files.unzipped(stream, shown) if suffix == ".csv.gz" else stream.read
+        read = files.unzip(stream, shown) if suffix == ".csv.gz" else stream.read
         content = _begun(read)
         text, encoding = _decoded(content)
     delimiter = max(_DELIMITERS, key=lambda one: len(_records(text, one, most=1)[0]))
@@ -77,11 +77,11 @@ def _records(text: str, delimiter: str, *, most: int) -> Sequence[list[str]]:
 
 
 def _of_parquet(stream: BinaryIO, path: str) -> Sample:
-    with files.parquet_opened(stream, path) as file:
+    with files.open_parquet(stream, path) as file:
         names = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
         batch = next(file.iter_batches(_ROWS, columns=names), None)
         texts = {
-            name: files.parquet_text(
+            name: files.to_text(
                 file.schema_arrow.field(name).type, None if batch is None else batch[name]
             )
             for name in names

@@ -47,8 +47,8 @@ def check(settings: Settings, file: str, day: date) -> Check:
     Where the profile that is set does not fit, the shipped one that does is used.
     """
     path = settings.path(file)
-    profile, to_set = _fitting(settings, sampling.sampled(path))
-    export = files.read(path, profile, day, most_bytes=settings.max_export_size)
+    profile, to_set = _fitting(settings, sampling.take_sample(path))
+    export = files.read_export(path, profile, day, most_bytes=settings.max_export_size)
     suite = settings.path(settings.expectations) / checking.EXPORT_SUITE
     verdict = checking.judge(export.rows, suite, {"fewest_rows": 0})
     broken = pd.array(export.rows.index.isin(verdict.broken.index), dtype=columns.FLAG)
@@ -81,9 +81,9 @@ def check(settings: Settings, file: str, day: date) -> Check:
 
 def _fitting(settings: Settings, sample: Sample) -> tuple[Profile, dict[str, str]]:
     """The profile to read a file with, whole, and the settings that would name it so."""
-    profile = profiles.named(settings.profile)
+    profile = profiles.load_profile(settings.profile)
     to_set: dict[str, str] = {}
-    if profile.missing(sample.columns) and (other := profiles.fitting(sample.columns)):
+    if profile.find_missing(sample.columns) and (other := profiles.find_fitting(sample.columns)):
         profile = other
         to_set["ROBIN_ETL_PROFILE"] = profile.name
     if profile.unusable:
@@ -98,4 +98,4 @@ def _fitting(settings: Settings, sample: Sample) -> tuple[Profile, dict[str, str
         "timezone": settings.timezone or to_set.get("ROBIN_ETL_TIMEZONE", ""),
         "currency": settings.currency or to_set.get("ROBIN_ETL_CURRENCY", ""),
     }
-    return profile.completed(settings.model_copy(update=assumed)), to_set
+    return profile.complete(settings.model_copy(update=assumed)), to_set

@@ -155,15 +155,15 @@ def _with_contacts_of_earlier_exports(settings: Settings, changes: pd.DataFrame)
     nameless = changes["email_address"].isna() & changes["phone_number"].isna()
     if not nameless.any():
         return changes
-    profile = profiles.of(settings)
+    profile = profiles.load_configured(settings)
     wanted = changes[nameless]
     days = wanted["email_day"].fillna(wanted["phone_day"])
     told = [date.fromisoformat(day) for day in sorted(days.dropna().unique())]
     changes = changes.copy()
-    for day, path in locations.find(settings.exports, told, settings.path).items():
+    for day, path in locations.find_exports(settings.exports, told, settings.path).items():
         rows = pd.concat(
             batch.rows[batch.rows["order_number"].isin(wanted["order_number"])]
-            for batch in files.batches(path, profile, day, most_bytes=settings.max_export_size)
+            for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size)
         )
         known = customers.add_digests(rows, key=settings.digest_key())
         for digest, contact in (("email", "email_address"), ("phone", "phone_number")):

@@ -119,10 +119,12 @@ def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> partition.Partition
 def _files(settings: Settings, run: Run) -> dict[date, UPath]:
     if run.exports:
         return {date.fromisoformat(day): settings.path(path) for day, path in run.exports}
-    days = locations.days_between(run.first, run.last)
-    found = locations.find(settings.exports, days, settings.path, done_marker=settings.done_marker)
+    days = locations.list_days(run.first, run.last)
+    found = locations.find_exports(
+        settings.exports, days, settings.path, done_marker=settings.done_marker
+    )
     if not found:
-        raise locations.missing(settings.exports, run.first, run.last)
+        raise locations.make_missing_error(settings.exports, run.first, run.last)
     return found
 
 
@@ -135,10 +137,10 @@ def _fewest_rows(ledger: Ledger, suite: UPath, files: int) -> int:
 
 def _gathered(settings: Settings, found: dict[date, UPath]) -> Iterator[list[Export]]:
     """The exports in batches of a size that is worth judging; at least one, if there is a file."""
-    profile = profiles.of(settings)
+    profile = profiles.load_configured(settings)
     gathered: list[Export] = []
     for day, path in found.items():
-        for batch in files.batches(path, profile, day, most_bytes=settings.max_export_size):
+        for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size):
             gathered.append(batch)
             if sum(len(export.rows) for export in gathered) >= _JUDGED_ROWS:
                 yield gathered

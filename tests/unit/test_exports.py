@@ -26,13 +26,13 @@ from robin_etl.exports import files, locations, profiles
 from robin_etl.exports.profiles import Profile
 
 DAY = date(2026, 3, 1)
-ROBIN = profiles.named("robin")
+ROBIN = profiles.load_profile("robin")
 HEADER = "order_number,email_address,revenue,order_date"
 ROW = "01235, Ann@X.nl ,113.345,2026-03-01T10:00:00Z"
 
 
 def read(path: Path, profile: Profile = ROBIN) -> files.Export:
-    return files.read(UPath(path), profile, DAY)
+    return files.read_export(UPath(path), profile, DAY)
 
 
 def written(folder: Path, content: str | bytes, name: str = "orders_2026-03-01.csv") -> Path:
@@ -206,7 +206,7 @@ def test_exports_are_found_in_a_folder_by_day(tmp_path: Path) -> None:
     days = [date(2026, 3, day) for day in (1, 2, 3, 4)]
     for name in ("orders_2026-03-01.csv", "orders_2026-03-02.parquet", "orders_2026-03-04.csv.gz"):
         written(tmp_path, b"", name)
-    found = locations.find(str(tmp_path), days)
+    found = locations.find_exports(str(tmp_path), days)
     assert [day.day for day in found] == [1, 2, 4]
 
 
@@ -214,7 +214,7 @@ def test_two_exports_for_a_day_are_an_error(tmp_path: Path) -> None:
     written(tmp_path, b"", "orders_2026-03-01.csv")
     written(tmp_path, b"", "orders_2026-03-01.jsonl")
     with pytest.raises(ExportError, match=r"orders_2026-03-01\.csv and orders_2026-03-01\.jsonl"):
-        locations.find(str(tmp_path), [DAY])
+        locations.find_exports(str(tmp_path), [DAY])
 
 
 @pytest.mark.parametrize("pattern", ["{date}/export.csv", "{date:%Y/%m}/x{date:%d}.csv"])
@@ -223,33 +223,33 @@ def test_a_pattern_with_the_date_finds_the_file(tmp_path: Path, pattern: str) ->
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{HEADER}\n{ROW}\n")
-    found = locations.find(f"{tmp_path}/{pattern}", [DAY])
+    found = locations.find_exports(f"{tmp_path}/{pattern}", [DAY])
     assert list(found) == [DAY]
-    assert CANONICAL.items() <= values(files.read(found[DAY], ROBIN, DAY)).items()
+    assert CANONICAL.items() <= values(files.read_export(found[DAY], ROBIN, DAY)).items()
 
 
 def test_an_export_behind_a_url_is_found_and_read() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/shop/orders_2026-03-01.csv", f"{HEADER}\n{ROW}\n".encode())
-    found = locations.find("memory://shop", [DAY])
-    assert CANONICAL.items() <= values(files.read(found[DAY], ROBIN, DAY)).items()
+    found = locations.find_exports("memory://shop", [DAY])
+    assert CANONICAL.items() <= values(files.read_export(found[DAY], ROBIN, DAY)).items()
     memory.rm("/shop", recursive=True)
 
 
 def test_a_file_that_is_not_there_is_missing_not_broken(tmp_path: Path) -> None:
     with pytest.raises(ExportMissingError, match="There is no file"):
         read(tmp_path / "orders.csv")
-    assert "any day from" in str(locations.missing("x", DAY, date(2026, 3, 2)))
+    assert "any day from" in str(locations.make_missing_error("x", DAY, date(2026, 3, 2)))
 
 
 def test_a_range_that_runs_backwards_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="ends"):
-        locations.days_between(DAY, date(2026, 2, 1))
+        locations.list_days(DAY, date(2026, 2, 1))
 
 
 def test_an_unknown_profile_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigurationError, match=r"no profile 'shop'.*robin"):
-        profiles.named("shop")
+        profiles.load_profile("shop")
 
 
 def test_every_canonical_column_is_in_the_rows(tmp_path: Path) -> None:
@@ -279,8 +279,8 @@ AWKWARD = {
 @pytest.mark.parametrize("content", AWKWARD.values(), ids=AWKWARD)
 def test_a_file_reads_the_same_in_batches_of_any_size(tmp_path: Path, content: str, size: int) -> None:
     path = UPath(written(tmp_path, content))
-    whole = files.read(path, ROBIN, DAY)
-    parts = list(files.batches(path, ROBIN, DAY, batch_bytes=size))
+    whole = files.read_export(path, ROBIN, DAY)
+    parts = list(files.read_batches(path, ROBIN, DAY, batch_bytes=size))
     for name in ("cells", "lines", "rows"):
         expected = getattr(whole, name)
         joined = pd.concat([getattr(part, name) for part in parts], ignore_index=True)
@@ -296,7 +296,7 @@ def test_a_wrong_byte_is_named_by_its_place_in_the_file_however_it_is_read(
 ) -> None:
     path = UPath(written(tmp_path, f"{HEADER}\n1,zoë@x.nl,5,2026-03-01\n".encode("windows-1252")))
     with pytest.raises(ExportError, match=rf"byte {len(HEADER) + 5} \(line 2\) is 0xeb"):
-        list(files.batches(path, ROBIN, DAY, batch_bytes=size))
+        list(files.read_batches(path, ROBIN, DAY, batch_bytes=size))
 
 
 awkward = st.lists(st.text("x1,\"\n\r\t \x00;é'\\", max_size=14), max_size=4).map("\n".join)
@@ -317,9 +317,9 @@ def test_with_a_done_marker_a_file_is_there_once_its_marker_is(tmp_path: Path, l
     for day in days[:2]:
         written(tmp_path, b"", f"orders_{day}.csv")
     written(tmp_path, b"", "orders_2026-03-02.csv.done")
-    assert list(locations.find(where, days, done_marker=".done")) == [days[1]]
-    assert list(locations.find(where, days[:1], done_marker=".done")) == []
-    assert list(locations.find(where, days)) == days[:2]
+    assert list(locations.find_exports(where, days, done_marker=".done")) == [days[1]]
+    assert list(locations.find_exports(where, days[:1], done_marker=".done")) == []
+    assert list(locations.find_exports(where, days)) == days[:2]
 
 
 def test_a_symbolic_link_is_the_file_that_it_leads_to_or_missing(tmp_path: Path) -> None:

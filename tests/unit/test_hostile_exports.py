@@ -23,17 +23,17 @@ from robin_etl.exports.locations import SUFFIXES
 from tests import fuzz
 
 HEADER = "order_number,email_address,revenue,order_date"
-ROBIN = profiles.named("robin")
+ROBIN = profiles.load_profile("robin")
 
 
 def batches(folder: Path, name: str, content: bytes, **bounds: int) -> list[files.Export]:
     (folder / name).write_bytes(content)
-    return list(files.batches(UPath(folder / name), ROBIN, fuzz.DAY, **bounds))
+    return list(files.read_batches(UPath(folder / name), ROBIN, fuzz.DAY, **bounds))
 
 
 def whole(folder: Path, name: str, content: bytes) -> files.Export:
     (folder / name).write_bytes(content)
-    return files.read(UPath(folder / name), ROBIN, fuzz.DAY)
+    return files.read_export(UPath(folder / name), ROBIN, fuzz.DAY)
 
 
 def csv(*rows: str) -> bytes:
@@ -144,7 +144,7 @@ def test_a_cell_of_ten_megabytes_is_read_or_refused_and_no_more(tmp_path: Path) 
 def test_a_file_that_changes_while_it_is_read_is_no_export_yet(tmp_path: Path, how: str) -> None:
     path = tmp_path / "orders.csv"
     path.write_bytes(csv(*(f"{n},a@x.nl,1,2026-03-01" for n in range(100))))
-    reading = files.batches(UPath(path), ROBIN, fuzz.DAY, batch_bytes=200)
+    reading = files.read_batches(UPath(path), ROBIN, fuzz.DAY, batch_bytes=200)
     next(reading)
     if how == "grows":
         with path.open("ab") as file:
@@ -159,4 +159,6 @@ def test_a_file_that_changes_while_it_is_read_is_no_export_yet(tmp_path: Path, h
 
 
 def test_a_date_in_a_pattern_is_only_ever_a_date(tmp_path: Path) -> None:
-    assert locations.find(f"{tmp_path}/{{date.__class__}}/{{0}}/../{{date}}.csv", [fuzz.DAY]) == {}
+    assert (
+        locations.find_exports(f"{tmp_path}/{{date.__class__}}/{{0}}/../{{date}}.csv", [fuzz.DAY]) == {}
+    )

@@ -14,7 +14,7 @@ from upath import UPath
 
 from robin_etl.exceptions import ConfigurationError, ExportError
 from robin_etl.exports import files, profiles, sampling
-from robin_etl.exports.mapping import mapped
+from robin_etl.exports.mapping import map_cells
 from robin_etl.exports.profiles import drafting
 from robin_etl.gate import checking
 from robin_etl.settings import Settings
@@ -29,7 +29,9 @@ def settings(**given: Any) -> Settings:
 
 
 def read(path: Path, profile: str, **given: Any) -> files.Export:
-    return files.read(UPath(path), profiles.of(settings(profile=profile, **given)), DAY)
+    return files.read_export(
+        UPath(path), profiles.load_configured(settings(profile=profile, **given)), DAY
+    )
 
 
 def judged(export: files.Export) -> pd.Series:
@@ -104,10 +106,13 @@ def test_shopware_is_read_with_semicolons_in_utc_whatever_its_encoding(tmp_path:
         ("10002", "bob@example.com", None, 2000, "2026-03-29T01:30:00Z"),
     ]
     whole = (FILES / "shopware6.csv").read_text(encoding="utf-8")
-    assert told(files.read(UPath(FILES / "shopware6.csv"), profiles.named("shopware6"), DAY)) == expected
+    assert (
+        told(files.read_export(UPath(FILES / "shopware6.csv"), profiles.load_profile("shopware6"), DAY))
+        == expected
+    )
     (tmp_path / "orders.csv").write_text(whole, encoding="cp1252")
     western = shop(tmp_path, 'extends = "shopware6"', 'encoding = "windows-1252"')
-    export = files.read(UPath(tmp_path / "orders.csv"), profiles.named(western), DAY)
+    export = files.read_export(UPath(tmp_path / "orders.csv"), profiles.load_profile(western), DAY)
     assert told(export) == expected
     assert export.cells["billing_city"].tolist() == ["Köln", "Bonn"]
 
@@ -122,17 +127,19 @@ def test_line_items_add_up_exactly_wherever_in_the_file_they_are() -> None:
 
 
 def test_robins_own_columns_need_no_setting() -> None:
-    export = files.read(UPath(FILES / "robin.csv"), profiles.of(Settings.read()), DAY)
+    export = files.read_export(
+        UPath(FILES / "robin.csv"), profiles.load_configured(Settings.read()), DAY
+    )
     assert told(export) == [("01235", "ann@example.com", None, 11334, "2026-03-29T08:00:00Z")]
     assert export.rows["profit"].tolist() == [2000]
 
 
 @pytest.mark.parametrize("path", sorted(FILES.glob("*.csv")), ids=lambda path: path.stem)
 def test_every_file_is_recognised_as_its_own_profile(path: Path) -> None:
-    fitting = profiles.fitting(sampling.sampled(UPath(path)).columns)
+    fitting = profiles.find_fitting(sampling.take_sample(UPath(path)).columns)
     assert fitting is not None
     assert fitting.name == path.stem
-    assert {profile.name for profile in profiles.shipped()} == {
+    assert {profile.name for profile in profiles.list_shipped()} == {
         file.stem for file in FILES.glob("*.csv")
     }
 
@@ -141,7 +148,7 @@ def test_woocommerces_analytics_export_is_refused_with_what_to_export_instead() 
     with pytest.raises(ExportError, match=r"no e-mail address.*Advanced Order"):
         read(FILES / "woocommerce-analytics.csv", "robin")
     with pytest.raises(ConfigurationError, match="no e-mail address"):
-        profiles.of(settings(profile="woocommerce-analytics"))
+        profiles.load_configured(settings(profile="woocommerce-analytics"))
 
 
 def test_a_file_of_another_profile_is_told_which_one_fits() -> None:
@@ -155,7 +162,7 @@ def test_a_file_of_another_profile_is_told_which_one_fits() -> None:
 )
 def test_what_a_profile_can_not_know_has_to_be_set(profile: str, missing: str, setting: str) -> None:
     with pytest.raises(ConfigurationError, match=setting):
-        profiles.of(settings(profile=profile).model_copy(update={missing: ""}))
+        profiles.load_configured(settings(profile=profile).model_copy(update={missing: ""}))
 
 
 DUTCH = (
@@ -177,7 +184,9 @@ DUTCH = (
 def dutch(folder: Path, *rows: str) -> files.Export:
     text = "\r\n".join(["Bestelnummer;E-mail;Totaal;Inkoop;Datum;Café", *rows])
     (folder / "orders.csv").write_bytes(text.encode("cp1252"))
-    return files.read(UPath(folder / "orders.csv"), profiles.named(shop(folder, *DUTCH)), DAY)
+    return files.read_export(
+        UPath(folder / "orders.csv"), profiles.load_profile(shop(folder, *DUTCH)), DAY
+    )
 
 
 def test_decimal_commas_and_thousands_points_are_read_as_the_profile_says(
@@ -224,12 +233,12 @@ def test_a_profile_that_makes_no_sense_is_refused_with_a_sentence(
 ) -> None:
     base = [] if any(line.startswith("extends") for line in lines) else ['extends = "robin"']
     with pytest.raises(ConfigurationError, match=match):
-        profiles.named(shop(tmp_path, *base, *lines))
+        profiles.load_profile(shop(tmp_path, *base, *lines))
 
 
 def test_a_profile_can_not_extend_itself(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="extends itself"):
-        profiles.named(shop(tmp_path, f'extends = "{tmp_path}/shop.toml"'))
+        profiles.load_profile(shop(tmp_path, f'extends = "{tmp_path}/shop.toml"'))
 
 
 def test_cancelled_orders_keep_their_revenue_where_the_profile_says_so(tmp_path: Path) -> None:
@@ -241,22 +250,24 @@ def test_cancelled_orders_keep_their_revenue_where_the_profile_says_so(tmp_path:
 
 @pytest.mark.parametrize("name", ["shopware6.csv", "line-items.csv"])
 def test_a_drafted_profile_reads_the_file_it_was_drafted_from(tmp_path: Path, name: str) -> None:
-    sample = sampling.sampled(UPath(FILES / name))
+    sample = sampling.take_sample(UPath(FILES / name))
     unknown = sampling.Sample(
         sample.rows.rename(columns={"order_number": "Order No."}), sample.delimiter, sample.encoding
     )
-    drafted = profiles.named(shop(tmp_path, drafting.draft(unknown)))
+    drafted = profiles.load_profile(shop(tmp_path, drafting.draft_profile(unknown)))
     assert drafted.columns.order_number == "Order No."
     assert drafted.delimiter == sample.delimiter
     assert drafted.grain == ("line" if name == "line-items.csv" else "order")
-    assert 'extends = "shopware6"' in drafting.draft(sampling.sampled(UPath(FILES / "shopware6.csv")))
+    assert 'extends = "shopware6"' in drafting.draft_profile(
+        sampling.take_sample(UPath(FILES / "shopware6.csv"))
+    )
 
 
 def test_a_draft_sees_commas_dates_statuses_and_encoding(tmp_path: Path) -> None:
     rows = ["1;a@x.nl;1.234,50;Betaald;28-03-2026 10:00", "2;b@x.nl;3,5;Cancelled;29-03-2026 10:00"]
     text = "\n".join(["Bestelnummer;E-mail;Totaal (€);Status;Besteldatum", *rows])
     (tmp_path / "orders.csv").write_bytes(text.encode("cp1252"))
-    draft = drafting.draft(sampling.sampled(UPath(tmp_path / "orders.csv")))
+    draft = drafting.draft_profile(sampling.take_sample(UPath(tmp_path / "orders.csv")))
     for line in (
         'delimiter = ";"',
         'encoding = "windows-1252"',
@@ -282,7 +293,7 @@ def test_line_items_add_up_to_the_cent_in_any_order(items: list[tuple[str, int, 
         columns=["order_number", "email_address", "quantity", "unit_price", "order_date"],
         dtype="str",
     )
-    rows = mapped(cells, pd.Series(range(len(cells))), profiles.named("line-items"), DAY).rows
+    rows = map_cells(cells, pd.Series(range(len(cells))), profiles.load_profile("line-items"), DAY).rows
     expected: dict[str, int] = {}
     for number, n, price in items:
         expected[number] = expected.get(number, 0) + n * price

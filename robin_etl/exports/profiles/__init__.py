@@ -61,7 +61,7 @@ def _known_zone(name: str) -> str:
 
 
 def _parsable(text: str) -> str:
-    expressions.parse(text)
+    expressions.parse_expression(text)
     return text
 
 
@@ -178,7 +178,7 @@ class Profile(_Table):
     def money(self) -> dict[str, Expression]:
         """The expressions of revenue and, if there is one, profit."""
         texts = {"revenue": self.columns.revenue, "profit": self.columns.profit}
-        return {name: expressions.parse(text) for name, text in texts.items() if text}
+        return {name: expressions.parse_expression(text) for name, text in texts.items() if text}
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -199,7 +199,7 @@ class Profile(_Table):
             named[self.currency.column] = "currency"
         return named
 
-    def missing(self, columns: Iterable[str]) -> str | None:
+    def find_missing(self, columns: Iterable[str]) -> str | None:
         """The first column that a file with these columns lacks; None if it can be read."""
         there = set(columns)
         contacts = self.columns.email_address or self.columns.phone_number
@@ -209,7 +209,7 @@ class Profile(_Table):
             either.append((self.status.column,))
         return next((" or ".join(names) for names in either if not there.intersection(names)), None)
 
-    def completed(self, settings: Settings) -> Profile:
+    def complete(self, settings: Settings) -> Profile:
         """With what settings say of the time zone and the currency.
 
         Raises `ConfigurationError` where that is left to them and they don't.
@@ -232,30 +232,30 @@ class Profile(_Table):
         return self.model_copy(update={"timezone": zone, "currency": currency})
 
 
-def shipped() -> Iterator[Profile]:
+def list_shipped() -> Iterator[Profile]:
     """The profiles that come with robin-etl, by name."""
     files = resources.files(__package__).iterdir()
     for name in sorted(file.name for file in files if file.name.endswith(SUFFIX)):
-        yield named(name.removesuffix(SUFFIX))
+        yield load_profile(name.removesuffix(SUFFIX))
 
 
-def named(name: str) -> Profile:
+def load_profile(name: str) -> Profile:
     """The profile of that name, or of that TOML file; raises `ConfigurationError`."""
     return _made(name, _read(name))
 
 
-def of(settings: Settings) -> Profile:
+def load_configured(settings: Settings) -> Profile:
     """The profile that settings name, whole; raises `ConfigurationError`."""
-    profile = named(settings.profile)
+    profile = load_profile(settings.profile)
     if profile.unusable:
         raise ConfigurationError(profile.unusable)
-    return profile.completed(settings)
+    return profile.complete(settings)
 
 
-def fitting(columns: Iterable[str]) -> Profile | None:
+def find_fitting(columns: Iterable[str]) -> Profile | None:
     """The shipped profile that a file with these columns fits best, if any does."""
     there = set(columns)
-    fit = [profile for profile in shipped() if profile.missing(there) is None]
+    fit = [profile for profile in list_shipped() if profile.find_missing(there) is None]
     return max(fit, key=lambda profile: len(there & set(profile.sources)), default=None)
 
 
@@ -269,14 +269,14 @@ def _read(name: str, *below: str) -> dict[str, Any]:
     return _laid_over(_read(extends, name, *below), table) if extends else table
 
 
-def text_of(name: str) -> str:
+def read_text(name: str) -> str:
     """A profile's TOML; raises `ConfigurationError` where there is none."""
     is_file = name.endswith(SUFFIX)
     file = UPath(name) if is_file else resources.files(__package__) / f"{name}{SUFFIX}"
     try:
         return str(file.read_bytes().decode())
     except (FileNotFoundError, IsADirectoryError):
-        known = ", ".join(profile.name for profile in shipped())
+        known = ", ".join(profile.name for profile in list_shipped())
         raise ConfigurationError(
             f"There is no profile {name!r}; set ROBIN_ETL_PROFILE to a TOML file or to one of: {known}."
         ) from None
@@ -286,7 +286,7 @@ def text_of(name: str) -> str:
 
 def _table(name: str) -> dict[str, Any]:
     try:
-        table = tomllib.loads(text_of(name))
+        table = tomllib.loads(read_text(name))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"The profile {name} is no TOML: {error}.") from None
     return {"name": name.rsplit("/", 1)[-1].removesuffix(SUFFIX), **table}

@@ -50,9 +50,9 @@ _COMMA = re.compile(r"\d,\d{1,2}$")
 _POINT_GROUPS = re.compile(r"\d\.\d{3}(\D|$)")
 
 
-def draft(sample: Sample) -> str:
+def draft_profile(sample: Sample) -> str:
     """The text of a TOML file; a shipped profile that fits is extended."""
-    fitting = profiles.fitting(sample.columns)
+    fitting = profiles.find_fitting(sample.columns)
     lines = _extending(fitting.name) if fitting and not fitting.unusable else _whole(sample)
     return "\n".join(lines) + "\n"
 

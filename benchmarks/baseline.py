@@ -44,7 +44,7 @@ def robin_etl(ledger: str) -> dict[str, Any]:
     with measuring.timed(seconds, "acknowledge"):
         pipeline.acknowledge(settings, run)
     with Ledger.open(ledger) as opened:
-        return {"seconds": seconds, "orders": opened.totals()["orders"]}
+        return {"seconds": seconds, "orders": opened.states.totals().orders}
 
 
 def to_sql(ledger: str) -> dict[str, Any]:

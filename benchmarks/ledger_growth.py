@@ -80,7 +80,7 @@ def fill(ledger: str, folder: Path) -> None:
                 email_day="2026-03-01",
                 placed_at=table["order_date"],
             )
-            opened.baseline(columns.conform(rows, columns.LEDGER_DTYPES))
+            opened.states.baseline(columns.conform(rows, columns.LEDGER_DTYPES))
 
 
 def robin_etl(folder: Path, ledger: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from robin_etl.delivery.client import Client
 from robin_etl.delivery.sender import RetryPolicy, Sender
 from robin_etl.exceptions import InterruptedRunError, RobinEtlError
 from robin_etl.ledger import Ledger
-from robin_etl.ledger.deliveries import DONE, STOPPED
+from robin_etl.ledger.runs import DONE, STOPPED
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import Plan, changes_of, classified, planned, renewed, validated
 from robin_etl.stages.extract import extracted, parts
@@ -91,10 +91,10 @@ def load(
             return _rehearse(settings, run)
         key, secret = settings.credentials()
         with (
-            ledger.posting(run.id),
+            ledger.lock.hold(run.id),
             Client(settings.base_url, key, secret, timeout=settings.timeout) as client,
         ):
-            _keep(run, **asdict(ledger.settle_interrupted(run.id)))
+            _keep(run, **asdict(ledger.deliveries.settle_interrupted(run.id)))
             for folder in renewed(settings, run, ledger):
                 validated(settings, run, folder)
             plan = planned(settings, run)
@@ -123,13 +123,13 @@ def load(
 
 def acknowledge(settings: Settings, run: Run) -> Counts:
     """Baseline: take the changes over into the ledger without posting any."""
-    with _stage(settings, run) as ledger, ledger.posting(run.id):
+    with _stage(settings, run) as ledger, ledger.lock.hold(run.id):
         renewed(settings, run, ledger)
         _confirm(run, ledger)
         acknowledged = 0
         for folder in parts(run):
             changes = columns.conform(folder.read_frame("changes"), columns.LEDGER_DTYPES)
-            ledger.baseline(changes)
+            ledger.states.baseline(changes)
             acknowledged += len(changes)
         counts = {"acknowledged": acknowledged}
         run.files.write_json("load", counts)
@@ -143,8 +143,8 @@ def report(settings: Settings, run: Run) -> Counts:
         run.files.write_json("summary", summary)
         reports.write(run, ledger, summary)
         if not run.dry_run:
-            ledger.finish_run(run.id, DONE, counts=summary)
-            ledger.close_interrupted(run.files.read_json("load").get("runs", []))
+            ledger.runs.finish(run.id, DONE, counts=summary, **_size(summary))
+            ledger.runs.close_interrupted(run.files.read_json("load").get("runs", []))
             reports.write_index(run, ledger)
         return summary
 
@@ -186,7 +186,7 @@ def _stage(settings: Settings, run: Run, *, restart: bool = True) -> Iterator[Le
     """
     with _ledger(settings, run) as ledger:
         if restart and not run.dry_run:
-            ledger.start_run(run.id, command=run.command, first=run.first, last=run.last)
+            ledger.runs.start(run.id, command=run.command, first=run.first, last=run.last)
         try:
             with _interrupts_named():
                 yield ledger
@@ -196,8 +196,10 @@ def _stage(settings: Settings, run: Run, *, restart: bool = True) -> Iterator[Le
                 with suppress(RobinEtlError):
                     summary = _summary(ledger, run)
                     run.files.write_json("summary", summary)
-                    ledger.finish_run(run.id, STOPPED, words=str(error), counts=summary)
-                    ledger.close_interrupted(run.files.read_json("load").get("runs", []))
+                    ledger.runs.finish(
+                        run.id, STOPPED, words=str(error), counts=summary, **_size(summary)
+                    )
+                    ledger.runs.close_interrupted(run.files.read_json("load").get("runs", []))
                     # Files of a stage that was cut off can't be read, and may not hide why it was.
                     with suppress(OSError, pa.ArrowException):
                         reports.write(run, ledger, summary, stopped=str(error))
@@ -223,7 +225,8 @@ def _ledger(settings: Settings, run: Run) -> Ledger:
 def _confirm(run: Run, ledger: Ledger) -> None:
     for folder in parts(run):
         for frame in folder.reading_frames("confirmed"):
-            ledger.confirm(columns.conform(frame, columns.LEDGER_DTYPES))
+            confirmed = columns.conform(frame, columns.LEDGER_DTYPES)
+            ledger.states.acknowledge(columns.iterate_states(confirmed))
 
 
 def _rehearse(settings: Settings, run: Run) -> Counts:
@@ -239,7 +242,7 @@ def _rehearse(settings: Settings, run: Run) -> Counts:
 def _pace(settings: Settings, ledger: Ledger, stopping: Event) -> pace.Pace:
     """ROBIN's limits, with what was sent within them before."""
     kept = limits.parse_limits(settings.rate_limits)
-    ages = ledger.request_ages(max(limit.seconds for limit in kept))
+    ages = ledger.deliveries.request_ages(max(limit.seconds for limit in kept))
     return pace.Pace(kept, ages=ages, sleep=stopping.wait)
 
 
@@ -253,7 +256,7 @@ def _keep(run: Run, **told: Iterable[str]) -> None:
 def _delivered(ledger: Ledger, run: Run) -> Counts:
     """What the delivery log says of the run, over all its tries."""
     kept = run.files.read_json("load")
-    outcome = ledger.outcome_of(run.id)
+    outcome = ledger.deliveries.outcome_of(run.id)
     in_doubt = sorted({*outcome.in_doubt, *kept.get("orders", [])})
     held_back = kept.get("held_back", [])
     return {
@@ -266,6 +269,11 @@ def _delivered(ledger: Ledger, run: Run) -> Counts:
         "orders_in_doubt": in_doubt,
         "orders_held_back": held_back,
     }
+
+
+def _size(summary: Counts) -> dict[str, Any]:
+    """The files and rows of a run, where they are known."""
+    return {name: summary.get(name) for name in ("files", "exported")}
 
 
 def _summary(ledger: Ledger, run: Run) -> Counts:

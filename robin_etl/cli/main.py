@@ -287,11 +287,11 @@ def status(shown: int, as_json: bool) -> None:
 
     settings = Settings.read()
     with Ledger.open(settings.ledger, read_only=True) as ledger:
-        known = {**ledger.totals(), "runs": ledger.runs(shown)}
+        totals, runs = ledger.states.totals(), ledger.runs.latest(shown)
     if as_json:
-        click.echo(json.dumps(known))
+        click.echo(json.dumps({**totals.as_json(), "runs": [run.as_json() for run in runs]}))
     else:
-        tables.show_status(known)
+        tables.show_status(totals, runs)
 
 
 @cli.command(short_help="Show what happened to an order.")
@@ -358,18 +358,18 @@ def verify_ledger(as_json: bool) -> int:
 
     Example: robin-etl ledger verify
     """
-    from robin_etl.ledger import Ledger, verify
+    from robin_etl.ledger import Ledger
+    from robin_etl.ledger.verify import verify
     from robin_etl.settings import Settings
 
     with Ledger.open(Settings.read().ledger, read_only=True) as ledger:
-        verified = verify.verify(ledger)
+        verification = verify(ledger)
     if as_json:
-        click.echo(json.dumps(vars(verified)))
+        click.echo(json.dumps(verification.as_json()))
     else:
-        for line in verify.described(verified):
+        for line in verification.describe():
             click.echo(line)
-    is_wrong = verified.missing or (verified.differing and not verified.baselines)
-    return STOPPED if is_wrong else DONE
+    return DONE if verification.is_right else STOPPED
 
 
 @ledger_group.command("backup")
@@ -380,10 +380,10 @@ def backup_ledger(target: str, as_json: bool) -> None:
 
     Example: robin-etl ledger backup /backups/ledger-2026-11-01.db
     """
-    from robin_etl.ledger import verify
+    from robin_etl.ledger.backup import backup
     from robin_etl.settings import Settings
 
-    size = verify.backup(Settings.read().ledger, target)
+    size = backup(Settings.read().ledger, target)
     told = f"Copied the ledger to {target}: {size:,} bytes."
     click.echo(json.dumps({"target": target, "bytes": size}) if as_json else told)
 
@@ -485,9 +485,9 @@ def _show_deliveries(none: str, *, order: str | None, as_json: bool) -> int:
     from robin_etl.settings import Settings
 
     with Ledger.open(Settings.read().ledger, read_only=True) as ledger:
-        deliveries = ledger.rejected() if order is None else ledger.history(order)
+        deliveries = ledger.deliveries.rejected() if order is None else ledger.deliveries.history(order)
     if as_json:
-        click.echo(json.dumps(deliveries))
+        click.echo(json.dumps([one.as_json() for one in deliveries]))
     elif deliveries:
         tables.show_deliveries(deliveries)
     else:

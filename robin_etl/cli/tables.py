@@ -16,6 +16,7 @@ from robin_etl.core.columns import KINDS
 from robin_etl.core.limits import compute_least_duration, parse_limits
 
 if TYPE_CHECKING:
+    from robin_etl.ledger import DeliveryRecord, RunRecord, Totals
     from robin_etl.stages.check import Check
     from robin_etl.stages.classify import Plan
 
@@ -128,59 +129,55 @@ def show_check(check: Check) -> None:
         console.print(rules)
 
 
-def show_status(known: Mapping[str, Any]) -> None:
+def show_status(totals: Totals, runs: Sequence[RunRecord]) -> None:
     """What the ledger holds, and its latest runs."""
     console = _console()
-    if not known["orders"] and not known["runs"]:
+    if not totals.orders and not runs:
         console.print("The ledger is empty: no run has been made yet.")
         return
     console.print(
-        f"{known['orders']:,} orders, {known['first_orders']:,} of them first orders; revenue "
-        f"{known['revenue'] / 100:,.2f}; newest export {known['newest_day']}."
+        f"{totals.orders:,} orders, {totals.first_orders:,} of them first orders; revenue "
+        f"{totals.revenue / 100:,.2f}; newest export {totals.newest_day}."
     )
     table = Table(box=None)
     for name in ("started", "days", "command", "outcome"):
         table.add_column(name)
     for name in ("posted", "rejected"):
         table.add_column(name, justify="right")
-    for run in known["runs"]:
-        days = (
-            run["from_day"]
-            if run["from_day"] == run["to_day"]
-            else (f"{run['from_day']} … {run['to_day']}")
-        )
-        counts = run["counts"]
+    for run in runs:
+        is_one_day = run.from_day == run.to_day
+        counts = run.counts
         table.add_row(
-            run["started_at"][:16].replace("T", " "),
-            days,
-            run["command"],
-            run["outcome"],
+            run.started_at[:16].replace("T", " "),
+            run.from_day if is_one_day else f"{run.from_day} … {run.to_day}",
+            run.command,
+            run.outcome,
             *(f"{counts[name]:,}" if name in counts else "" for name in ("posted", "rejected")),
         )
     console.print(table)
-    for run in known["runs"][:1]:
-        if run["words"]:
-            console.print(f"The last run stopped: {run['words']}", markup=False)
+    for run in runs[:1]:
+        if run.words:
+            console.print(f"The last run stopped: {run.words}", markup=False)
 
 
-def show_deliveries(deliveries: Sequence[Mapping[str, Any]]) -> None:
+def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
     """Deliveries, a line each, with ROBIN's words under those that it did not accept."""
     console = _console()
     table = Table(box=None, pad_edge=False)
     for name in ("sent", "order", "kind", "revenue", "was", "outcome", "status"):
         table.add_column(name, justify="right" if name in ("revenue", "was", "status") else "left")
     for one in deliveries:
-        money = [one["payload"].get(name) for name in ("revenue", "old_revenue")]
+        money = [one.payload.get(name) for name in ("revenue", "old_revenue")]
         table.add_row(
-            one["sent_at"][:19].replace("T", " "),
-            Text(one["order_number"]),
-            one["kind"],
+            one.sent_at[:19].replace("T", " "),
+            Text(one.order_number),
+            one.kind,
             *("" if value is None else f"{value:.2f}" for value in money),
-            one["outcome"],
-            str(one["status"] or ""),
+            one.outcome,
+            str(one.status or ""),
         )
     console.print(table)
-    for words in dict.fromkeys(one["words"] for one in deliveries if one["outcome"] != "accepted"):
+    for words in dict.fromkeys(one.words for one in deliveries if one.outcome != "accepted"):
         if words:
             console.print(f"ROBIN: {words}", markup=False)
 

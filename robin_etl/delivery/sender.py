@@ -273,13 +273,13 @@ class Sender:
     def _begin(self, chunk: Chunk) -> int | None:
         if self._stopping.is_set():
             return None
-        request = self._ledger.sending(self._run, chunk)
+        request = self._ledger.deliveries.begin(self._run, chunk)
         self.delivered.requests += 1
         return request
 
     def _note(self, request: int, outcome: str, status: int | None, words: str) -> None:
         """Log the outcome of a request that moved no state, and wait until it is."""
-        write = partial(self._ledger.answered, request, outcome, status=status, words=words)
+        write = partial(self._ledger.deliveries.answer, request, outcome, status=status, words=words)
         self._books.enter(write).result()
 
     def _log(self, request: int, chunk: Chunk, answer: Answer) -> None:
@@ -287,7 +287,7 @@ class Sender:
         match answer.meaning:
             case Meaning.ACCEPTED:
                 self._was_accepted = True
-                write = partial(self._ledger.accepted, request, chunk, status=status or 0, words=words)
+                write = partial(self._ledger.acknowledge, request, chunk, status=status, words=words)
                 self._books.enter(write).add_done_callback(partial(self._acknowledged, len(chunk)))
             case Meaning.REFUSED if len(chunk) == 1:
                 self._note(request, REJECTED, status, words)

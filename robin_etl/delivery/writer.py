@@ -61,7 +61,7 @@ class Books:
 
     def _commit(self, together: list[tuple[Callable[[], Any], Future[Any]]]) -> None:
         try:
-            with self._ledger.together():
+            with self._ledger.transaction():
                 results = [write() for write, _ in together]
         except BaseException as error:  # noqa: BLE001 (whoever waits for it raises it)
             for _, future in together:

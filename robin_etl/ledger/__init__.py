@@ -1,5 +1,25 @@
 """The ledger: what ROBIN has acknowledged, beside the log of how it came to that."""
 
+from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.ledger import Ledger
+from robin_etl.ledger.records import (
+    AnswerCount,
+    DeliveryRecord,
+    Interrupted,
+    RejectedOrder,
+    RunOutcome,
+    RunRecord,
+    Totals,
+)
 
-__all__ = ["Ledger"]
+__all__ = [
+    "AnswerCount",
+    "DeliveryRecord",
+    "Engine",
+    "Interrupted",
+    "Ledger",
+    "RejectedOrder",
+    "RunOutcome",
+    "RunRecord",
+    "Totals",
+]

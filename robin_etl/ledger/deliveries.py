@@ -1,4 +1,4 @@
-"""The log: every run, every request it sent, and the delivery of every change in a request.
+"""The delivery log: every request, and the delivery of every change in it.
 
 A request is logged as sending before it leaves, and its outcome after; what came of a change is what
 came of the last request that held it.
@@ -7,9 +7,8 @@ came of the last request that held it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -19,7 +18,15 @@ import sqlalchemy as sa
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
 from robin_etl.ledger import schema
-from robin_etl.ledger.engine import Database, now
+from robin_etl.ledger.engine import Engine, format_moment
+from robin_etl.ledger.records import (
+    AnswerCount,
+    DeliveryRecord,
+    Interrupted,
+    RejectedOrder,
+    RunOutcome,
+)
+from robin_etl.ledger.runs import RUNNING
 from robin_etl.ledger.schema import DELIVERIES, ORDERS, REQUESTS, RUNS
 
 # What came of a request.
@@ -30,8 +37,6 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
     "rejected",
     "in doubt",
 )
-# What came of a run.
-RUNNING, DONE, STOPPED, INTERRUPTED = "running", "done", "stopped", "interrupted"
 
 # The order number of deliveries to a customer who was forgotten.
 FORGOTTEN = "(forgotten)"
@@ -41,184 +46,160 @@ _ANSWER = ("outcome", "status", "words", "answered_at")
 _DELIVERY = ("request", "position", "order_number", "kind", "payload")
 # So many deliveries in a statement, of what a database takes in parameters.
 _AT_ONCE = 1000
-# A delivery as it is told, with what its request says of it.
-_TOLD = (
+_RECORD = (
     *(DELIVERIES.c[name] for name in ("request", "order_number", "kind", "payload")),
     *(REQUESTS.c[name] for name in ("run", "wave", "outcome", "status", "words")),
     *(REQUESTS.c[name] for name in ("sent_at", "answered_at")),
 )
+_STATE = ("day", "revenue", "profit", "order_date", "webstore_url", "is_first_order")
 _BOTH = DELIVERIES.join(REQUESTS, REQUESTS.c.id == DELIVERIES.c.request)
 
 
-@dataclass(frozen=True)
-class Interrupted:
-    """What dead runs left in doubt: the runs, and the numbers of the orders."""
+class DeliveryLog:
+    """The requests and deliveries that a ledger knows."""
 
-    runs: tuple[str, ...]
-    orders: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """Numbers of changes accepted and of requests; orders that ended rejected or were in doubt."""
-
-    posted: int
-    requests: int
-    rejected: tuple[str, ...]
-    in_doubt: tuple[str, ...]
-
-
-class Log(Database):
-    """The log in an open ledger."""
-
-    def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] = now) -> None:
-        super().__init__(engine, clock=clock)
-        self._highest_request = self._text(sa.select(sa.func.max(REQUESTS.c.id)))
-        self._log_request = self._text(REQUESTS.insert(), _REQUEST)
-        self._log_deliveries: dict[int, str] = {}  # by how many
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._highest_request = engine.compile(sa.select(sa.func.max(REQUESTS.c.id)))
+        self._insert_request = engine.compile(REQUESTS.insert(), _REQUEST)
+        self._insert_deliveries: dict[int, str] = {}  # by how many
         of_request = REQUESTS.update().where(REQUESTS.c.id == sa.bindparam("request"))
-        self._log_answer = self._text(of_request, _ANSWER, "request")
+        self._update_answer = engine.compile(of_request, _ANSWER, "request")
 
-    # Requests
+    # Writing
 
-    def sending(self, run: str, changes: Sequence[Change]) -> int:
+    def begin(self, run: str, changes: Sequence[Change]) -> int:
         """Log a request with these changes, all of one wave, before it leaves; its number.
 
         Needs the posting lock, since the number is the highest one and one more.
         """
-        with self._writing() as connection:
+        with self._engine.write() as connection:
             highest = connection.exec_driver_sql(self._highest_request).scalar()
             request = (highest or 0) + 1
-            logged = (request, run, changes[0].wave, SENDING, self._moment())
-            connection.exec_driver_sql(self._log_request, logged)
+            logged = (request, run, changes[0].wave, SENDING, self._engine.stamp())
+            connection.exec_driver_sql(self._insert_request, logged)
             for start in range(0, len(changes), _AT_ONCE):
                 rows = [
                     (request, at, change.order_number, change.kind, change.kept)
                     for at, change in enumerate(changes[start : start + _AT_ONCE], start)
                 ]
-                statement = self._statement_for(len(rows))
+                statement = self._compile_insert(len(rows))
                 connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
         return request
 
-    def _statement_for(self, deliveries: int) -> str:
+    def _compile_insert(self, deliveries: int) -> str:
         """What logs so many deliveries at once: one call of the driver, which is what takes time."""
-        if deliveries not in self._log_deliveries:
+        if deliveries not in self._insert_deliveries:
             names = [[f"{name}_{at}" for name in _DELIVERY] for at in range(deliveries)]
             rows: list[dict[str, Any]] = [
                 dict(zip(_DELIVERY, map(sa.bindparam, row), strict=True)) for row in names
             ]
             insert = DELIVERIES.insert().values(rows)
-            self._log_deliveries[deliveries] = self._text(insert, (), *chain.from_iterable(names))
-        return self._log_deliveries[deliveries]
+            parameters = chain.from_iterable(names)
+            self._insert_deliveries[deliveries] = self._engine.compile(insert, (), *parameters)
+        return self._insert_deliveries[deliveries]
 
-    def answered(self, request: int, outcome: str, *, status: int | None, words: str) -> None:
-        """Log the outcome of a request that moved no state."""
-        with self._writing() as connection:
-            self._answer(connection, request, outcome, status, words)
-
-    def _answer(
-        self, connection: sa.Connection, request: int, outcome: str, status: int | None, words: str
-    ) -> None:
-        answer = (outcome, status, words, self._moment(), request)
-        connection.exec_driver_sql(self._log_answer, answer)
+    def answer(self, request: int, outcome: str, *, status: int | None, words: str) -> None:
+        """Log the outcome of a request."""
+        with self._engine.write() as connection:
+            logged = (outcome, status, words, self._engine.stamp(), request)
+            connection.exec_driver_sql(self._update_answer, logged)
 
     def settle_interrupted(self, run: str) -> Interrupted:
         """Put in doubt what dead runs left as sending. Needs the posting lock, held for `run`.
 
-        What it gives is given again to every later run, until `close_interrupted` says that it has
-        been told: the run that asks may die as well.
+        What it gives is given again to every later run, until `RunLog.close_interrupted` says that it
+        has been reported: the run that asks may die as well.
         """
         dead = sa.select(RUNS.c.run).where(RUNS.c.outcome == RUNNING, RUNS.c.run != run)
-        with self._writing() as connection:
+        with self._engine.write() as connection:
             under_way = connection.execute(sa.select(REQUESTS.c.id).where(schema.UNDER_WAY))
             left = REQUESTS.c.id.in_(under_way.scalars().all())
             doubtful = left | ((REQUESTS.c.outcome == IN_DOUBT) & REQUESTS.c.run.in_(dead))
             query = sa.select(DELIVERIES.c.order_number, REQUESTS.c.run).select_from(_BOTH)
             found = connection.execute(query.where(doubtful)).all()
-            connection.execute(
-                REQUESTS.update()
-                .where(left)
-                .values(outcome=IN_DOUBT, words="The run died before an answer came.")
-            )
+            died = {"outcome": IN_DOUBT, "words": "The run died before an answer came."}
+            connection.execute(REQUESTS.update().where(left).values(died))
         return Interrupted(
             runs=tuple(sorted({row.run for row in found} - {run})),
             orders=tuple(sorted({row.order_number for row in found})),
         )
 
-    def close_interrupted(self, runs: Sequence[str]) -> None:
-        """Note that what these dead runs left in doubt has been told."""
-        with self._writing() as connection:
-            connection.execute(RUNS.update().where(RUNS.c.run.in_(runs)).values(outcome=INTERRUPTED))
+    def blank(self, order_numbers: pd.Series) -> int:
+        """Blank the deliveries of these orders, and what ROBIN said of them; how many there were."""
+        own = DELIVERIES.c.order_number.in_(self._engine.select_keys(order_numbers))
+        holding = sa.select(DELIVERIES.c.request).where(own)
+        blank = {"order_number": FORGOTTEN, "payload": "{}"}
+        with self._engine.transaction(), self._engine.write() as connection:
+            connection.execute(REQUESTS.update().where(REQUESTS.c.id.in_(holding)).values(words=None))
+            return int(connection.execute(DELIVERIES.update().where(own).values(blank)).rowcount)
+
+    # Requests
 
     def request_ages(self, seconds: float) -> list[float]:
         """How many seconds ago each request of the last `seconds` was sent."""
-        now = self._clock()
-        since = self._written(now - timedelta(seconds=seconds))
-        with self._reading() as connection:
+        now = self._engine.clock()
+        since = format_moment(now - timedelta(seconds=seconds))
+        with self._engine.read() as connection:
             query = sa.select(REQUESTS.c.sent_at).where(REQUESTS.c.sent_at > since)
             moments = connection.execute(query).scalars().all()
         ages = [(now - datetime.fromisoformat(moment)).total_seconds() for moment in moments]
         return [max(age, 0.0) for age in ages]  # a clock may have been set back
 
-    def answers_of(self, run: str) -> list[dict[str, Any]]:
-        """How ROBIN answered a run's requests: outcome, status, and how many requests and changes."""
+    def answers_of(self, run: str) -> list[AnswerCount]:
+        """How ROBIN answered a run's requests, most frequent first."""
         requests = sa.func.count(sa.distinct(REQUESTS.c.id)).label("requests")
-        columns = (REQUESTS.c.outcome, REQUESTS.c.status)
+        by = (REQUESTS.c.outcome, REQUESTS.c.status)
         query = (
-            sa.select(*columns, requests, sa.func.count().label("changes"))
+            sa.select(*by, requests, sa.func.count().label("changes"))
             .select_from(_BOTH)
             .where(REQUESTS.c.run == run)
-            .group_by(*columns)
+            .group_by(*by)
             .order_by(sa.desc("requests"), REQUESTS.c.outcome)
         )
-        return self._plain(query)
+        return [AnswerCount(**row) for row in self._engine.fetch(query)]
 
     # Deliveries
 
-    def history(self, order_number: str) -> list[dict[str, Any]]:
-        """Every delivery of an order, oldest first, as plain values."""
-        return self._plain_deliveries(DELIVERIES.c.order_number == order_number)
+    def history(self, order_number: str) -> list[DeliveryRecord]:
+        """Every delivery of an order, oldest first."""
+        return self._fetch_records(DELIVERIES.c.order_number == order_number)
 
-    def rejected(self) -> list[dict[str, Any]]:
+    def rejected(self) -> list[DeliveryRecord]:
         """The last delivery of each order that ROBIN rejected and has not accepted since."""
-        return self._plain_deliveries(
+        return self._fetch_records(
             REQUESTS.c.outcome == REJECTED,
             DELIVERIES.c.order_number != FORGOTTEN,
-            ~_later(lambda later: later.c.outcome.in_((ACCEPTED, REJECTED))),
+            ~_exists_later(lambda later: later.c.outcome.in_((ACCEPTED, REJECTED))),
         )
 
-    def _plain_deliveries(self, *where: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
-        query = sa.select(*_TOLD).select_from(_BOTH).where(*where)
-        told = self._plain(query.order_by(DELIVERIES.c.request, DELIVERIES.c.position))
-        return [{**row, "payload": json.loads(row["payload"])} for row in told]
-
-    def _plain(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        with self._reading() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+    def _fetch_records(self, *where: sa.ColumnElement[bool]) -> list[DeliveryRecord]:
+        query = sa.select(*_RECORD).select_from(_BOTH).where(*where)
+        rows = self._engine.fetch(query.order_by(DELIVERIES.c.request, DELIVERIES.c.position))
+        return [DeliveryRecord(**{**row, "payload": json.loads(row["payload"])}) for row in rows]
 
     def outcome_of(self, run: str) -> RunOutcome:
         """What came of a run's deliveries, over all its tries."""
         own = REQUESTS.c.run == run
-        newer = _later(lambda later: later.c.run == run)
+        newer = _exists_later(lambda later: later.c.run == run)
         numbers = sa.select(DELIVERIES.c.order_number).select_from(_BOTH).where(own).distinct()
         posted = sa.select(sa.func.count()).select_from(_BOTH).where(own)
-        with self._reading() as connection:
+        requests = sa.select(sa.func.count()).select_from(REQUESTS).where(own)
+        with self._engine.read() as connection:
 
-            def names(*where: sa.ColumnElement[bool]) -> tuple[str, ...]:
+            def fetch_numbers(*where: sa.ColumnElement[bool]) -> tuple[str, ...]:
                 found = connection.execute(numbers.where(*where).order_by(DELIVERIES.c.order_number))
                 return tuple(found.scalars())
 
             return RunOutcome(
                 posted=connection.execute(posted.where(REQUESTS.c.outcome == ACCEPTED)).scalar_one(),
-                requests=connection.execute(
-                    sa.select(sa.func.count()).select_from(REQUESTS).where(own)
-                ).scalar_one(),
-                rejected=names(REQUESTS.c.outcome == REJECTED, ~newer),
-                in_doubt=names(REQUESTS.c.outcome == IN_DOUBT),
+                requests=connection.execute(requests).scalar_one(),
+                rejected=fetch_numbers(REQUESTS.c.outcome == REJECTED, ~newer),
+                in_doubt=fetch_numbers(REQUESTS.c.outcome == IN_DOUBT),
             )
 
     def last_accepted(self, size: int) -> Iterator[pd.DataFrame]:
-        """Of each order that ROBIN was told, what it accepted last (`payload`) beside its state, whose
+        """Of each order that ROBIN was sent, what it accepted last (`payload`) beside its state, whose
         `day` is null where there is none: so many rows at a time.
         """
         last = (
@@ -228,117 +209,48 @@ class Log(Database):
             .group_by(DELIVERIES.c.order_number)
             .subquery()
         )
-        names = ("day", "revenue", "profit", "order_date", "webstore_url", "is_first_order")
+        is_last = (last.c.order_number == DELIVERIES.c.order_number) & (
+            last.c.request == DELIVERIES.c.request
+        )
+        state = (ORDERS.c[name] for name in _STATE)
         query = (
-            sa.select(
-                DELIVERIES.c.order_number, DELIVERIES.c.payload, *(ORDERS.c[name] for name in names)
-            )
-            .join(
-                last,
-                (last.c.order_number == DELIVERIES.c.order_number)
-                & (last.c.request == DELIVERIES.c.request),
-            )
+            sa.select(DELIVERIES.c.order_number, DELIVERIES.c.payload, *state)
+            .join(last, is_last)
             .outerjoin(ORDERS, ORDERS.c.order_number == DELIVERIES.c.order_number)
         )
-        told = ["order_number", "payload", *names]
-        with self._reading() as connection:
+        names = ["order_number", "payload", *_STATE]
+        with self._engine.read() as connection:
             result = connection.execution_options(yield_per=size).execute(query)
             for rows in result.partitions():
-                frame = pd.DataFrame(rows, columns=told, dtype=object)
-                yield frame.astype({name: columns.LEDGER_DTYPES[name] for name in names})
+                frame = pd.DataFrame(rows, columns=names, dtype=object)
+                yield frame.astype({name: columns.LEDGER_DTYPES[name] for name in _STATE})
 
-    def rejected_by(self, run: str, limit: int) -> list[dict[str, Any]]:
-        """The orders that ROBIN rejected in a run, with its words: order_number, kind, status, words."""
-        columns = [DELIVERIES.c.order_number, DELIVERIES.c.kind, REQUESTS.c.status, REQUESTS.c.words]
+    def rejected_by(self, run: str, limit: int) -> list[RejectedOrder]:
+        """The orders that ROBIN rejected in a run, the first so many."""
+        of_order = (DELIVERIES.c.order_number, DELIVERIES.c.kind)
         query = (
-            sa.select(*columns)
+            sa.select(*of_order, REQUESTS.c.status, REQUESTS.c.words)
             .select_from(_BOTH)
             .where(REQUESTS.c.run == run, REQUESTS.c.outcome == REJECTED)
             .order_by(DELIVERIES.c.request)
             .limit(limit)
         )
-        return self._plain(query)
+        return [RejectedOrder(**row) for row in self._engine.fetch(query)]
 
     def deliveries_of(self, run: str) -> pd.DataFrame:
         """How a run's deliveries fared, oldest first: columns request, order_number, outcome, status,
         words.
         """
-        columns = [DELIVERIES.c.request, DELIVERIES.c.order_number]
-        columns += [REQUESTS.c[name] for name in ("outcome", "status", "words")]
-        query = sa.select(*columns).select_from(_BOTH).where(REQUESTS.c.run == run)
-        with self._reading() as connection:
+        wanted = [DELIVERIES.c.request, DELIVERIES.c.order_number]
+        wanted += [REQUESTS.c[name] for name in ("outcome", "status", "words")]
+        query = sa.select(*wanted).select_from(_BOTH).where(REQUESTS.c.run == run)
+        with self._engine.read() as connection:
             oldest_first = query.order_by(DELIVERIES.c.request, DELIVERIES.c.position)
             rows = connection.execute(oldest_first).all()
-        return pd.DataFrame(rows, columns=[column.name for column in columns])
-
-    def _blank(self, connection: sa.Connection, numbers: sa.Select[Any]) -> int:
-        """Blank the deliveries of these orders, and what ROBIN said of them; how many there were."""
-        own = DELIVERIES.c.order_number.in_(numbers)
-        holding = sa.select(DELIVERIES.c.request).where(own)
-        connection.execute(REQUESTS.update().where(REQUESTS.c.id.in_(holding)).values(words=None))
-        blank = {"order_number": FORGOTTEN, "payload": "{}"}
-        return int(connection.execute(DELIVERIES.update().where(own).values(blank)).rowcount)
-
-    # Runs
-
-    def start_run(self, run: str, *, command: str, first: date, last: date) -> None:
-        """Log that a run is under way; starting it again clears how it ended before."""
-        row = {
-            "run": run,
-            "command": command,
-            "from_day": first.isoformat(),
-            "to_day": last.isoformat(),
-            "started_at": self._moment(),
-            "finished_at": None,
-            "outcome": RUNNING,
-            "words": None,
-        }
-        insert = self._insert(RUNS).values(row)
-        with self._writing() as connection:
-            connection.execute(insert.on_conflict_do_update(index_elements=[RUNS.c.run], set_=row))
-
-    def finish_run(
-        self, run: str, outcome: str, *, words: str | None = None, counts: Mapping[str, Any]
-    ) -> None:
-        """Log how a run ended, with its counts (`exported` and `files` among them, if known)."""
-        with self._writing() as connection:
-            connection.execute(
-                RUNS.update()
-                .where(RUNS.c.run == run)
-                .values(
-                    outcome=outcome,
-                    words=words,
-                    finished_at=self._moment(),
-                    counts=json.dumps(dict(counts)),
-                    files=counts.get("files"),
-                    exported=counts.get("exported"),
-                )
-            )
-
-    def rows_per_day(self, days: int) -> list[float]:
-        """The rows of a day's export in the last finished runs, newest first."""
-        query = (
-            sa.select(RUNS.c.exported, RUNS.c.files)
-            .where(RUNS.c.outcome == DONE, RUNS.c.files > 0)
-            .order_by(RUNS.c.started_at.desc())
-            .limit(days)
-        )
-        with self._reading() as connection:
-            return [row.exported / row.files for row in connection.execute(query)]
-
-    def has_run(self, command: str) -> bool:
-        """Whether any run was of this command."""
-        query = sa.select(sa.exists().where(RUNS.c.command == command))
-        with self._reading() as connection:
-            return bool(connection.execute(query).scalar_one())
-
-    def runs(self, limit: int) -> list[dict[str, Any]]:
-        """The latest runs, newest first, as plain values."""
-        query = sa.select(RUNS).order_by(RUNS.c.started_at.desc()).limit(limit)
-        return [{**row, "counts": json.loads(row["counts"] or "{}")} for row in self._plain(query)]
+        return pd.DataFrame(rows, columns=[column.name for column in wanted])
 
 
-def _later(which: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> sa.Exists:
+def _exists_later(which: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> sa.Exists:
     """Whether a later request, of which this holds, held the delivery's order as well."""
     later, held = REQUESTS.alias("later"), DELIVERIES.alias("held")
     return sa.exists().where(

@@ -1,17 +1,15 @@
-"""The ledger's database: opening it, reading and writing, and the lock that lets only one run post."""
+"""The ledger's database: opening it, reading and writing, and what SQLite and PostgreSQL differ in."""
 
 from __future__ import annotations
 
 import json
-import os
-import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import filelock
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,8 +17,9 @@ import sqlalchemy as sa
 import tenacity
 from sqlalchemy.dialects import postgresql, sqlite
 
-from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
-from robin_etl.ledger import schema
+from robin_etl.exceptions import LedgerError
+from robin_etl.ledger import location as locations
+from robin_etl.ledger import migrations
 
 # The switch of a new file to WAL does not wait for another process that makes it too.
 _CREATING = tenacity.Retrying(
@@ -30,12 +29,19 @@ _CREATING = tenacity.Retrying(
     reraise=True,
 )
 
+_PRAGMAS = (
+    "busy_timeout=30000",
+    "journal_mode=wal",
+    "synchronous=full",  # since WAL with NORMAL may lose an acknowledgement at power loss
+    "wal_autocheckpoint=20000",
+    "cache_size=-8192",
+    "secure_delete=on",
+)
+
 _DAMAGED = (
     "(the file is damaged: put a backup in its place, or make it anew from the exports with robin-etl "
     "baseline)"
 )
-
-_ADVISORY_LOCK = 0x726F62696E  # "robin"
 
 
 def now() -> datetime:
@@ -43,336 +49,216 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Database:
-    """An open database; use as a context manager. `clock` gives the moments that are logged."""
+class Engine:
+    """An open database; use as a context manager. `clock` gives the moments that are logged.
 
-    def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] = now) -> None:
-        self._engine = engine
-        self._clock = clock
+    `database` is SQLAlchemy's own engine. Whatever fails in it raises `LedgerError`.
+    """
+
+    def __init__(self, database: sa.Engine, *, clock: Callable[[], datetime] = now) -> None:
+        self.database = database
+        self.clock = clock
+        self.insert: Any = postgresql.insert if self.is_postgresql else sqlite.insert
         self._poster: sa.Connection | None = None
-        self._joint: sa.Connection | None = None
-        self._has_moved = False
-        self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._joint = _Joint()
 
     @classmethod
     def open(
         cls, location: str, *, read_only: bool = False, clock: Callable[[], datetime] = now
-    ) -> Self:
+    ) -> Engine:
         """Open the ledger at a database URL or the path of an SQLite file; create it if need be.
 
         `read_only` creates nothing: a ledger that is not there yet is then an empty one in memory.
         Raises `ConfigurationError` for a location that names no ledger, `LedgerError` for one that
         can't be opened or that a newer robin-etl has written.
         """
-        url = _url(location)
-        if path := _file_of(url):
+        url = locations.parse_location(location)
+        if path := locations.find_file(url):
             if read_only and not path.exists():
                 url = sa.make_url("sqlite://")
             else:
-                _make_folder(path.parent)
-        engine = sa.create_engine(url, **_options(url))
-        if url.get_backend_name() == "sqlite":
-            sa.event.listen(engine, "connect", _set_pragmas)
-        ledger = cls(engine, clock=clock)
+                locations.make_folder(path.parent)
+        engine = cls(sa.create_engine(url, **locations.choose_options(url)), clock=clock)
+        if not engine.is_postgresql:
+            sa.event.listen(engine.database, "connect", _set_pragmas)
         try:
             for attempt in _CREATING:
-                with attempt:
-                    ledger._prepare()
+                with attempt, engine.database.begin() as connection:
+                    migrations.prepare(connection)
         except sa.exc.SQLAlchemyError as error:
-            ledger.close()
+            engine.close()
             shown = url.render_as_string(hide_password=True)
             raise LedgerError(
-                f"The ledger {shown} can't be opened: {_reason(error)}. "
+                f"The ledger {shown} can't be opened: {_explain(error)}. "
                 "Look at ROBIN_ETL_LEDGER, and whether the database is there."
             ) from error
         except BaseException:
-            ledger.close()
+            engine.close()
             raise
-        return ledger
+        return engine
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        self._engine.dispose()
-
-    def check_integrity(self) -> None:
-        """Raise `LedgerError` for an SQLite file that is damaged."""
-        if self._is_postgresql:
-            return
-        with self._failures_named(), self._engine.connect() as connection:
-            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-        if found != "ok":
-            raise LedgerError(f"The ledger failed: {found} {_DAMAGED}.")
-
-    @contextmanager
-    def posting(self, run: str) -> Iterator[None]:
-        """Hold the lock that lets only one run post; raises `LedgerBusyError` while another has it.
-
-        The lock dies with the process or connection that holds it.
-        """
-        lock = self._advisory_lock() if self._is_postgresql else self._file_lock()
-        with lock:
-            holder = f"{run} (process {os.getpid()} on {socket.gethostname()}, since {self._moment()})"
-            with self._writing() as connection:
-                connection.execute(schema.META.update().values(holder=holder))
-            yield
+        self.database.dispose()
 
     @property
-    def _is_postgresql(self) -> bool:
-        return self._engine.dialect.name == "postgresql"
+    def is_postgresql(self) -> bool:
+        return self.database.dialect.name == "postgresql"
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a ledger in SQLite; None for one in PostgreSQL or in memory."""
+        return locations.find_file(self.database.url)
+
+    # Transactions
 
     @contextmanager
-    def _advisory_lock(self) -> Iterator[None]:
-        """The lock of PostgreSQL, on a connection that then makes every write.
-
-        If that connection breaks, and the lock with it, the next write fails as well: a run that
-        lost its lock can't log a request as sending, and so sends none.
-        """
-        key = sa.literal(_ADVISORY_LOCK, sa.BigInteger)
-        with self._failures_named(), self._engine.connect() as connection:
-            connection.detach()  # it is closed at the end, not handed to the next one with its lock
-            got = connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one()
-            connection.commit()
-            if not got:
-                raise self._busy()
-            self._poster = connection
-            try:
-                yield
-            finally:
-                self._poster = None
-                with suppress(sa.exc.SQLAlchemyError):  # a dead connection holds no lock
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
-
-    @contextmanager
-    def _file_lock(self) -> Iterator[None]:
-        file = _file_of(self._engine.url)
-        try:
-            with filelock.FileLock(f"{file}.lock", timeout=0) if file else nullcontext():
-                yield
-        except filelock.Timeout:
-            raise self._busy() from None
-
-    def _busy(self) -> LedgerBusyError:
-        with self._reading() as connection:
-            holder = connection.execute(sa.select(schema.META.c.holder)).scalar()
-        return LedgerBusyError(
-            "Another run is posting against this ledger, and two would tell ROBIN things twice: "
-            f"{holder or 'it has only just begun'}. Run again when it is done."
-        )
-
-    def _prepare(self) -> None:
-        """Make the tables that are not there yet, or bring those of an older version up to this one."""
-        with self._engine.begin() as connection:
-            if self._version(connection) == schema.VERSION:
-                return
-            if self._is_postgresql:  # where "if not exists" alone loses a race
-                key = sa.literal(_ADVISORY_LOCK + 1, sa.BigInteger)
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-            else:  # which would commit each table by itself
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            version = self._version(connection)
-            if version is None:
-                self._create(connection)
-            elif version > schema.VERSION:
-                raise LedgerError(
-                    f"The ledger has schema version {version}, and this robin-etl knows versions up to "
-                    f"{schema.VERSION}. Use the newer robin-etl that wrote it."
-                )
-            elif version < schema.VERSION:
-                _migrate(connection, version)
-
-    @staticmethod
-    def _version(connection: sa.Connection) -> int | None:
-        """The version of the schema; None where there is none yet."""
-        if not sa.inspect(connection).has_table(schema.META.name):
-            return None
-        version: int | None = connection.execute(sa.select(schema.META.c.version)).scalar()
-        return version
-
-    def _create(self, connection: sa.Connection) -> None:
-        for table in schema.METADATA.sorted_tables:
-            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-            for index in sorted(table.indexes, key=lambda one: str(one.name)):
-                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-        insert = self._insert(schema.META).values(only=1, version=schema.VERSION, revision=0)
-        connection.execute(insert.on_conflict_do_nothing())
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._failures_named(), self._engine.connect() as connection:
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection to read with."""
+        with self.name_failures(), self.database.connect() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._failures_named():
-            if self._joint is not None:
-                yield self._joint
+    def write(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction of its own, or in the one that this thread has open."""
+        with self.name_failures():
+            if self._joint.connection is not None:
+                yield self._joint.connection
             elif self._poster is None:
-                with self._engine.begin() as connection:
+                with self.database.begin() as connection:
                     yield connection
             else:
                 with self._poster.begin():
                     yield self._poster
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Make all writes of this thread while this lasts one transaction; no other may write."""
-        with self._writing() as connection:
-            self._joint, self._has_moved = connection, False
+    def transaction(self) -> Iterator[None]:
+        """Make all writes of this thread while this lasts one transaction."""
+        if self._joint.connection is not None:
+            yield
+            return
+        with self.write() as connection:
+            self._joint.connection, self._joint.executed = connection, []
             try:
                 yield
             finally:
-                self._joint = None
-            if self._has_moved:
-                self._moved(connection)
+                self._joint.connection = None
 
-    def _moved(self, connection: sa.Connection) -> None:
-        """Note that this transaction moves states of orders."""
-        if self._joint is None:
-            connection.execute(schema.META.update().values(revision=schema.META.c.revision + 1))
-        else:
-            self._has_moved = True
-
-    def _write_back(self) -> None:
-        """Empty SQLite's journal into its file, so that nothing older is left in either."""
-        if not self._is_postgresql:
-            with self._failures_named(), self._engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    def execute_once(self, connection: sa.Connection, statement: sa.Executable) -> None:
+        """Execute a statement, but only once in a transaction."""
+        if self._joint.connection is not None:
+            if any(statement is executed for executed in self._joint.executed):
+                return
+            self._joint.executed.append(statement)
+        connection.execute(statement)
 
     @contextmanager
-    def _failures_named(self) -> Iterator[None]:
+    def write_through(self, connection: sa.Connection) -> Iterator[None]:
+        """Make every write while this lasts, of whatever thread, through this connection."""
+        self._poster = connection
+        try:
+            yield
+        finally:
+            self._poster = None
+
+    @contextmanager
+    def name_failures(self) -> Iterator[None]:
+        """Raise `LedgerError` for what SQLAlchemy raises."""
         try:
             yield
         except sa.exc.SQLAlchemyError as error:
             raise LedgerError(
-                f"The ledger failed: {_reason(error)}. What ROBIN acknowledged until then is kept; "
+                f"The ledger failed: {_explain(error)}. What ROBIN acknowledged until then is kept; "
                 "mend the ledger's database, then run again."
             ) from error
 
-    def _execute_many(self, connection: sa.Connection, statement: str, rows: list[Any]) -> None:
-        """One statement for many rows, past what SQLAlchemy would look at in each of them."""
-        if rows:
-            connection.exec_driver_sql(statement, rows)
+    # Care
 
-    def _text(self, statement: Any, columns: Sequence[str] = (), *parameters: str) -> str:
+    def check_integrity(self) -> None:
+        """Raise `LedgerError` for an SQLite file that is damaged."""
+        if self.is_postgresql:
+            return
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise LedgerError(f"The ledger failed: {found} {_DAMAGED}.")
+
+    def write_back(self) -> None:
+        """Empty SQLite's journal into its file, so that nothing older is left in either."""
+        if not self.is_postgresql:
+            with self.read() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # Statements and what they find
+
+    def compile(self, statement: Any, columns: Sequence[str] = (), *parameters: str) -> str:
         """A statement as the driver takes it, with the values of these columns in this order, and of
         the parameters behind them: for those that every request needs, where SQLAlchemy's own look at
         a statement would cost more than it does.
         """
-        named = statement.compile(dialect=self._engine.dialect, column_keys=list(columns) or None)
-        assert (named.positiontup or []) == [*columns, *parameters]
-        return str(named)
+        compiled = statement.compile(dialect=self.database.dialect, column_keys=list(columns) or None)
+        assert (compiled.positiontup or []) == [*columns, *parameters]
+        return str(compiled)
 
-    def _listed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """The values of a column as one JSON array."""
-        listing = sa.func.json_agg if self._is_postgresql else sa.func.json_group_array
-        return listing(column, type_=sa.JSON)
+    def fetch(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        """The rows that a query finds, by the names of its columns."""
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
-    def _columns(self, connection: sa.Connection, query: sa.Select[Any]) -> dict[str, list[Any]]:
+    def fetch_columns(self, connection: sa.Connection, query: sa.Select[Any]) -> dict[str, list[Any]]:
         """What a query finds, column by column: an object for each row would cost as much again."""
         found = query.subquery()
-        listed = (self._listed(column).label(column.name) for column in found.columns)
+        listed = (self.list_values(column).label(column.name) for column in found.columns)
         columns = connection.execute(sa.select(*listed)).mappings().one()
         return {name: values or [] for name, values in columns.items()}
 
-    def _keys(self, values: pd.Series) -> sa.Select[Any]:
+    def list_values(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The values of a column as one JSON array."""
+        listing = sa.func.json_agg if self.is_postgresql else sa.func.json_group_array
+        return listing(column, type_=sa.JSON)
+
+    def select_keys(self, keys: pd.Series) -> sa.Select[Any]:
         """Any number of keys as one parameter. Sorted, they touch each page of the index once."""
-        distinct = pc.unique(pa.array(values, pa.large_string(), from_pandas=True)).drop_null()
+        distinct = pc.unique(pa.array(keys, pa.large_string(), from_pandas=True)).drop_null()
         text = json.dumps(distinct.take(pc.sort_indices(distinct)).to_pylist())
-        if self._is_postgresql:
+        if self.is_postgresql:
             parameter = sa.cast(sa.literal(text, sa.String), sa.JSON)
-            keys = sa.func.json_array_elements_text(parameter).table_valued("value")
+            table = sa.func.json_array_elements_text(parameter).table_valued("value")
         else:
-            keys = sa.func.json_each(sa.literal(text, sa.String)).table_valued("value")
-        return sa.select(sa.cast(keys.c.value, sa.String).label("value"))
+            table = sa.func.json_each(sa.literal(text, sa.String)).table_valued("value")
+        return sa.select(sa.cast(table.c.value, sa.String).label("value"))
 
-    def _moment(self) -> str:
-        return self._written(self._clock())
-
-    @staticmethod
-    def _written(moment: datetime) -> str:
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    def stamp(self) -> str:
+        """The moment that it is, as the ledger keeps it."""
+        return format_moment(self.clock())
 
 
-def _migrate(connection: sa.Connection, version: int) -> None:
-    """Run the migrations from that version on; all of them, or none."""
-    from alembic import command  # noqa: PLC0415 (few ledgers need it)
-    from alembic.config import Config  # noqa: PLC0415 (likewise)
+class _Joint(threading.local):
+    """The transaction that a thread has open, and what is to be executed once in it and has been."""
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.stamp(config, f"{version}")
-    command.upgrade(config, f"{schema.VERSION}")
-    connection.execute(schema.META.update().values(version=schema.VERSION))
+    connection: sa.Connection | None = None
+    executed: list[sa.Executable]
 
 
-def file_of(location: str) -> Path | None:
-    """The file of a ledger in SQLite; None for one in PostgreSQL or in memory."""
-    return _file_of(_url(location))
-
-
-def _file_of(url: sa.URL) -> Path | None:
-    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-    return Path(str(url.database)) if is_file else None
-
-
-def _url(location: str) -> sa.URL:
-    text = location if "://" in location else f"sqlite:///{location}"
-    try:
-        url = sa.make_url(text)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError(
-            "ROBIN_ETL_LEDGER is neither a path nor a database URL such as "
-            "postgresql://user@host/database."
-        ) from None
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ConfigurationError(
-            f"A ledger is in SQLite or PostgreSQL, not in {url.get_backend_name()}: set "
-            "ROBIN_ETL_LEDGER to a path or a postgresql:// URL."
-        )
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-
-
-def _options(url: sa.URL) -> dict[str, Any]:
-    if url.get_backend_name() != "sqlite":
-        return {"paramstyle": "format"}
-    if _file_of(url):
-        return {}
-    return {"poolclass": sa.pool.StaticPool, "connect_args": {"check_same_thread": False}}
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerError(
-            f"The ledger's folder {folder} can't be made ({error}). Set ROBIN_ETL_LEDGER to a place "
-            "that can be written."
-        ) from error
+def format_moment(moment: datetime) -> str:
+    """A moment as the ledger keeps it: UTC, to the microsecond."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _set_pragmas(connection: Any, _: object) -> None:
     cursor = connection.cursor()
-    # FULL, since WAL with NORMAL may lose an acknowledgement at power loss.
-    for pragma in (
-        "busy_timeout=30000",
-        "journal_mode=wal",
-        "synchronous=full",
-        "wal_autocheckpoint=20000",
-        "cache_size=-8192",
-        "secure_delete=on",
-    ):
+    for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _reason(error: sa.exc.SQLAlchemyError) -> str:
+def _explain(error: sa.exc.SQLAlchemyError) -> str:
     """The driver's own words, without SQL and parameters."""
     cause = getattr(error, "orig", None) or error
     said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

@@ -1,26 +1,23 @@
-"""Care of the ledger: whether its state follows from its delivery log, and backups."""
+"""Whether the ledger's state follows from its delivery log."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.json as pajson
 
 from robin_etl.core import columns
-from robin_etl.exceptions import ConfigurationError, LedgerError
-from robin_etl.ledger import Ledger
-from robin_etl.ledger.engine import file_of
+from robin_etl.ledger.ledger import Ledger
 
 _NAMED = 100
+_SHOWN = 10
 _BATCH = 20_000
 
-# What a delivery says of an order, and how pyarrow reads it from JSON.
+# What a payload says of an order, and how pyarrow reads it from JSON.
 _PAYLOAD = pa.schema(
     {
         "order_number": pa.string(),
@@ -35,11 +32,11 @@ _MONEY = ("revenue", "profit")
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What came of it: `orders` in the ledger, of which `delivered` were told to ROBIN and not only
-    acknowledged by a baseline. `missing`: told, but not in the ledger; `differing`: in it otherwise
-    than ROBIN was told last. The first hundred of each by name. `baselines`: whether there were any,
-    which may have moved orders without a delivery.
+class Verification:
+    """`orders` in the ledger, of which `delivered` were sent to ROBIN and not only acknowledged by a
+    baseline. `missing`: sent, but not in the ledger; `differing`: in it otherwise than ROBIN accepted
+    last. The first hundred of each by name. `baselines`: whether there were any, which may have moved
+    orders without a delivery.
     """
 
     orders: int
@@ -48,33 +45,62 @@ class Verified:
     differing: tuple[str, ...]
     baselines: bool
 
+    @property
+    def is_right(self) -> bool:
+        return not self.missing and (self.baselines or not self.differing)
 
-def verify(ledger: Ledger) -> Verified:
-    """Compare each order's state with what ROBIN accepted of it last. Raises `LedgerError`."""
-    ledger.check_integrity()
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def describe(self) -> Iterator[str]:
+        """The same in sentences."""
+        yield (
+            f"{self.orders:,} orders; of {self.delivered:,} the delivery log tells what ROBIN was told "
+            "last."
+        )
+        if self.missing:
+            yield f"Told, but not in the ledger: {', '.join(self.missing[:_SHOWN])}."
+        if self.differing:
+            why = " (a baseline may have moved them)" if self.baselines else ""
+            yield f"In the ledger otherwise than told{why}: {', '.join(self.differing[:_SHOWN])}."
+        if not (self.missing or self.differing):
+            yield "The ledger's state follows from its delivery log."
+
+
+def verify(ledger: Ledger) -> Verification:
+    """Compare each order's state with what ROBIN accepted of it last.
+
+    Raises `LedgerError` for a file that is damaged.
+    """
+    ledger.engine.check_integrity()
     delivered = 0
     missing: list[str] = []
     differing: list[str] = []
-    for batch in ledger.last_accepted(_BATCH):
+    for batch in ledger.deliveries.last_accepted(_BATCH):
         delivered += len(batch)
-        told = _told(batch["payload"])
         is_known = batch["day"].notna()
         missing += batch["order_number"][~is_known].tolist()
-        differs = pd.Series(data=False, index=batch.index)
-        for name in _PAYLOAD.names[1:]:
-            now, then = batch[name], told[name]
-            differs |= then.notna() & ~(now == then).fillna(value=False).astype(bool)
-        differing += batch["order_number"][is_known & differs].tolist()
-    return Verified(
-        orders=ledger.totals()["orders"],
+        differing += batch["order_number"][is_known & _compare(batch)].tolist()
+    return Verification(
+        orders=ledger.states.totals().orders,
         delivered=delivered,
         missing=tuple(missing[:_NAMED]),
         differing=tuple(differing[:_NAMED]),
-        baselines=ledger.has_run("baseline"),
+        baselines=ledger.runs.has("baseline"),
     )
 
 
-def _told(payloads: pd.Series) -> pd.DataFrame:
+def _compare(batch: pd.DataFrame) -> pd.Series:
+    """Which states differ from their payload in anything that it says."""
+    accepted = _parse_payloads(batch["payload"])
+    differs = pd.Series(data=False, index=batch.index)
+    for name in accepted.columns.drop("order_number"):
+        is_same = (batch[name] == accepted[name]).fillna(value=False).astype(bool)
+        differs |= accepted[name].notna() & ~is_same
+    return differs
+
+
+def _parse_payloads(payloads: pd.Series) -> pd.DataFrame:
     """Payloads as columns of the ledger's types."""
     lines = pa.BufferReader("\n".join(payloads).encode())
     options = pajson.ParseOptions(explicit_schema=_PAYLOAD, unexpected_field_behavior="ignore")
@@ -82,44 +108,3 @@ def _told(payloads: pd.Series) -> pd.DataFrame:
     for name in _MONEY:
         table[name] = (table[name] * 100).round().astype(columns.CENTS)
     return table.astype({"is_first_order": columns.FLAG})
-
-
-def backup(location: str, target: str) -> int:
-    """Copy a ledger in SQLite, whole even while a run writes to it; how many bytes that takes.
-
-    Raises `ConfigurationError` for one in PostgreSQL, which has its own tool, and for a target that is
-    there already; `LedgerError` where copying fails.
-    """
-    path = file_of(location)
-    if path is None:
-        raise ConfigurationError(
-            "A ledger in PostgreSQL is backed up with PostgreSQL's own tool: pg_dump, or what your "
-            "host offers."
-        )
-    copy = Path(target)
-    if copy.exists():
-        raise ConfigurationError(f"{target} is there already; name a file that is not.")
-    if not path.exists():
-        raise ConfigurationError(f"There is no ledger at {path} yet.")
-    try:
-        copy.touch(mode=0o600)
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as there:
-            source.backup(there)
-    except (OSError, sqlite3.Error) as error:
-        raise LedgerError(f"The ledger could not be copied to {target}: {error}.") from error
-    return copy.stat().st_size
-
-
-def described(verified: Verified) -> Iterator[str]:
-    """The same in sentences."""
-    yield (
-        f"{verified.orders:,} orders; of {verified.delivered:,} the delivery log tells what ROBIN was "
-        "told last."
-    )
-    if verified.missing:
-        yield f"Told, but not in the ledger: {', '.join(verified.missing[:10])}."
-    if verified.differing:
-        why = " (a baseline may have moved them)" if verified.baselines else ""
-        yield f"In the ledger otherwise than told{why}: {', '.join(verified.differing[:10])}."
-    if not (verified.missing or verified.differing):
-        yield "The ledger's state follows from its delivery log."

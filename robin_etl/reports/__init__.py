@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robin_etl import __version__
 from robin_etl.core import columns
-from robin_etl.ledger import Ledger
-from robin_etl.ledger.deliveries import DONE, RUNNING
+from robin_etl.ledger import Ledger, RunRecord
+from robin_etl.ledger.runs import DONE, RUNNING
 from robin_etl.reports import charts
 from robin_etl.stages.extract import parts
 from robin_etl.stages.run import Folder, Run
@@ -47,8 +47,8 @@ def write(run: Run, ledger: Ledger, summary: Mapping[str, Any], *, stopped: str 
         chart=charts.by_label(by_day) if len(by_day) > 1 else None,
         suites=_suites(run),
         quarantine=_quarantine(run.files),
-        answers=ledger.answers_of(run.id),
-        rejected=ledger.rejected_by(run.id, _MOST_NAMED),
+        answers=ledger.deliveries.answers_of(run.id),
+        rejected=ledger.deliveries.rejected_by(run.id, _MOST_NAMED),
     )
     run.files.write_text(PAGE, page)
 
@@ -56,11 +56,11 @@ def write(run: Run, ledger: Ledger, summary: Mapping[str, Any], *, stopped: str 
 def write_index(run: Run, ledger: Ledger) -> None:
     """Write the index of the runs beside the run's folder; raises `UnavailableError`."""
     there = {path.name for path in run.files.path.parent.iterdir()}
-    runs = [_line(one, there) for one in ledger.runs(_MOST_RUNS)]
+    runs = [_line(one, there) for one in ledger.runs.latest(_MOST_RUNS)]
     page = _rendered(
         "index.html.j2",
         runs=runs,
-        totals=ledger.totals(),
+        totals=ledger.states.totals(),
         told=charts.by_label(_by_day(runs)),
         troubles=charts.by_label(_by_day(runs, charts.TROUBLES)),
     )
@@ -169,18 +169,19 @@ def _quarantine(files: Folder) -> list[dict[str, Any]]:
     ]
 
 
-def _line(run: Mapping[str, Any], there: Container[str]) -> dict[str, Any]:
+def _line(run: RunRecord, there: Container[str]) -> dict[str, Any]:
     """A run, as the index shows it."""
-    counts = run["counts"]
-    if run["outcome"] == RUNNING:
+    counts = run.counts
+    if run.outcome == RUNNING:
         state = ("warn", "under way")
-    elif run["outcome"] != DONE:
-        state = ("bad", run["outcome"])
+    elif run.outcome != DONE:
+        state = ("bad", run.outcome)
     else:
         how, _ = _state(counts, None, dry_run=False)
         state = (how, "done" if how == "good" else "incomplete")
-    days = list(dict.fromkeys((run["from_day"], run["to_day"])))
-    return {**run, "days": days, "state": state, "folder": run["run"] if run["run"] in there else ""}
+    days = list(dict.fromkeys((run.from_day, run.to_day)))
+    folder = run.run if run.run in there else ""
+    return {**run.as_json(), "days": days, "state": state, "folder": folder}
 
 
 def _by_day(runs: Iterable[Mapping[str, Any]], names: tuple[str, ...] = columns.KINDS) -> pd.DataFrame:

@@ -47,7 +47,7 @@ class Plan:
 def classified(settings: Settings, run: Run, folder: Folder, ledger: Ledger) -> Counts:
     rows = columns.conform(folder.read_frame("exported", list(ROWS_DTYPES)), ROWS_DTYPES)
     exported, duplicates = versions.keep_last_rows(rows)
-    revision = ledger.revision()
+    revision = ledger.states.revision()
     result = reconciled(exported, ledger, final=run.final)
 
     changes = _with_contacts_of_earlier_exports(settings, result.changes)
@@ -84,7 +84,7 @@ def classified(settings: Settings, run: Run, folder: Folder, ledger: Ledger) -> 
 
 def reconciled(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -> Reconciliation:
     """Exported rows, compared with what the ledger knows of them."""
-    known = ledger.look_up(exported["order_number"], customers.identify_customers(exported))
+    known = ledger.states.look_up(exported["order_number"], customers.identify_customers(exported))
     result = reconcile(exported, known, final=final)
     changed = result.changes["order_number"]
     # Not Series.isin, which makes a Python object of every text.
@@ -94,7 +94,7 @@ def reconciled(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -
         return result
     # Orders that no row names are looked up whole only now that they are seen to change.
     lean = known["order_number"].isin(others)
-    whole = pd.concat([known[~lean], ledger.rows_of(others)], ignore_index=True)
+    whole = pd.concat([known[~lean], ledger.states.rows_of(others)], ignore_index=True)
     return reconcile(exported, whole, final=final)
 
 
@@ -113,7 +113,7 @@ def renewed(settings: Settings, run: Run, ledger: Ledger) -> list[Folder]:
     """
     folders = parts(run)
     based = {folder.read_json("basis")["revision"] for folder in folders}
-    if {*based, run.files.read_json("parts")["revision"]} == {ledger.revision()}:
+    if {*based, run.files.read_json("parts")["revision"]} == {ledger.states.revision()}:
         return []
     split(run, ledger, len(folders))
     for folder in folders:

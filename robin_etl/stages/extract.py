@@ -81,7 +81,7 @@ def parts(run: Run) -> list[Folder]:
 
 def split(run: Run, ledger: Ledger, number: int) -> None:
     """Write what was exported anew, in so many parts that can each be reconciled by itself."""
-    revision = ledger.revision()
+    revision = ledger.states.revision()
     if number > 1:
         parts_of_rows = _parts_of_rows(run, ledger, number)
         with ExitStack() as stack:
@@ -108,7 +108,7 @@ def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> partition.Partition
         numbers, here = frame["order_number"], slice(done, done + len(frame))
         of_orders[here] = partition.hash_keys(numbers)
         of_customers[here] = partition.hash_keys(customers.identify_customers(frame))
-        known = ledger.customers_of(numbers.dropna())
+        known = ledger.states.customers_of(numbers.dropna())
         known_orders.append(partition.hash_keys(known["order_number"]))
         known_customers.append(partition.hash_keys(known["customer"]))
         done += len(frame)
@@ -131,7 +131,7 @@ def _files(settings: Settings, run: Run) -> dict[date, UPath]:
 def _fewest_rows(ledger: Ledger, suite: UPath, files: int) -> int:
     """How many rows the guard on volume wants of so many files, going by the last runs."""
     volume = checking.load(suite)["meta"].get("volume", {})
-    usual = ledger.rows_per_day(int(volume.get("days", 0)))
+    usual = ledger.runs.rows_per_day(int(volume.get("days", 0)))
     return int(float(volume.get("least_share", 0)) * median(usual) * files) if usual else 0
 
 

@@ -68,12 +68,12 @@ def forget(settings: Settings, contact: str, *, everything: bool = False) -> For
     """
     customer = _identified(contact, settings)
     root = UPath(settings.path(settings.runs))
-    with Ledger.open(settings.ledger) as ledger, ledger.posting("forget"):
-        known = ledger.orders_of(customer.digest)
+    with Ledger.open(settings.ledger) as ledger, ledger.lock.hold("forget"):
+        known = ledger.states.orders_of(customer.digest)
         named = [_numbers(folder, customer) for folder in _folders(root)]
         told = pd.concat([known, *named], ignore_index=True).drop_duplicates()
         # An order that is another's by now is no longer this customer's.
-        others = ledger.customers_of(told)["order_number"]
+        others = ledger.states.customers_of(told)["order_number"]
         numbers = pd.concat([known, told[~told.isin(others)]], ignore_index=True)
         customer = replace(customer, numbers=frozenset(numbers))
 

@@ -107,13 +107,13 @@ def test_a_signal_before_anything_is_posted_is_a_stop_that_the_ledger_knows(
     assert "run again" in process.printed
     assert "Traceback" not in process.printed
     with Ledger.open(settings.ledger) as ledger:
-        assert [run["outcome"] for run in ledger.runs(9)] == ["stopped"]
+        assert [run.outcome for run in ledger.runs.latest(9)] == ["stopped"]
 
 
 HOLD = """
 import sys
 from robin_etl.ledger import Ledger
-with Ledger.open(sys.argv[1]) as ledger, ledger.posting("the-dead-run"):
+with Ledger.open(sys.argv[1]) as ledger, ledger.lock.hold("the-dead-run"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -124,12 +124,12 @@ def test_a_killed_holder_of_the_lock_blocks_nobody(ledger_url: str) -> None:
         assert process.next_line() == "held\n"
         with Ledger.open(ledger_url) as ledger:
             with pytest.raises(LedgerBusyError, match=r"the-dead-run \(process \d+ on .*, since 20"):
-                ledger.posting("next").__enter__()
+                ledger.lock.hold("next").__enter__()
             process.signal(signal.SIGKILL)
             process.ended()
             # PostgreSQL notices a dead client when it next looks at its connection.
             for attempt in until(processes.DEADLINE, while_raising=LedgerBusyError):
-                with attempt, ledger.posting("next"):
+                with attempt, ledger.lock.hold("next"):
                     pass
 
 
@@ -250,18 +250,17 @@ def test_a_short_soak_loses_nothing_and_repeats_only_what_is_reported(
 
 def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None:
     def lose_it(ledger: Ledger) -> None:
-        with ledger.posting("loser"):
-            assert ledger._poster is not None
-            own = ledger._poster.execute(sa.text("select pg_backend_pid()")).scalar_one()
-            ledger._poster.commit()
-            with ledger._engine.begin() as other:
+        with ledger.lock.hold("loser"):
+            with ledger.engine.write() as connection:
+                own = connection.execute(sa.text("select pg_backend_pid()")).scalar_one()
+            with ledger.engine.database.begin() as other:
                 other.execute(sa.select(sa.func.pg_terminate_backend(own)))
-            ledger.sending("loser", [Change("1", "first", 0, "{}", "{}", ())])
+            ledger.deliveries.begin("loser", [Change("1", "first", 0, "{}", "{}", ())])
 
     with Ledger.open(postgresql) as ledger:
         with pytest.raises(LedgerError):
             lose_it(ledger)
-        assert ledger.deliveries_of("loser").empty
+        assert ledger.deliveries.deliveries_of("loser").empty
 
 
 def test_a_sandbox_fails_as_its_command_line_asks(settings: Settings, export: Export) -> None:

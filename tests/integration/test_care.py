@@ -21,7 +21,9 @@ from alembic.migration import MigrationContext
 
 import robin_etl
 from robin_etl.exceptions import ConfigurationError, LedgerError
-from robin_etl.ledger import Ledger, schema, verify
+from robin_etl.ledger import Ledger, schema
+from robin_etl.ledger.backup import backup
+from robin_etl.ledger.verify import Verification, verify
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
@@ -72,21 +74,23 @@ def test_a_ledger_of_any_version_is_brought_up_to_this_one_with_all_that_is_in_i
 ) -> None:
     made_as_of(version, ledger_url)
     with Ledger.open(ledger_url) as ledger:
-        assert ledger.totals()["orders"] == 1
-        assert ledger.revision() == 7
-        told = ledger.history("1")[0]
-        assert (told["request"], told["run"], told["wave"], told["kind"]) == (7, "old", 1, "return")
-        assert (told["outcome"], told["status"], told["payload"]) == ("accepted", 201, {})
-        assert ledger.request_ages(1e10) != []
-        ledger.accepted(ledger.sending("r", [delivery("2")]), [delivery("2")], status=201, words="")
-        with ledger._engine.connect() as connection:
+        assert ledger.states.totals().orders == 1
+        assert ledger.states.revision() == 7
+        record = ledger.deliveries.history("1")[0]
+        assert (record.request, record.run, record.wave, record.kind) == (7, "old", 1, "return")
+        assert (record.outcome, record.status, record.payload) == ("accepted", 201, {})
+        assert ledger.deliveries.request_ages(1e10) != []
+        ledger.acknowledge(
+            ledger.deliveries.begin("r", [delivery("2")]), [delivery("2")], status=201, words=""
+        )
+        with ledger.engine.read() as connection:
             found = connection.execute(sa.select(schema.META.c.version)).scalar_one()
             context = MigrationContext.configure(connection)
             differences = compare_metadata(context, schema.METADATA)
     assert found == schema.VERSION
     assert [one for one in differences if "alembic_version" not in str(one)] == []
     with Ledger.open(ledger_url) as again:
-        assert again.totals()["orders"] == 2
+        assert again.states.totals().orders == 2
 
 
 def test_a_migration_that_is_cut_off_leaves_the_ledger_as_it_was(
@@ -102,13 +106,13 @@ def test_a_migration_that_is_cut_off_leaves_the_ledger_as_it_was(
     with pytest.raises(KeyboardInterrupt):
         Ledger.open(ledger_url)
     monkeypatch.undo()
-    with Ledger.open(ledger_url) as ledger, ledger._engine.connect() as connection:
-        assert ledger.totals()["orders"] == 1
+    with Ledger.open(ledger_url) as ledger, ledger.engine.read() as connection:
+        assert ledger.states.totals().orders == 1
         assert connection.execute(sa.select(schema.META.c.version)).scalar_one() == schema.VERSION
 
 
 def test_a_new_ledger_is_of_this_version_and_has_what_the_migrations_make(ledger_url: str) -> None:
-    with Ledger.open(ledger_url) as ledger, ledger._engine.connect() as connection:
+    with Ledger.open(ledger_url) as ledger, ledger.engine.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.METADATA) == []
     newest = max(path.name for path in (MIGRATIONS / "versions").glob("*.py"))
     assert int(newest[:4]) == schema.VERSION
@@ -124,7 +128,7 @@ def told(settings: Settings, export: Export, sandbox: Sandbox) -> Settings:
 
 def test_the_state_that_robin_was_told_is_verified(told: Settings) -> None:
     with Ledger.open(told.ledger) as ledger:
-        assert verify.verify(ledger) == verify.Verified(20, 20, (), (), baselines=False)
+        assert verify(ledger) == Verification(20, 20, (), (), baselines=False)
 
 
 def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None:
@@ -133,8 +137,8 @@ def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None
         connection.execute("delete from orders where order_number = '13'")
         connection.commit()
     with Ledger.open(told.ledger) as ledger:
-        verified = verify.verify(ledger)
-    assert (verified.missing, verified.differing) == (("13",), ("12",))
+        verification = verify(ledger)
+    assert (verification.missing, verification.differing) == (("13",), ("12",))
     done = ledger_command(told, "verify", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["missing"] == ["13"]
@@ -143,8 +147,8 @@ def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None
 
 def test_orders_that_a_baseline_acknowledged_are_no_fault(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
-        ledger.baseline(states({"order_number": "1"}, {"order_number": "2"}))
-        assert verify.verify(ledger) == verify.Verified(2, 0, (), (), baselines=False)
+        ledger.states.baseline(states({"order_number": "1"}, {"order_number": "2"}))
+        assert verify(ledger) == Verification(2, 0, (), (), baselines=False)
 
 
 def ledger_command(settings: Settings, *arguments: str) -> processes.Completed:
@@ -161,21 +165,23 @@ def test_a_backup_is_a_whole_ledger_though_a_run_writes_meanwhile(
             number = 1000
             while not stop.is_set():
                 change = delivery(f"{number}")
-                ledger.accepted(ledger.sending("r", [change]), [change], status=201, words="")
+                ledger.acknowledge(
+                    ledger.deliveries.begin("r", [change]), [change], status=201, words=""
+                )
                 number += 1
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        size = verify.backup(told.ledger, str(tmp_path / "copy.db"))
+        size = backup(told.ledger, str(tmp_path / "copy.db"))
     finally:
         stop.set()
         writer.join()
     assert size == (tmp_path / "copy.db").stat().st_size
     assert (tmp_path / "copy.db").stat().st_mode & 0o077 == 0
     with Ledger.open(str(tmp_path / "copy.db")) as copy:
-        assert copy.totals()["orders"] >= 20
-        copy.check_integrity()
+        assert copy.states.totals().orders >= 20
+        copy.engine.check_integrity()
 
 
 def test_a_backup_overwrites_nothing_and_leaves_postgresql_to_its_own_tool(
@@ -183,17 +189,17 @@ def test_a_backup_overwrites_nothing_and_leaves_postgresql_to_its_own_tool(
 ) -> None:
     (tmp_path / "copy.db").write_text("mine")
     with pytest.raises(ConfigurationError, match="is there already"):
-        verify.backup(told.ledger, str(tmp_path / "copy.db"))
+        backup(told.ledger, str(tmp_path / "copy.db"))
     with pytest.raises(ConfigurationError, match="pg_dump"):
-        verify.backup(postgresql, str(tmp_path / "other.db"))
+        backup(postgresql, str(tmp_path / "other.db"))
     with pytest.raises(ConfigurationError, match="no ledger"):
-        verify.backup(str(tmp_path / "none.db"), str(tmp_path / "other.db"))
+        backup(str(tmp_path / "none.db"), str(tmp_path / "other.db"))
 
 
 @pytest.mark.parametrize("damage", ["its header", "a page in the middle", "cut in half", "another file"])
 def test_a_damaged_file_is_a_sentence_that_says_what_to_do(told: Settings, damage: str) -> None:
     with Ledger.open(told.ledger) as ledger:
-        ledger._write_back()
+        ledger.engine.write_back()
     path = Path(told.ledger)
     content = bytearray(path.read_bytes())
     if damage == "its header":
@@ -217,7 +223,7 @@ def test_a_disk_that_can_only_be_read_is_a_sentence(told: Settings) -> None:
     # Root may write anywhere, so SQLite is asked for a file that it may only read.
     url = f"sqlite:///file:{told.ledger}?mode=ro&uri=true"
     with pytest.raises(LedgerError, match="readonly database"), Ledger.open(url) as ledger:
-        ledger.start_run(
+        ledger.runs.start(
             "r", command="run", first=datetime.now(UTC).date(), last=datetime.now(UTC).date()
         )
 
@@ -225,9 +231,9 @@ def test_a_disk_that_can_only_be_read_is_a_sentence(told: Settings) -> None:
 def test_a_clock_that_was_set_back_counts_what_was_sent_as_just_sent(ledger_url: str) -> None:
     moments: list[datetime] = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
     with Ledger.open(ledger_url, clock=lambda: moments[-1]) as ledger:
-        ledger.sending("r", [delivery("1")])
+        ledger.deliveries.begin("r", [delivery("1")])
         moments.append(moments[0] - timedelta(hours=1))
-        assert ledger.request_ages(60) == [0.0]
+        assert ledger.deliveries.request_ages(60) == [0.0]
         change: Any = delivery("2")
-        ledger.accepted(ledger.sending("r", [change]), [change], status=201, words="")
-        assert len(ledger.look_up(keys("2"), keys())) == 1
+        ledger.acknowledge(ledger.deliveries.begin("r", [change]), [change], status=201, words="")
+        assert len(ledger.states.look_up(keys("2"), keys())) == 1

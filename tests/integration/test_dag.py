@@ -306,7 +306,7 @@ def test_a_run_beside_another_that_posts_fails_with_a_sentence_and_is_tried_agai
     airflow: Play, export: Export, module_sandbox: Sandbox, shop: Path
 ) -> None:
     export("2026-06-04", "l1,l@x.nl,1,2026-06-04")
-    with Ledger.open(str(shop / "ledger.db")) as ledger, ledger.posting("the scheduled run"):
+    with Ledger.open(str(shop / "ledger.db")) as ledger, ledger.lock.hold("the scheduled run"):
         result = airflow(day="2026-06-04", retries=1)
     assert result["tasks"]["load"] == ["failed"]
     assert result["tries"]["load"] == 2

@@ -114,7 +114,7 @@ def sender(
 
 def acknowledged(ledger: Ledger, *numbers: str) -> list[str]:
     asked = pd.Series(numbers, dtype=columns.TEXT)
-    return sorted(ledger.look_up(asked, pd.Series(dtype=columns.TEXT))["order_number"])
+    return sorted(ledger.states.look_up(asked, pd.Series(dtype=columns.TEXT))["order_number"])
 
 
 def test_chunks_go_out_whole_and_are_acknowledged(ledger: Ledger) -> None:
@@ -144,7 +144,7 @@ def test_a_refused_chunk_is_halved_until_the_refused_order_stands_alone(
     assert delivered.rejected == {"f": "no such address"}
     assert delivered.posted == 7
     assert acknowledged(ledger, *"abcdefgh") == list("abcdegh")
-    log = ledger.deliveries_of("r")
+    log = ledger.deliveries.deliveries_of("r")
     assert log[log["outcome"] == "rejected"]["words"].tolist() == ["no such address"]
     if status != 413:
         assert delivered.requests == 7  # the chunk, then two for each of three halvings
@@ -208,7 +208,7 @@ def test_every_request_is_in_the_log_before_it_leaves(ledger: Ledger) -> None:
 
     class Watching(Script):
         def post(self, body: bytes) -> Answer:
-            seen.append(ledger.deliveries_of("r")["outcome"].tolist())
+            seen.append(ledger.deliveries.deliveries_of("r")["outcome"].tolist())
             return super().post(body)
 
     sending, _ = sender(Watching(GONE, OK), ledger)
@@ -222,7 +222,7 @@ def test_the_log_keeps_the_status_and_words_of_every_answer(ledger: Ledger) -> N
     taken = Answer(Meaning.ACCEPTED, "created", 201)
     sending, _ = sender(Script(lost, busy, BAD, BAD, taken), ledger, chunk_size=2)
     deliver(sending, changes("a", "b"))
-    log = ledger.deliveries_of("r").drop_duplicates("request")
+    log = ledger.deliveries.deliveries_of("r").drop_duplicates("request")
     assert log[["outcome", "status", "words"]].to_numpy().tolist() == [
         ["in doubt", 502, "gateway"],
         ["refused", 429, "slower"],
@@ -241,7 +241,7 @@ def test_an_answer_that_stops_the_run_is_in_the_log_as_a_refusal(ledger: Ledger)
     sending, _ = sender(Refusing(), ledger)
     with pytest.raises(AnswerError, match="look at the base URL"):
         deliver(sending, changes("a"))
-    log = ledger.deliveries_of("r")
+    log = ledger.deliveries.deliveries_of("r")
     assert log[["outcome", "status", "words"]].to_numpy().tolist() == [
         ["refused", 404, "look at the base URL"]
     ]
@@ -316,7 +316,7 @@ def test_a_ledger_that_fails_to_keep_an_acceptance_stops_the_run(
     def full(*_: object, **__: object) -> None:
         raise LedgerError("the disk is full")
 
-    monkeypatch.setattr(ledger, "accepted", full)
+    monkeypatch.setattr(ledger, "acknowledge", full)
     sending, _ = sender(Script(), ledger, chunk_size=1)
     with pytest.raises(LedgerError, match="the disk is full"):
         deliver(sending, pd.concat([changes("a"), changes("a", wave=1)], ignore_index=True))

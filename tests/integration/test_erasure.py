@@ -70,10 +70,10 @@ def test_nothing_but_the_digest_is_left_of_a_customer_who_is_forgotten(told: Set
     assert holding(told, ANN) == set()
     assert holding(told, digest(ANN, "email")) == {"ledger.db"}
     with Ledger.open(told.ledger) as ledger:
-        assert ledger.history("A1") == ledger.history("A2") == []
-        assert len(ledger.history(FORGOTTEN)) == erased.deliveries >= 2
-        assert ledger.rejected() == []
-        assert ledger.history("B1")
+        assert ledger.deliveries.history("A1") == ledger.deliveries.history("A2") == []
+        assert len(ledger.deliveries.history(FORGOTTEN)) == erased.deliveries >= 2
+        assert ledger.deliveries.rejected() == []
+        assert ledger.deliveries.history("B1")
 
 
 def test_with_all_the_digest_goes_too(told: Settings) -> None:
@@ -98,7 +98,7 @@ def test_forgetting_works_on_postgresql_as_well(told: Settings, postgresql: str)
     erased = forget.forget(there, ANN)
     assert (erased.orders, erased.deliveries) == (1, 1)
     with Ledger.open(postgresql) as ledger:
-        assert ledger.history("A4") == []
+        assert ledger.deliveries.history("A4") == []
 
 
 def test_forgetting_twice_finds_nothing_more(told: Settings) -> None:
@@ -108,7 +108,7 @@ def test_forgetting_twice_finds_nothing_more(told: Settings) -> None:
 
 
 def test_a_run_that_posts_is_not_forgotten_under_its_feet(told: Settings) -> None:
-    with Ledger.open(told.ledger) as ledger, ledger.posting("a run"), pytest.raises(LedgerBusyError):
+    with Ledger.open(told.ledger) as ledger, ledger.lock.hold("a run"), pytest.raises(LedgerBusyError):
         forget.forget(told, ANN)
 
 

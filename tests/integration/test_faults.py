@@ -126,7 +126,7 @@ def test_faults_at_random_among_several_senders_end_right(ledger: Ledger, seed: 
             with suppress(RobinUnavailableError):
                 deliver(sandbox, ledger, concurrency=3, timeout=0.3)
                 break
-        log = ledger.deliveries_of("run")
+        log = ledger.deliveries.deliveries_of("run")
         doubted |= set(log["order_number"][log["outcome"] == "in doubt"])
         check_end_state(robin, doubted)
 
@@ -177,7 +177,7 @@ def test_being_told_to_stop_acknowledges_what_is_in_flight_and_sends_nothing_new
         with pytest.raises(InterruptedRunError, match=f"{signal_at * CHUNK} of its changes are"):
             deliver(sandbox, ledger, stopping=stopping, timeout=5)
         assert robin.statuses == {201: signal_at}
-        assert set(ledger.deliveries_of("run")["outcome"]) == {"accepted"}
+        assert set(ledger.deliveries.deliveries_of("run")["outcome"]) == {"accepted"}
         deliver(sandbox, ledger, timeout=5)
         check_end_state(robin, set())
 
@@ -212,7 +212,7 @@ def test_what_was_sent_within_the_window_counts_across_runs(ledger: Ledger) -> N
     robin = Robin(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:
         deliver(sandbox, ledger)
-    ages = ledger.request_ages(3600)
+    ages = ledger.deliveries.request_ages(3600)
     assert len(ages) == 2 * CHUNKS
     assert all(0 <= age < 60 for age in ages)
     slept: list[float] = []

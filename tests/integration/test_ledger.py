@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
-from robin_etl.ledger import Ledger
-from robin_etl.ledger.deliveries import ACCEPTED, DONE, IN_DOUBT, REJECTED, STOPPED
+from robin_etl.ledger import Ledger, Totals
+from robin_etl.ledger.deliveries import ACCEPTED, IN_DOUBT, REJECTED
+from robin_etl.ledger.runs import DONE, STOPPED
 
 
 def states(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -58,9 +59,9 @@ def test_what_was_acknowledged_is_looked_up_as_it_was(ledger_url: str) -> None:
         },
     )
     with Ledger.open(ledger_url) as ledger:
-        ledger.baseline(told)
+        ledger.states.baseline(told)
     with Ledger.open(ledger_url) as ledger:
-        found = ledger.look_up(told["order_number"], keys())
+        found = ledger.states.look_up(told["order_number"], keys())
     pd.testing.assert_frame_equal(
         found.sort_values("order_number", ignore_index=True),
         told.sort_values("order_number", ignore_index=True),
@@ -77,8 +78,8 @@ def test_a_look_up_finds_of_each_customer_the_flagged_and_the_earliest_other(led
         {"order_number": "6", "customer": "c3", "email": "c3"},
     )
     with Ledger.open(ledger_url) as ledger:
-        ledger.baseline(told)
-        by_customer = ledger.look_up(keys("4", "new"), keys("c2"))
+        ledger.states.baseline(told)
+        by_customer = ledger.states.look_up(keys("4", "new"), keys("c2"))
     # 4 is asked for, and so its customer c1: 1 is flagged, 10 the earliest of the rest (as text).
     assert sorted(by_customer["order_number"]) == ["1", "10", "4", "5"]
     # Of the three that were not asked for by number, what the index holds.
@@ -97,8 +98,8 @@ def test_others_come_back_as_they_were_whatever_their_numbers(ledger_url: str) -
         for at, number in enumerate(numbers, 5)
     ]
     with Ledger.open(ledger_url) as ledger:
-        ledger.baseline(states(*flagged, *plain))
-        found = ledger.look_up(keys(), keys("c1", *(one["customer"] for one in plain), "nobody"))
+        ledger.states.baseline(states(*flagged, *plain))
+        found = ledger.states.look_up(keys(), keys("c1", *(one["customer"] for one in plain), "nobody"))
     assert sorted(found["order_number"][found["is_first_order"]]) == sorted(numbers)
     rest = found[~found["is_first_order"]]
     expected = {one["customer"]: one["order_number"] for one in plain}
@@ -107,7 +108,7 @@ def test_others_come_back_as_they_were_whatever_their_numbers(ledger_url: str) -
 
 def test_looking_up_nothing_finds_nothing_with_types(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
-        found = ledger.look_up(keys(), keys())
+        found = ledger.states.look_up(keys(), keys())
     assert found.empty
     assert found.dtypes.astype(str).to_dict() == columns.LEDGER_DTYPES
 
@@ -117,31 +118,31 @@ def test_many_keys_are_one_question(ledger_url: str) -> None:
         *({"order_number": f"{n}", "customer": f"c{n}", "email": f"c{n}"} for n in range(3000))
     )
     with Ledger.open(ledger_url) as ledger:
-        ledger.baseline(told)
-        assert len(ledger.look_up(told["order_number"], told["customer"])) == 3000
+        ledger.states.baseline(told)
+        assert len(ledger.states.look_up(told["order_number"], told["customer"])) == 3000
 
 
 def test_an_accepted_request_moves_states_and_log_together(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
-        before = ledger.revision()
+        before = ledger.states.revision()
         both = [delivery("1"), delivery("2")]
-        request = ledger.sending("run-1", both)
-        assert ledger.revision() == before
-        ledger.accepted(request, both, status=201, words="{}")
-        assert ledger.revision() == before + 1
-        log = ledger.deliveries_of("run-1")
+        request = ledger.deliveries.begin("run-1", both)
+        assert ledger.states.revision() == before
+        ledger.acknowledge(request, both, status=201, words="{}")
+        assert ledger.states.revision() == before + 1
+        log = ledger.deliveries.deliveries_of("run-1")
         assert log["outcome"].tolist() == [ACCEPTED, ACCEPTED]
         assert set(log["request"]) == {1}
-        assert len(ledger.look_up(keys("1", "2"), keys())) == 2
+        assert len(ledger.states.look_up(keys("1", "2"), keys())) == 2
 
 
 def test_what_was_not_accepted_moves_no_state(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         for outcome, words in ((REJECTED, "bad address"), (IN_DOUBT, "reset")):
-            request = ledger.sending("run-1", [delivery("1")])
-            ledger.answered(request, outcome, status=None, words=words)
-        assert ledger.look_up(keys("1"), keys()).empty
-        log = ledger.deliveries_of("run-1")
+            request = ledger.deliveries.begin("run-1", [delivery("1")])
+            ledger.deliveries.answer(request, outcome, status=None, words=words)
+        assert ledger.states.look_up(keys("1"), keys()).empty
+        log = ledger.deliveries.deliveries_of("run-1")
         assert log[["outcome", "words"]].to_numpy().tolist() == [
             [REJECTED, "bad address"],
             [IN_DOUBT, "reset"],
@@ -151,26 +152,26 @@ def test_what_was_not_accepted_moves_no_state(ledger_url: str) -> None:
 
 def test_what_a_dead_run_left_as_sending_is_in_doubt_at_the_next_start(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
-        ledger.sending("run-1", [delivery("2"), delivery("1")])
+        ledger.deliveries.begin("run-1", [delivery("2"), delivery("1")])
     with Ledger.open(ledger_url) as ledger:
-        assert ledger.settle_interrupted("run-2").orders == ("1", "2")
-        assert ledger.settle_interrupted("run-2").orders == ()
-        assert set(ledger.deliveries_of("run-1")["outcome"]) == {IN_DOUBT}
+        assert ledger.deliveries.settle_interrupted("run-2").orders == ("1", "2")
+        assert ledger.deliveries.settle_interrupted("run-2").orders == ()
+        assert set(ledger.deliveries.deliveries_of("run-1")["outcome"]) == {IN_DOUBT}
 
 
 def test_what_a_dead_run_had_in_doubt_already_is_told_once_too(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         for run in ("dead", "stopped"):
-            ledger.start_run(run, command="run", first=date(2026, 3, 1), last=date(2026, 3, 1))
-            request = ledger.sending(run, [delivery(run)])
-            ledger.answered(request, IN_DOUBT, status=500, words="")
-        ledger.finish_run("stopped", STOPPED, counts={})  # which told it itself
+            ledger.runs.start(run, command="run", first=date(2026, 3, 1), last=date(2026, 3, 1))
+            request = ledger.deliveries.begin(run, [delivery(run)])
+            ledger.deliveries.answer(request, IN_DOUBT, status=500, words="")
+        ledger.runs.finish("stopped", STOPPED, counts={})  # which told it itself
         for asking in ("next", "the one after, since the next one died"):
-            interrupted = ledger.settle_interrupted(asking)
+            interrupted = ledger.deliveries.settle_interrupted(asking)
             assert (interrupted.runs, interrupted.orders) == (("dead",), ("dead",))
-        ledger.close_interrupted(interrupted.runs)
-        assert ledger.settle_interrupted("last").orders == ()
-        assert {run["run"]: run["outcome"] for run in ledger.runs(9)} == {
+        ledger.runs.close_interrupted(interrupted.runs)
+        assert ledger.deliveries.settle_interrupted("last").orders == ()
+        assert {run.run: run.outcome for run in ledger.runs.latest(9)} == {
             "dead": "interrupted",
             "stopped": "stopped",
         }
@@ -178,9 +179,10 @@ def test_what_a_dead_run_had_in_doubt_already_is_told_once_too(ledger_url: str) 
 
 def test_confirming_moves_only_the_days_that_are_given(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
-        ledger.baseline(states({"order_number": "1"}, {"order_number": "2"}))
-        ledger.confirm(states({"order_number": "1", "day": "2026-03-09"}))
-        found = ledger.look_up(keys("1", "2"), keys()).set_index("order_number")["day"]
+        ledger.states.baseline(states({"order_number": "1"}, {"order_number": "2"}))
+        confirmed = states({"order_number": "1", "day": "2026-03-09"})
+        ledger.states.acknowledge(columns.iterate_states(confirmed))
+        found = ledger.states.look_up(keys("1", "2"), keys()).set_index("order_number")["day"]
     assert found.to_dict() == {"1": "2026-03-09", "2": "2026-03-01"}
 
 
@@ -188,39 +190,36 @@ def test_runs_are_logged_from_start_to_end(ledger_url: str) -> None:
     moments = iter(datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 20))
     with Ledger.open(ledger_url, clock=lambda: next(moments)) as ledger:
         for run, files, exported in (("a", 1, 100), ("b", 2, 60)):
-            ledger.start_run(run, command="run", first=date(2026, 3, 1), last=date(2026, 3, 2))
-            ledger.finish_run(run, DONE, counts={"files": files, "exported": exported})
-        ledger.start_run("c", command="run", first=date(2026, 3, 1), last=date(2026, 3, 1))
-        ledger.finish_run("c", STOPPED, words="because", counts={})
-        assert [run["run"] for run in ledger.runs(2)] == ["c", "b"]
-        assert ledger.runs(1)[0]["words"] == "because"
-        assert ledger.rows_per_day(5) == [30, 100]
+            ledger.runs.start(run, command="run", first=date(2026, 3, 1), last=date(2026, 3, 2))
+            ledger.runs.finish(run, DONE, counts={}, files=files, exported=exported)
+        ledger.runs.start("c", command="run", first=date(2026, 3, 1), last=date(2026, 3, 1))
+        ledger.runs.finish("c", STOPPED, words="because", counts={})
+        assert [run.run for run in ledger.runs.latest(2)] == ["c", "b"]
+        assert ledger.runs.latest(1)[0].words == "because"
+        assert ledger.runs.rows_per_day(5) == [30, 100]
 
 
 def test_totals_say_what_robin_was_told(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
-        assert ledger.totals() == {
-            "orders": 0,
-            "first_orders": 0,
-            "revenue": 0,
-            "newest_day": None,
-        }
-        ledger.baseline(states({"order_number": "1", "is_first_order": True}, {"order_number": "2"}))
-        assert ledger.totals()["first_orders"] == 1
-        assert ledger.totals()["revenue"] == 2000
+        assert ledger.states.totals() == Totals(orders=0, first_orders=0, revenue=0, newest_day=None)
+        ledger.states.baseline(
+            states({"order_number": "1", "is_first_order": True}, {"order_number": "2"})
+        )
+        assert ledger.states.totals().first_orders == 1
+        assert ledger.states.totals().revenue == 2000
 
 
 def test_only_one_holds_the_posting_lock_and_then_the_next_one_can(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as one, Ledger.open(ledger_url) as two:
         busy = pytest.raises(LedgerBusyError, match=r"Another run is posting .* one \(process")
-        with one.posting("one"), busy, two.posting("two"):
+        with one.lock.hold("one"), busy, two.lock.hold("two"):
             raise AssertionError("two hold it")
-        with two.posting("two"):
-            assert two.revision() == 0
+        with two.lock.hold("two"):
+            assert two.states.revision() == 0
 
 
 def test_a_ledger_of_a_newer_schema_is_refused(ledger_url: str) -> None:
-    with Ledger.open(ledger_url) as ledger, ledger._writing() as connection:
+    with Ledger.open(ledger_url) as ledger, ledger.engine.write() as connection:
         connection.execute(sa.text("update meta set version = 99"))
     with pytest.raises(LedgerError, match="schema version 99"):
         Ledger.open(ledger_url)
@@ -232,7 +231,7 @@ def test_two_that_open_a_new_ledger_at_once_both_get_it(ledger_url: str) -> None
     def work() -> None:
         try:
             with Ledger.open(ledger_url) as ledger:
-                ledger.revision()
+                ledger.states.revision()
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the result)
             failures.append(error)
 
@@ -265,12 +264,12 @@ def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
 
 def test_reading_only_creates_nothing(tmp_path: Path) -> None:
     with Ledger.open(str(tmp_path / "folder" / "ledger.db"), read_only=True) as ledger:
-        assert ledger.totals()["orders"] == 0
+        assert ledger.states.totals().orders == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_sqlite_keeps_every_acknowledgement_through_a_power_loss(tmp_path: Path) -> None:
-    with Ledger.open(str(tmp_path / "ledger.db")) as ledger, ledger._reading() as connection:
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger, ledger.engine.read() as connection:
         assert connection.execute(sa.text("pragma synchronous")).scalar() == 2
         assert connection.execute(sa.text("pragma journal_mode")).scalar() == "wal"
 
@@ -279,15 +278,15 @@ def test_a_look_up_uses_indexes_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     asked: list[tuple[str, Any]] = []
     with Ledger.open(str(path)) as ledger:
-        ledger.baseline(states({"order_number": "1"}))
+        ledger.states.baseline(states({"order_number": "1"}))
         sa.event.listen(
-            ledger._engine,
+            ledger.engine.database,
             "before_cursor_execute",
             lambda _connection, _cursor, statement, parameters, *_: asked.append(
                 (statement, parameters)
             ),
         )
-        ledger.look_up(keys("1"), keys("c1"))
+        ledger.states.look_up(keys("1"), keys("c1"))
     with closing(sqlite3.connect(path)) as connection:
         for statement, parameters in asked:
             plan = connection.execute(f"explain query plan {statement}", parameters).fetchall()

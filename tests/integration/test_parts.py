@@ -227,7 +227,7 @@ def test_a_run_that_one_part_has_stopped_stays_stopped_while_others_go_on(
         pipeline.validate(missing, run, 1)
     pipeline.validate(there, run, 2)
     with Ledger.open(there.ledger) as ledger:
-        assert [one["outcome"] for one in ledger.runs(1)] == ["stopped"]
+        assert [one.outcome for one in ledger.runs.latest(1)] == ["stopped"]
 
 
 def test_a_baseline_in_parts_acknowledges_all_of_them(

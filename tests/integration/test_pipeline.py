@@ -176,7 +176,7 @@ def test_a_run_that_fails_half_way_goes_on_where_it_stopped(settings: Settings, 
         assert summary["posted"] == 30
         assert all(order["revenue"] == 5 for order in told(sandbox).values())
     with Ledger.open(settings.ledger) as ledger:
-        assert [run["outcome"] for run in ledger.runs(2)] == ["done", "stopped"]
+        assert [run.outcome for run in ledger.runs.latest(2)] == ["done", "stopped"]
 
 
 def test_a_load_that_is_tried_again_posts_only_the_rest(settings: Settings, export: Export) -> None:
@@ -297,7 +297,7 @@ def test_a_gate_that_stops_the_run_posts_nothing_and_says_why_in_its_files(
     assert json.loads((folder / "verdict_export.json").read_text())["broken_rows"] == 1
     assert "ten" in (folder / "quarantine.csv").read_text()
     with Ledger.open(settings.ledger) as ledger:
-        assert ledger.runs(1)[0]["outcome"] == "stopped"
+        assert ledger.runs.latest(1)[0].outcome == "stopped"
 
 
 def test_a_day_without_orders_succeeds(settings: Settings, export: Export, sandbox: Sandbox) -> None:
@@ -371,7 +371,7 @@ def test_while_another_run_posts_this_one_stops_with_a_sentence(
     settings: Settings, export: Export, sandbox: Sandbox
 ) -> None:
     export("2026-03-01", "1,a@x.nl,10,2026-03-01")
-    with Ledger.open(settings.ledger) as other, other.posting("other"), pytest.raises(LedgerBusyError):
+    with Ledger.open(settings.ledger) as other, other.lock.hold("other"), pytest.raises(LedgerBusyError):
         run_days(settings, "2026-03-01")
     assert run_days(settings, "2026-03-01")["posted"] == 1
 

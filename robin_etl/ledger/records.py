@@ -1,0 +1,100 @@
+"""What the ledger knows of runs, requests and orders, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the ledger holds: numbers of orders and first orders, their revenue in cents, and the
+    newest day that any was exported on, if there is one.
+    """
+
+    orders: int
+    first_orders: int
+    revenue: int
+    newest_day: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it is logged: its days and moments as text, the words it stopped with, its counts."""
+
+    run: str
+    command: str
+    from_day: str
+    to_day: str
+    started_at: str
+    finished_at: str | None
+    outcome: str
+    words: str | None
+    files: int | None
+    exported: int | None
+    counts: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class DeliveryRecord:
+    """A change in a request: what was sent of it without contacts, and what came of the request."""
+
+    request: int
+    order_number: str
+    kind: str
+    payload: Mapping[str, Any]
+    run: str
+    wave: int
+    outcome: str
+    status: int | None
+    words: str | None
+    sent_at: str
+    answered_at: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RejectedOrder:
+    """An order that ROBIN rejected, with its status and words."""
+
+    order_number: str
+    kind: str
+    status: int | None
+    words: str | None
+
+
+@dataclass(frozen=True)
+class AnswerCount:
+    """How many requests, and how many changes in them, ended with an outcome and a status."""
+
+    outcome: str
+    status: int | None
+    requests: int
+    changes: int
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What dead runs left in doubt: the runs, and the numbers of the orders."""
+
+    runs: tuple[str, ...]
+    orders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """Numbers of changes accepted and of requests; orders that ended rejected or were in doubt."""
+
+    posted: int
+    requests: int
+    rejected: tuple[str, ...]
+    in_doubt: tuple[str, ...]

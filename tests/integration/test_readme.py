@@ -42,6 +42,12 @@ OTHERS = {
     *("SCHEDULE", "VACUUM", "POST"),  # the DAG file's, PostgreSQL's, HTTP's
 }
 
+ROOMS = [
+    path.stem
+    for path in (ROOT / "robin_etl").iterdir()
+    if (path.suffix == ".py" or (path / "__init__.py").is_file()) and path.stem != "__init__"
+]
+
 every_page = pytest.mark.parametrize("page", TEXTS)
 
 
@@ -141,7 +147,12 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
         r"`((?!docs/_build)(?:robin_etl|dags|expectations|tests|benchmarks|docs|\.github)/[\w./*-]*)`",
         text,
     ):
-        assert list(ROOT.glob(path.rstrip("/"))), path
+        assert list(ROOT.glob(path.replace("NAME", "*").rstrip("/"))), path
+
+
+def test_the_tour_has_every_room() -> None:
+    table = "\n".join(re.findall(r"^\| (`.*?) \|", TEXTS["docs/tour.md"], re.MULTILINE)[: len(ROOMS)])
+    assert set(ROOMS) <= set(INLINE.findall(table))
 
 
 def test_readme_fits_two_screens() -> None:

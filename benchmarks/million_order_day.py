@@ -76,7 +76,7 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
     from robin_etl.core import columns, customers
     from robin_etl.core.reconcile import reconcile
     from robin_etl.exports import files, profiles
-    from robin_etl.gate import checking
+    from robin_etl.gate import CHANGES_SUITE, EXPORT_SUITE, check_frame, load_suite
 
     suites = UPath("expectations")
     with timed(stages, "prepare the ledger's rows (not counted)"):
@@ -86,7 +86,7 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
         rows = files.read_export(path, profiles.load_profile("robin"), date.fromisoformat(DAY)).rows
     if with_gate:
         with timed(stages, "gate: export"):
-            verdict = checking.judge(rows, suites / checking.EXPORT_SUITE, {"fewest_rows": 0})
+            verdict, _ = check_frame(rows, load_suite(suites / EXPORT_SUITE), {"fewest_rows": 0})
             verdict.stop_unless_passed("the day")
     with timed(stages, "identify"):
         exported = customers.add_digests(columns.conform(rows, columns.EXPORTED_DTYPES), key=b"")
@@ -94,7 +94,8 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
         changes = reconcile(exported, known).changes
     if with_gate:
         with timed(stages, "gate: changes"):
-            checking.judge(changes, suites / checking.CHANGES_SUITE).stop_unless_passed("the changes")
+            verdict, _ = check_frame(changes, load_suite(suites / CHANGES_SUITE))
+            verdict.stop_unless_passed("the changes")
     return {kind: int((changes["kind"] == kind).sum()) for kind in KINDS}
 
 

@@ -13,7 +13,7 @@ from robin_etl.exceptions import ConfigurationError, GateError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
-from robin_etl.gate import checking
+from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
 from robin_etl.settings import Settings
 
 
@@ -49,9 +49,9 @@ def check(settings: Settings, file: str, day: date) -> Check:
     path = settings.path(file)
     profile, to_set = _fitting(settings, sampling.take_sample(path))
     export = files.read_export(path, profile, day, most_bytes=settings.max_export_size)
-    suite = settings.path(settings.expectations) / checking.EXPORT_SUITE
-    verdict = checking.judge(export.rows, suite, {"fewest_rows": 0})
-    broken = pd.array(export.rows.index.isin(verdict.broken.index), dtype=columns.FLAG)
+    suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
+    verdict, named = check_frame(export.rows, suite, {"fewest_rows": 0})
+    broken = pd.array(export.rows.index.isin(named.index), dtype=columns.FLAG)
     kept, duplicates = versions.keep_last_rows(export.rows.assign(broken=broken))
     try:
         verdict.stop_unless_passed(file)
@@ -71,7 +71,7 @@ def check(settings: Settings, file: str, day: date) -> Check:
         to_set=to_set,
         left_out=export.left_out,
         rows=verdict.rows,
-        quarantined=len(verdict.broken),
+        quarantined=verdict.broken_rows,
         duplicates=duplicates,
         rules={rule.rule: rule.broken for rule in verdict.rules if rule.is_row_rule},
         first_rows=shown.astype(object).fillna("").astype(str).to_numpy().tolist(),

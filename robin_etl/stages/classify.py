@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 
 from robin_etl.core import columns, customers, payload, versions
 from robin_etl.core.reconcile import Reconciliation, reconcile
-from robin_etl.exceptions import CorrectionsError
 from robin_etl.exports import files, locations, profiles
-from robin_etl.gate import checking
+from robin_etl.gate import CHANGES_SUITE, check_frame, guard_corrections, load_suite
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
 from robin_etl.stages.extract import ROWS_DTYPES, parts, split
@@ -25,11 +24,6 @@ from robin_etl.stages.run import Folder, Run
 log = logging.getLogger(__name__)
 
 Counts = dict[str, Any]
-
-# Corrections beyond both of these stop a run that was not told to allow them.
-MOST_CORRECTIONS = 1_000
-MOST_CORRECTED_SHARE = 0.2
-
 
 # Load reads the changes of all parts side by side, and holds about so many rows of them together.
 _ROWS_HELD = 100_000
@@ -99,9 +93,9 @@ def reconciled(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -
 
 
 def validated(settings: Settings, run: Run, folder: Folder) -> Counts:
-    suite = settings.path(settings.expectations) / checking.CHANGES_SUITE
-    verdict = checking.judge(frame_of(folder, "changes", columns.CHANGE_DTYPES), suite)
-    folder.write_json("verdict_changes", verdict.as_json())
+    suite = load_suite(settings.path(settings.expectations) / CHANGES_SUITE)
+    verdict, _ = check_frame(frame_of(folder, "changes", columns.CHANGE_DTYPES), suite)
+    folder.write_json("verdict_changes", verdict.to_json())
     verdict.stop_unless_passed(f"the changes of {run.title}")
     return {"validated": verdict.rows}
 
@@ -124,9 +118,10 @@ def renewed(settings: Settings, run: Run, ledger: Ledger) -> list[Folder]:
 def planned(settings: Settings, run: Run) -> Plan:
     """What the parts are about to post together; raises `CorrectionsError`."""
     bases = [folder.read_json("basis") for folder in parts(run)]
-    _stop_at_mass_corrections(
-        run, sum(basis["corrections"] for basis in bases), sum(basis["rows"] for basis in bases)
-    )
+    if not run.allow_corrections:
+        guard_corrections(
+            sum(basis["corrections"] for basis in bases), sum(basis["rows"] for basis in bases)
+        )
     waves: Counter[str] = sum((Counter(basis["waves"]) for basis in bases), Counter())
     requests = sum(-(-changes // settings.chunk_size) for changes in waves.values())
     return Plan(changes=waves.total(), requests=requests)
@@ -171,15 +166,3 @@ def _with_contacts_of_earlier_exports(settings: Settings, changes: pd.DataFrame)
             found = changes[digest].map(named.set_index(digest)[contact])
             changes[contact] = changes[contact].fillna(found.astype(columns.TEXT))
     return changes
-
-
-def _stop_at_mass_corrections(run: Run, corrections: int, rows: int) -> None:
-    if run.allow_corrections or corrections <= MOST_CORRECTIONS:
-        return
-    if corrections > MOST_CORRECTED_SHARE * rows:
-        raise CorrectionsError(
-            f"{corrections} corrections in {rows} rows are more than a shop makes: a new column or "
-            "a changed mapping is more likely. Nothing was posted. Look at the export, and run with "
-            "--allow-corrections if they are meant.",
-            corrections=corrections,
-        )

@@ -18,7 +18,7 @@ from upath import UPath
 from robin_etl.core import columns, customers, partition
 from robin_etl.exports import files, locations, profiles
 from robin_etl.exports.files import Export
-from robin_etl.gate import checking
+from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
 from robin_etl.stages.run import Folder, Run
@@ -38,29 +38,29 @@ def extracted(settings: Settings, run: Run, ledger: Ledger) -> dict[str, Any]:
     Raises `ExportMissingError`, `ExportError` or `GateError`.
     """
     files = _files(settings, run)
-    suite = settings.path(settings.expectations) / checking.EXPORT_SUITE
-    judgement = checking.Judgement(suite, {"fewest_rows": _fewest_rows(ledger, suite, len(files))})
+    suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
+    check = SuiteCheck(suite, {"fewest_rows": _fewest_rows(ledger, suite, len(files))})
     quarantine = []
     rows_read = left_out = 0
     with run.files.writing_frames("exported") as write:
         for read in _gathered(settings, files):
             rows = pd.concat([export.rows for export in read], ignore_index=True)
             rows.index += rows_read
-            broken = judgement.hear(rows)
+            broken = check.check_batch(rows)
             quarantine.append(_quarantine(read, broken, rows_read))
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
             write(customers.add_digests(rows, key=settings.digest_key()))
             rows_read += len(rows)
             left_out += sum(export.left_out for export in read)
-    verdict = judgement.conclude(lambda columns: run.files.read_frame("exported", columns))
+    verdict = check.finish(lambda columns: run.files.read_frame("exported", columns))
     pa.default_memory_pool().release_unused()
-    run.files.write_json("verdict_export", verdict.as_json())
+    run.files.write_json("verdict_export", verdict.to_json())
     run.files.write_csv("quarantine", pd.concat(quarantine, ignore_index=True))
     counts = {
         "files": len(files),
         "exported": rows_read,
         "left_out": left_out,
-        "quarantined": len(verdict.broken),
+        "quarantined": verdict.broken_rows,
         "warnings": list(verdict.warnings),
     }
     run.files.write_json("extract", counts)
@@ -128,11 +128,10 @@ def _files(settings: Settings, run: Run) -> dict[date, UPath]:
     return found
 
 
-def _fewest_rows(ledger: Ledger, suite: UPath, files: int) -> int:
+def _fewest_rows(ledger: Ledger, suite: Suite, files: int) -> int:
     """How many rows the guard on volume wants of so many files, going by the last runs."""
-    volume = checking.load(suite)["meta"].get("volume", {})
-    usual = ledger.runs.rows_per_day(int(volume.get("days", 0)))
-    return int(float(volume.get("least_share", 0)) * median(usual) * files) if usual else 0
+    usual = ledger.runs.rows_per_day(suite.volume.days)
+    return int(suite.volume.least_share * median(usual) * files) if usual else 0
 
 
 def _gathered(settings: Settings, found: dict[date, UPath]) -> Iterator[list[Export]]:

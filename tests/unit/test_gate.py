@@ -11,8 +11,8 @@ import pytest
 from upath import UPath
 
 from robin_etl.core import columns
-from robin_etl.exceptions import ConfigurationError, GateError
-from robin_etl.gate import checking
+from robin_etl.exceptions import ConfigurationError, CorrectionsError, GateError
+from robin_etl.gate import Suite, SuiteCheck, Verdict, check_frame, guard_corrections, load_suite
 
 SUITES = UPath(__file__).parents[2] / "expectations"
 
@@ -39,8 +39,16 @@ def rows(*changed: dict[str, Any]) -> pd.DataFrame:
     return columns.conform(table, EXPORT_DTYPES)
 
 
-def judged(*changed: dict[str, Any], fewest_rows: int = 0) -> checking.Verdict:
-    return checking.judge(rows(*changed), SUITES / "export.json", {"fewest_rows": fewest_rows})
+def check(frame: pd.DataFrame, *, fewest_rows: int = 0) -> tuple[Verdict, pd.Series]:
+    return check_frame(frame, load_suite(SUITES / "export.json"), {"fewest_rows": fewest_rows})
+
+
+def judge(*changed: dict[str, Any], fewest_rows: int = 0) -> Verdict:
+    return check(rows(*changed), fewest_rows=fewest_rows)[0]
+
+
+def find_broken(*changed: dict[str, Any]) -> dict[Any, str]:
+    return check(rows(*changed))[1].to_dict()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,7 @@ def judged(*changed: dict[str, Any], fewest_rows: int = 0) -> checking.Verdict:
     ],
 )
 def test_a_row_that_breaks_a_rule_is_named_with_that_rule(changed: dict[str, Any], rule: str) -> None:
-    assert judged(changed).broken.to_dict() == {1: rule}
+    assert find_broken(changed) == {1: rule}
 
 
 @pytest.mark.parametrize(
@@ -78,30 +86,30 @@ def test_a_row_that_breaks_a_rule_is_named_with_that_rule(changed: dict[str, Any
     ],
 )
 def test_a_row_that_is_only_unusual_passes(changed: dict[str, Any]) -> None:
-    assert judged(changed).broken.empty
+    assert find_broken(changed) == {}
 
 
 def test_a_row_that_breaks_two_rules_is_one_row_with_both() -> None:
-    verdict = judged({"order_number": None, "order_date": None})
-    assert verdict.broken.to_dict() == {1: "order_number_present; order_date_readable"}
+    broken = find_broken({"order_number": None, "order_date": None})
+    assert broken == {1: "order_number_present; order_date_readable"}
 
 
 def test_five_percent_of_all_rows_may_be_quarantined_and_no_more() -> None:
     bad = {"order_date": None}
-    judged(bad, *[{}] * 18).stop_unless_passed("the export")
+    judge(bad, *[{}] * 18).stop_unless_passed("the export")
     with pytest.raises(GateError, match=r"2 of 20 rows break a rule \(order_date_readable 2\)"):
-        judged(bad, bad, *[{}] * 17).stop_unless_passed("the export")
+        judge(bad, bad, *[{}] * 17).stop_unless_passed("the export")
 
 
 def test_far_fewer_rows_than_usual_are_a_warning() -> None:
-    verdict = judged(fewest_rows=100)
+    verdict = judge(fewest_rows=100)
     verdict.stop_unless_passed("the export")
     assert verdict.warnings == ("volume",)
-    assert judged().warnings == ()
+    assert judge().warnings == ()
 
 
 def test_an_export_without_rows_passes() -> None:
-    verdict = checking.judge(rows().iloc[:0], SUITES / "export.json", {"fewest_rows": 0})
+    verdict, _ = check(rows().iloc[:0])
     verdict.stop_unless_passed("the export")
     assert verdict.rows == 0
 
@@ -110,16 +118,17 @@ NEW = {"kind": "first", "is_first_order": True, "wave": 0}
 UPDATE = {"kind": "return", "is_first_order": True, "wave": 1, "old_revenue": 2000}
 
 
-def changes(*changed: dict[str, Any]) -> checking.Verdict:
+def changes(*changed: dict[str, Any]) -> tuple[Verdict, pd.Series]:
     usual = {name: GOOD_ROW[name] for name in ("email_address", "revenue", "order_date")}
     table = pd.DataFrame(
         [{"order_number": f"{at}", **usual, **change} for at, change in enumerate(changed)]
     )
-    return checking.judge(columns.conform(table, columns.CHANGE_DTYPES), SUITES / "changes.json")
+    suite = load_suite(SUITES / "changes.json")
+    return check_frame(columns.conform(table, columns.CHANGE_DTYPES), suite)
 
 
 def test_changes_as_reconciliation_makes_them_pass() -> None:
-    verdict = changes(
+    verdict, _ = changes(
         NEW,
         {**NEW, "kind": "repeat", "is_first_order": False},
         UPDATE,
@@ -158,31 +167,31 @@ def test_changes_as_reconciliation_makes_them_pass() -> None:
     ],
 )
 def test_a_change_that_breaks_a_promise_stops_the_run(change: dict[str, Any], rule: str) -> None:
-    verdict = changes(NEW, change)
-    assert rule in verdict.broken[1]
+    verdict, broken = changes(NEW, change)
+    assert rule in broken[1]
     with pytest.raises(GateError, match=rule):
         verdict.stop_unless_passed("the changes")
 
 
 def test_one_order_twice_in_a_wave_stops_the_run() -> None:
-    verdict = changes({**NEW, "order_number": "7"}, {**NEW, "order_number": "7"})
+    verdict, _ = changes({**NEW, "order_number": "7"}, {**NEW, "order_number": "7"})
     with pytest.raises(GateError, match="one_row_for_each_order_and_wave"):
         verdict.stop_unless_passed("the changes")
 
 
 def test_every_shipped_rule_is_named_and_explained() -> None:
     for suite in ("export.json", "changes.json"):
-        expectations = checking.load(SUITES / suite)["expectations"]
+        expectations = load_suite(SUITES / suite).rules
         names = [expectation["meta"]["rule"] for expectation in expectations]
         assert len(set(names)) == len(names)
         assert all(expectation["notes"] for expectation in expectations)
 
 
-def suite_of(folder: Path, *expectations: dict[str, Any], **meta: Any) -> UPath:
+def suite_of(folder: Path, *expectations: dict[str, Any], **meta: Any) -> Suite:
     path = folder / "suite.json"
     content = {"expectations": expectations, "meta": {"max_quarantined": 0.5, **meta}}
     path.write_text(json.dumps(content))
-    return UPath(path)
+    return load_suite(UPath(path))
 
 
 PRESENT = {
@@ -209,12 +218,12 @@ COUNT = {
 )
 def test_a_rule_dropped_on_loading_stops_the_run(tmp_path: Path, typo: dict[str, Any]) -> None:
     with pytest.raises(GateError, match=r"The rule present of .*suite\.json is none"):
-        checking.judge(rows(), suite_of(tmp_path, COUNT, typo))
+        check_frame(rows(), suite_of(tmp_path, COUNT, typo))
 
 
 def test_a_rule_that_cannot_be_evaluated_stops_the_run(tmp_path: Path) -> None:
     missing = {**PRESENT, "kwargs": {"column": "no_such_column"}}
-    verdict = checking.judge(rows(), suite_of(tmp_path, missing))
+    verdict, _ = check_frame(rows(), suite_of(tmp_path, missing))
     with pytest.raises(GateError, match=r"could not all be evaluated .*present"):
         verdict.stop_unless_passed("the export")
 
@@ -231,20 +240,22 @@ def test_a_rule_with_a_condition_sees_the_column_that_the_condition_names(
 ) -> None:
     rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
     table = rows({"order_number": None, "revenue": 100}, {"order_number": None, "revenue": 900})
-    assert checking.judge(table, suite_of(tmp_path, rule)).broken.to_dict() == {2: "present"}
+    _, broken = check_frame(table, suite_of(tmp_path, rule))
+    assert broken.to_dict() == {2: "present"}
 
 
 def test_a_critical_rule_on_the_whole_stops_and_a_warning_does_not(tmp_path: Path) -> None:
     with pytest.raises(GateError, match=r"count \(found 1\)"):
-        checking.judge(rows(), suite_of(tmp_path, COUNT)).stop_unless_passed("the export")
+        check_frame(rows(), suite_of(tmp_path, COUNT))[0].stop_unless_passed("the export")
     mild = {**COUNT, "severity": "warning"}
-    checking.judge(rows(), suite_of(tmp_path, mild)).stop_unless_passed("the export")
+    check_frame(rows(), suite_of(tmp_path, mild))[0].stop_unless_passed("the export")
 
 
 def test_mostly_does_not_hide_the_rows_that_break_a_rule(tmp_path: Path) -> None:
     lenient = {**PRESENT, "kwargs": {"column": "order_number", "mostly": 0.1}}
-    verdict = checking.judge(rows({"order_number": None}), suite_of(tmp_path, lenient))
-    assert verdict.broken.to_dict() == {1: "present"}
+    verdict, broken = check_frame(rows({"order_number": None}), suite_of(tmp_path, lenient))
+    assert broken.to_dict() == {1: "present"}
+    assert verdict.broken_rows == 1
 
 
 @pytest.mark.parametrize(
@@ -254,15 +265,17 @@ def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, content: str, words:
     path = tmp_path / "suite.json"
     path.write_text(content)
     with pytest.raises(ConfigurationError, match=words):
-        checking.judge(rows(), UPath(path))
+        load_suite(UPath(path))
     with pytest.raises(ConfigurationError, match="can't be read"):
-        checking.load(UPath(tmp_path / "none.json"))
+        load_suite(UPath(tmp_path / "none.json"))
 
 
 def test_a_verdict_is_kept_without_any_rows_content() -> None:
-    kept = json.dumps(judged({"email_address": "secret person"}).as_json())
+    verdict = judge({"email_address": "secret person"})
+    kept = json.dumps(verdict.to_json())
     assert "secret person" not in kept
     assert '"broken": 1' in kept
+    assert Verdict.from_json(json.loads(kept)) == verdict
 
 
 WHOLE = [
@@ -291,18 +304,18 @@ def test_rows_that_come_in_batches_are_judged_as_if_they_came_at_once(tmp_path: 
     table = rows({"order_number": None}, {"order_number": "2"}, {"order_number": "1", "revenue": 900})
     suite = suite_of(tmp_path, PRESENT, COUNT, *WHOLE)
     asked: list[list[str]] = []
-    judgement = checking.Judgement(suite)
-    for start in range(0, len(table), 2):
-        judgement.hear(table.iloc[start : start + 2])
+    in_batches = SuiteCheck(suite)
+    broken = [in_batches.check_batch(table.iloc[start : start + 2]) for start in range(0, len(table), 2)]
 
     def whole(columns: list[str]) -> pd.DataFrame:
         asked.append(columns)
         return table[columns]
 
-    verdict = judgement.conclude(whole)
-    at_once = checking.judge(table, suite)
-    assert verdict.as_json() == at_once.as_json()
-    assert verdict.broken.equals(at_once.broken)
+    verdict = in_batches.finish(whole)
+    at_once, broken_at_once = check_frame(table, suite)
+    assert verdict == at_once
+    assert verdict.to_json() == at_once.to_json()
+    assert pd.concat(broken).equals(broken_at_once)
     found = {rule.rule: (rule.success, rule.broken, rule.observed) for rule in verdict.rules}
     assert found == {
         "present": (False, 1, None),
@@ -313,3 +326,14 @@ def test_rows_that_come_in_batches_are_judged_as_if_they_came_at_once(tmp_path: 
     }
     # Only what the rules on the whole name has to be held.
     assert asked == [["order_number", "revenue", "profit"]]
+
+
+@pytest.mark.parametrize(("corrections", "rows"), [(1_000, 1_000), (1_100, 5_500), (0, 0)])
+def test_corrections_as_a_shop_makes_them_pass(corrections: int, rows: int) -> None:
+    guard_corrections(corrections, rows)
+
+
+def test_more_corrections_than_a_shop_makes_stop_the_run() -> None:
+    with pytest.raises(CorrectionsError, match="1100 corrections in 5499 rows") as caught:
+        guard_corrections(1_100, 5_499)
+    assert caught.value.corrections == 1_100

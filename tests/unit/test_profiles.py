@@ -16,7 +16,7 @@ from robin_etl.exceptions import ConfigurationError, ExportError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.mapping import map_cells
 from robin_etl.exports.profiles import drafting
-from robin_etl.gate import checking
+from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
 from robin_etl.settings import Settings
 
 FILES = Path(__file__).parents[1] / "profiles"
@@ -35,8 +35,8 @@ def read(path: Path, profile: str, **given: Any) -> files.Export:
 
 
 def judged(export: files.Export) -> pd.Series:
-    suite = UPath(settings().expectations) / checking.EXPORT_SUITE
-    return checking.judge(export.rows, suite, {"fewest_rows": 0}).broken
+    suite = load_suite(UPath(settings().expectations) / EXPORT_SUITE)
+    return check_frame(export.rows, suite, {"fewest_rows": 0})[1]
 
 
 def told(export: files.Export) -> list[tuple[object, ...]]:

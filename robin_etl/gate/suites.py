@@ -1,0 +1,150 @@
+"""Suites: the rules of the gate as they stand in a JSON file that a user edits.
+
+A suite's rules are row rules (column, pair and multi-column expectations: they name the rows that
+break them) or rules on the whole, which are all others and those that compare rows with each other,
+as uniqueness does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from upath import UPath
+
+from robin_etl.exceptions import ConfigurationError, GateError
+from robin_etl.gate.importing import import_great_expectations
+
+EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
+
+# An expectation as its file states it and Great Expectations takes it.
+Rule = dict[str, Any]
+
+# They judge a row by the others.
+_COMPARE_ROWS = {
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_be_decreasing",
+    "expect_column_values_to_be_increasing",
+    "expect_column_values_to_be_unique",
+    "expect_compound_columns_to_be_unique",
+}
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The guard on volume: the least rows of an export, as a share of the usual of so many days."""
+
+    days: int = 0
+    least_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite as its file states it. `max_quarantined`: the share of all rows that may break a rule."""
+
+    path: UPath
+    rules: tuple[Rule, ...]
+    max_quarantined: float
+    volume: Volume
+
+    @property
+    def name(self) -> str:
+        return str(self.path.name)
+
+
+def load_suite(path: UPath) -> Suite:
+    """The suite in a file; raises `ConfigurationError` where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The suite {path} can't be read ({error}). Set ROBIN_ETL_EXPECTATIONS to the folder "
+            "with export.json and changes.json."
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"The suite {path} is not JSON: {error}.") from error
+    meta = content.get("meta", {}) if isinstance(content, dict) else {}
+    if not isinstance(share := meta.get("max_quarantined"), int | float):
+        raise ConfigurationError(
+            f"The suite {path} needs a number max_quarantined in its meta: the share of rows that "
+            "may be quarantined before the run stops, such as 0.05."
+        )
+    volume = meta.get("volume", {})
+    return Suite(
+        path=path,
+        rules=tuple(content.get("expectations", ())),
+        max_quarantined=float(share),
+        volume=Volume(int(volume.get("days", 0)), float(volume.get("least_share", 0))),
+    )
+
+
+def check_rules_known(suite: Suite) -> None:
+    """Raise `GateError` where Great Expectations would leave one of the suite's rules out."""
+    gx = import_great_expectations()
+    try:
+        known = len(gx.ExpectationSuite(name="all", expectations=list(suite.rules)).expectations)
+    except Exception:  # noqa: BLE001 (it raises many kinds; the look at each rule below names it)
+        known = -1
+    if known != len(suite.rules):
+        # A misspelt type or severity is dropped with no more than a log line; one by one it shows.
+        for rule in suite.rules:
+            _check_rule_known(rule, suite.path)
+        raise GateError(
+            f"Great Expectations keeps {known} of the {len(suite.rules)} rules in {suite.path}. "
+            "Nothing was posted; look for one that stands there twice."
+        )
+
+
+def _check_rule_known(rule: Rule, path: UPath) -> None:
+    reason = "it was dropped on loading"
+    try:
+        gx = import_great_expectations()
+        if gx.ExpectationSuite(name="one", expectations=[rule]).expectations:
+            return
+    except Exception as error:  # noqa: BLE001 (it raises many kinds for a rule it can't load)
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    name = name_rule(rule)
+    raise GateError(
+        f"The rule {name} of {path} is none that Great Expectations knows ({reason}): look at its "
+        "type, severity and kwargs. Nothing was posted.",
+        rules=(name,),
+    )
+
+
+def name_rule(rule: Mapping[str, Any]) -> str:
+    """The name in the rule's meta or, without one, its type and column."""
+    column = (rule.get("kwargs") or {}).get("column", "the whole")
+    return str((rule.get("meta") or {}).get("rule") or f"{rule['type']}:{column}")
+
+
+def is_row_rule(rule: Rule) -> bool:
+    """Whether it names the rows that break it, and judges each by itself."""
+    import_great_expectations()
+    from great_expectations.expectations import expectation as kinds
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    row_kinds = (
+        kinds.ColumnMapExpectation,
+        kinds.ColumnPairMapExpectation,
+        kinds.MulticolumnMapExpectation,
+    )
+    compares_rows = rule["type"] in _COMPARE_ROWS
+    return not compares_rows and issubclass(get_expectation_impl(rule["type"]), row_kinds)
+
+
+def find_columns(rules: Sequence[Rule], columns: Sequence[str]) -> list[str]:
+    """Those of these columns that the rules' arguments name, alone or in a condition written as text."""
+    text = " ".join(_find_texts([rule["kwargs"] for rule in rules]))
+    return [name for name in columns if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
+
+
+def _find_texts(value: Any) -> Iterator[str]:
+    """Every text anywhere in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _find_texts(inner)

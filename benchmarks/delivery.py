@@ -44,8 +44,8 @@ KEY = SECRET = "benchmark"
 @contextmanager
 def sandbox(latency: float = 0.0) -> Iterator[str]:
     """The URL of a new sandbox without limits, in its own process."""
-    command = [sys.executable, "-c", "from robin_etl.cli import main; main()", "sandbox", "--port", "0"]
-    options = ["--key", KEY, "--secret", SECRET, "--no-limits", "--latency", f"{latency}"]
+    command = [sys.executable, "-c", "from robin_etl.cli.main import main; main()", "sandbox"]
+    options = ["--port", "0", "--key", KEY, "--secret", SECRET, "--no-limits", "--latency", f"{latency}"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -21,7 +21,7 @@ from benchmarks import measuring
 TIMES = {"small": 1, "full": 7}
 DAY = "2026-03-02"
 FOLDER = measuring.FOLDER / "start"
-COMMAND = (sys.executable, "-c", "from robin_etl.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from robin_etl.cli.main import main; main()")
 
 
 def seconds(*command: str, environment: dict[str, str]) -> float:

@@ -1,187 +1,166 @@
-"""What a person at a terminal sees: tables that fit 80 columns, and a progress bar."""
+"""What a person at a terminal sees of runs, exports and the ledger: tables that fit 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from robin_etl.core.columns import KINDS
-from robin_etl.core.limits import compute_least_duration, parse_limits
+from robin_etl.core.words import count
 
 if TYPE_CHECKING:
     from robin_etl.ledger import DeliveryRecord, RunRecord, Totals
     from robin_etl.stages.check import Check
-    from robin_etl.stages.classify import Plan
 
 _NAMED = 10  # orders named in a line; the run's files have all
+_NUMBERS = {"revenue", "profit", "was", "status", "posted", "rejected", "rows"}
+
+_COUNTED = ("exported", *KINDS, "unchanged", "stale")
 
 
-def _console(*, stderr: bool = False) -> Console:
+def open_console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or 80 columns where there is none."""
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=80)
 
 
-@contextmanager
-def progress(rate_limits: str, plan: Plan) -> Iterator[Callable[[int], Any]]:
-    """A bar over the changes to post, on standard error."""
-    console = _console(stderr=True)
-    least = timedelta(seconds=compute_least_duration(parse_limits(rate_limits), plan.requests))
-    console.print(
-        f"{plan.changes:,} changes in {plan.requests:,} requests: at least {least} under ROBIN's limits."
-    )
-    columns = (
-        TextColumn("posting"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("posting", total=plan.changes)
-        yield lambda done: bar.advance(task, done)
-
-
 def show_summary(summary: Mapping[str, Any], folder: str, *, dry_run: bool) -> None:
     """The counts of a run, what needs somebody's attention, and where the files are."""
-    console = _console()
-    days = (
-        summary["from"]
-        if summary["from"] == summary["to"]
-        else (f"{summary['from']} to {summary['to']}")
-    )
+    console = open_console()
+    days = _name_days(summary["from"], summary["to"], "to")
     table = Table(title=f"{days}{', dry run' if dry_run else ''}", title_justify="left", box=None)
-    table.add_column("exported", justify="right")
-    for kind in (*KINDS, "unchanged", "stale"):
-        table.add_column(kind, justify="right")
-    row = [summary["exported"], *(summary[kind] for kind in (*KINDS, "unchanged", "stale"))]
-    table.add_row(*(f"{count:,}" for count in row))
+    for name in _COUNTED:
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{summary[name]:,}" for name in _COUNTED))
     console.print(table)
-    for line, style in _outcome(summary, dry_run=dry_run):
+    for line, style in _describe_outcome(summary, dry_run=dry_run):
         console.print(line, markup=False, style=style)
     console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
 
 
-def _outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[tuple[str, str]]:
+def _describe_outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[tuple[str, str]]:
     """What came of a run, line by line, each with its style."""
-    if dry_run:
-        posted = (
-            f"Would post {summary['would_post']:,} changes in {summary['would_request']:,} requests "
-            "(requests.jsonl)."
-        )
-    elif "acknowledged" in summary:
-        posted = f"Acknowledged {summary['acknowledged']:,} orders without posting."
-    else:
-        posted = f"Posted {summary['posted']:,} changes in {summary['requests']:,} requests."
-    yield posted, "green"
+    yield _describe_posting(summary, dry_run=dry_run), "green"
     if left_out := summary["left_out"]:
-        yield f"Left out {left_out:,} orders whose status says that they are none yet.", ""
+        yield f"Left out {count(left_out, 'pending order')}.", ""
     if quarantined := summary["quarantined"]:
-        yield f"Quarantined {quarantined:,} rows; see quarantine.csv.", "yellow"
+        yield f"Quarantined {count(quarantined, 'row')}; see quarantine.csv.", "yellow"
     if waiting := summary["without_contact"]:
-        yield f"{waiting:,} corrections wait until their customers are exported again.", "yellow"
-    named = (
-        ("rejected", "ROBIN rejected", "orders_rejected", "red"),
-        ("held_back", "Held back behind a rejected change", "orders_held_back", "red"),
-        ("in_doubt", "In doubt, ROBIN may have seen twice", "orders_in_doubt", "yellow"),
+        wait = "waits until its customer is" if waiting == 1 else "wait until their customers are"
+        yield f"{count(waiting, 'correction')} {wait} exported again.", "yellow"
+    orders_to_name = (
+        ("ROBIN rejected", "orders_rejected", "red"),
+        ("Held back behind a rejected change", "orders_held_back", "red"),
+        ("In doubt, ROBIN may have seen twice", "orders_in_doubt", "yellow"),
     )
-    for count, words, orders, style in named:
-        if summary[count]:
-            yield f"{words}: {_names(summary[orders])}.", style
+    for words, name, style in orders_to_name:
+        if orders := summary[name]:
+            yield f"{words}: {_name_orders(orders)}.", style
     for rule in summary.get("warnings", ()):
         yield f"Warning: the rule {rule} failed.", "yellow"
 
 
+def _describe_posting(summary: Mapping[str, Any], *, dry_run: bool) -> str:
+    if dry_run:
+        changes = count(summary["would_post"], "change")
+        return f"Would post {changes} in {count(summary['would_request'], 'request')} (requests.jsonl)."
+    if "acknowledged" in summary:
+        return f"Acknowledged {count(summary['acknowledged'], 'order')} without posting."
+    changes = count(summary["posted"], "change")
+    return f"Posted {changes} in {count(summary['requests'], 'request')}."
+
+
 def show_check(check: Check) -> None:
-    """What a file holds: the first rows as ROBIN would be told them, and the rules they break."""
-    console = _console()
+    """What a file holds: the first rows as ROBIN would get them, and the rules they break."""
+    console = open_console()
+    left_out = f"; left out {count(check.left_out, 'pending order')}" if check.left_out else ""
     console.print(
-        f"{check.file}, read as the profile {check.profile}: {check.rows:,} rows, "
-        f"{check.quarantined:,} of them to quarantine, {check.duplicates:,} duplicates"
-        + (f"; {check.left_out:,} orders more are none yet." if check.left_out else "."),
+        f"{check.file}, read as the profile {check.profile}: {count(check.rows, 'row')}, "
+        f"{check.quarantined:,} of them to quarantine, {count(check.duplicates, 'duplicate')}"
+        f"{left_out}.",
         markup=False,
         soft_wrap=True,
     )
     if check.to_set:
         console.print("A run reads it so with")
-        for name, value in check.to_set.items():
-            said = "    # was assumed; say where the shop is" if name.endswith("TIMEZONE") else ""
-            console.print(f"  export {name}={value}{said}", markup=False, soft_wrap=True)
+    for name, value in check.to_set.items():
+        remark = "    # was assumed; say where the shop is" if name.endswith("TIMEZONE") else ""
+        console.print(f"  export {name}={value}{remark}", markup=False, soft_wrap=True)
     if check.first_rows:
-        table = Table(box=None)
-        for name in ("order_number", "revenue", "profit", "order_date", "contact"):
-            table.add_column(name, justify="right" if name in ("revenue", "profit") else "left")
+        rows = _make_table("order_number", "revenue", "profit", "order_date", "contact")
         for row in check.first_rows:
-            table.add_row(*row)
-        console.print(table)
-    broken = [(rule, count) for rule, count in check.rules.items() if count]
-    if broken:
-        rules = Table(box=None)
-        rules.add_column("rule")
-        rules.add_column("rows", justify="right")
-        for rule, count in broken:
-            rules.add_row(rule, f"{count:,}")
+            rows.add_row(*row)
+        console.print(rows)
+    if any(check.rules.values()):
+        rules = _make_table("rule", "rows")
+        for rule, broken in check.rules.items():
+            if broken:
+                rules.add_row(rule, f"{broken:,}")
         console.print(rules)
 
 
 def show_status(totals: Totals, runs: Sequence[RunRecord]) -> None:
-    """What the ledger holds, and its latest runs."""
-    console = _console()
+    """What the ledger holds, and its latest runs, newest first."""
+    console = open_console()
     if not totals.orders and not runs:
         console.print("The ledger is empty: no run has been made yet.")
         return
     console.print(
-        f"{totals.orders:,} orders, {totals.first_orders:,} of them first orders; revenue "
+        f"{count(totals.orders, 'order')}, {totals.first_orders:,} of them first orders; revenue "
         f"{totals.revenue / 100:,.2f}; newest export {totals.newest_day}."
     )
-    table = Table(box=None)
-    for name in ("started", "days", "command", "outcome"):
-        table.add_column(name)
-    for name in ("posted", "rejected"):
-        table.add_column(name, justify="right")
+    table = _make_table("started", "days", "command", "outcome", "posted", "rejected")
     for run in runs:
-        is_one_day = run.from_day == run.to_day
         counts = run.counts
         table.add_row(
             run.started_at[:16].replace("T", " "),
-            run.from_day if is_one_day else f"{run.from_day} … {run.to_day}",
+            _name_days(run.from_day, run.to_day, "…"),
             run.command,
             run.outcome,
             *(f"{counts[name]:,}" if name in counts else "" for name in ("posted", "rejected")),
         )
     console.print(table)
-    for run in runs[:1]:
-        if run.words:
-            console.print(f"The last run stopped: {run.words}", markup=False)
+    if runs and runs[0].words:
+        console.print(f"The last run stopped: {runs[0].words}", markup=False)
 
 
 def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
     """Deliveries, a line each, with ROBIN's words under those that it did not accept."""
-    console = _console()
-    table = Table(box=None, pad_edge=False)
-    for name in ("sent", "order", "kind", "revenue", "was", "outcome", "status"):
-        table.add_column(name, justify="right" if name in ("revenue", "was", "status") else "left")
-    for one in deliveries:
-        money = [one.payload.get(name) for name in ("revenue", "old_revenue")]
+    console = open_console()
+    table = _make_table(
+        *("sent", "order", "kind", "revenue", "was", "outcome", "status"), pad_edge=False
+    )
+    for delivery in deliveries:
+        money = [delivery.payload.get(name) for name in ("revenue", "old_revenue")]
         table.add_row(
-            one.sent_at[:19].replace("T", " "),
-            Text(one.order_number),
-            one.kind,
+            delivery.sent_at[:19].replace("T", " "),
+            Text(delivery.order_number),
+            delivery.kind,
             *("" if value is None else f"{value:.2f}" for value in money),
-            one.outcome,
-            str(one.status or ""),
+            delivery.outcome,
+            str(delivery.status or ""),
         )
     console.print(table)
-    for words in dict.fromkeys(one.words for one in deliveries if one.outcome != "accepted"):
-        if words:
-            console.print(f"ROBIN: {words}", markup=False)
+    refusals = (one.words for one in deliveries if one.outcome != "accepted")
+    for words in dict.fromkeys(filter(None, refusals)):
+        console.print(f"ROBIN: {words}", markup=False)
 
 
-def _names(orders: Sequence[str]) -> str:
+def _make_table(*names: str, pad_edge: bool = True) -> Table:
+    table = Table(box=None, pad_edge=pad_edge)
+    for name in names:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left")
+    return table
+
+
+def _name_days(first: str, last: str, between: str) -> str:
+    return first if first == last else f"{first} {between} {last}"
+
+
+def _name_orders(orders: Sequence[str]) -> str:
     more = f" and {len(orders) - _NAMED:,} more" if len(orders) > _NAMED else ""
     return ", ".join(orders[:_NAMED]) + more

@@ -85,7 +85,7 @@ def test_quarantined_rows_end_with_exit_code_3(robin_etl: Command, export: Expor
     export("2026-03-01", *(f"{n},c{n}@x.nl,1,2026-03-01" for n in range(30)), "x,,1,2026-03-01")
     done = robin_etl("run", "--date", "2026-03-01")
     assert done.returncode == 3
-    assert "Quarantined 1 rows; see quarantine.csv." in done.stdout
+    assert "Quarantined 1 row; see quarantine.csv." in done.stdout
 
 
 def test_rejected_orders_end_with_exit_code_3_and_are_named(
@@ -169,7 +169,7 @@ def test_a_baseline_posts_nothing(
     days = ["--from", "2026-03-01", "--to", "2026-03-01"]
     done = robin_etl("baseline", *([str(path)] if by_file else days))
     assert done.returncode == 0, done.stderr
-    assert "Acknowledged 1 orders without posting." in done.stdout
+    assert "Acknowledged 1 order without posting." in done.stdout
     assert sandbox.robin.read_state()["requests"] == 0
     assert last_line(robin_etl("run", "--date", "2026-03-01", "--json"))["unchanged"] == 1
 
@@ -235,7 +235,7 @@ def test_a_sandbox_serves_until_a_signal_however_it_was_started(
         assert requests.get(f"{url}/sandbox/state", timeout=60).json()["requests"] == 1
         process.signal(number)
         assert process.ended() == 0
-        assert process.printed.endswith("It was told 1 orders.\n")
+        assert process.printed.endswith("It held 1 order.\n")
 
 
 def test_the_demonstration_holds_every_kind_and_ends_without_a_complaint(
@@ -314,7 +314,7 @@ def test_colours_are_for_terminals_unless_no_color_is_set(
     colour = re.compile(r"\x1b\[[\d;]*3[0-7][\d;]*m")
     shown = on_a_terminal(settings, *run)
     assert colour.search(shown)
-    assert "Quarantined 1 rows" in shown
+    assert "Quarantined 1 row;" in shown
     assert not colour.search(on_a_terminal(settings, *run, NO_COLOR="1"))
     assert "\x1b" not in robin_etl(*run).stdout
 

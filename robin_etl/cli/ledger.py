@@ -1,0 +1,110 @@
+"""Commands on what the ledger holds: status, history, rejected, ledger verify, ledger backup."""
+
+from __future__ import annotations
+
+import click
+
+from robin_etl.cli.results import ExitCode, json_option, print_json
+from robin_etl.core.words import count
+
+
+@click.command(short_help="Show what the ledger knows.")
+@click.option("--runs", "limit", default=10, show_default=True, help="How many runs to show.")
+@json_option
+def status(limit: int, as_json: bool) -> None:
+    """Show what the ledger knows: its orders and its latest runs.
+
+    Example: robin-etl status --runs 30
+    """
+    from robin_etl.cli import tables
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+
+    with Ledger.open(Settings.read().ledger, read_only=True) as opened:
+        totals, runs = opened.states.totals(), opened.runs.latest(limit)
+    if as_json:
+        print_json({**totals.as_json(), "runs": [run.as_json() for run in runs]})
+    else:
+        tables.show_status(totals, runs)
+
+
+@click.command(short_help="Show what happened to an order.")
+@click.argument("order")
+@json_option
+def history(order: str, as_json: bool) -> None:
+    """Show what happened to an order, request by request.
+
+    Example: robin-etl history O1234
+    """
+    _show_deliveries(f"No request ever held order {order}.", order=order, as_json=as_json)
+
+
+@click.command(short_help="Show what ROBIN rejected.")
+@json_option
+def rejected(as_json: bool) -> None:
+    """Show the orders that ROBIN rejected and has not accepted since, with ROBIN's words.
+
+    Once the cause is mended, running their day again posts them again.
+
+    Example: robin-etl rejected --json
+    """
+    _show_deliveries("No order stands rejected.", order=None, as_json=as_json)
+
+
+@click.group(short_help="Look after the ledger.")
+def ledger() -> None:
+    """Look after the ledger: see whether it is right, and copy it."""
+
+
+@ledger.command("verify")
+@json_option
+def verify_ledger(as_json: bool) -> ExitCode:
+    """See whether the ledger's state follows from its delivery log, and whether its file is whole.
+
+    Example: robin-etl ledger verify
+    """
+    from robin_etl.ledger import Ledger
+    from robin_etl.ledger.verify import verify
+    from robin_etl.settings import Settings
+
+    with Ledger.open(Settings.read().ledger, read_only=True) as opened:
+        verification = verify(opened)
+    if as_json:
+        print_json(verification.as_json())
+    else:
+        for line in verification.describe():
+            click.echo(line)
+    return ExitCode.DONE if verification.is_right else ExitCode.STOPPED
+
+
+@ledger.command("backup")
+@click.argument("target")
+@json_option
+def backup_ledger(target: str, as_json: bool) -> None:
+    """Copy a ledger in SQLite to the file TARGET, whole even while a run writes to it.
+
+    Example: robin-etl ledger backup /backups/ledger-2026-11-01.db
+    """
+    from robin_etl.ledger.backup import backup
+    from robin_etl.settings import Settings
+
+    size = backup(Settings.read().ledger, target)
+    if as_json:
+        print_json({"target": target, "bytes": size})
+    else:
+        click.echo(f"Copied the ledger to {target}: {count(size, 'byte')}.")
+
+
+def _show_deliveries(nothing: str, *, order: str | None, as_json: bool) -> None:
+    from robin_etl.cli import tables
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+
+    with Ledger.open(Settings.read().ledger, read_only=True) as opened:
+        deliveries = opened.deliveries.rejected() if order is None else opened.deliveries.history(order)
+    if as_json:
+        print_json([delivery.as_json() for delivery in deliveries])
+    elif deliveries:
+        tables.show_deliveries(deliveries)
+    else:
+        click.echo(nothing)

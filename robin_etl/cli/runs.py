@@ -1,0 +1,171 @@
+"""Commands that make a run: run, backfill, baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robin_etl import observer
+from robin_etl.cli import days
+from robin_etl.cli.days import day_option
+from robin_etl.cli.results import ExitCode, json_option, print_json
+from robin_etl.exceptions import RobinEtlError
+
+if TYPE_CHECKING:
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import Run
+
+_dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Everything but the posts and the ledger."
+)
+_allow_corrections_option = click.option(
+    "--allow-corrections", is_flag=True, help="Let corrections in masses pass."
+)
+
+
+@click.command(short_help="Run one day.")
+@day_option("--date", "day", help="The export's date; today less the lag by default.")
+@_dry_run_option
+@_allow_corrections_option
+@click.argument("file", required=False)
+@json_option
+def run(
+    day: date | None, dry_run: bool, allow_corrections: bool, file: str | None, as_json: bool
+) -> ExitCode:
+    """Run one day, all stages: that day's export, or FILE.
+
+    Example: robin-etl run --date 2026-11-01 --dry-run
+    """
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import Run
+
+    settings = Settings.read()
+    if file:
+        day = days.parse_day(file, day)
+    elif day is None:
+        day = days.today() - timedelta(days=settings.export_lag_days)
+    started = Run.start(
+        settings.runs,
+        command="run",
+        first=day,
+        last=day,
+        dry_run=dry_run,
+        allow_corrections=allow_corrections,
+        exports=((day.isoformat(), file),) if file else (),
+    )
+    return _run_all(settings, started, as_json=as_json)
+
+
+@click.command(short_help="Run a range of days as one.")
+@day_option("--from", "first", required=True, help="The first day.")
+@day_option("--to", "last", required=True, help="The last day, included.")
+@click.option("--final", is_flag=True, help="Only the last version of each order.")
+@_dry_run_option
+@_allow_corrections_option
+@json_option
+def backfill(
+    first: date, last: date, final: bool, dry_run: bool, allow_corrections: bool, as_json: bool
+) -> ExitCode:
+    """Run a range of days as one; a day without an export is passed over.
+
+    Example: robin-etl backfill --from 2024-01-01 --to 2026-10-31 --dry-run
+    """
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import Run
+
+    settings = Settings.read()
+    days.check_range(first, last)
+    started = Run.start(
+        settings.runs,
+        command="backfill",
+        first=first,
+        last=last,
+        final=final,
+        dry_run=dry_run,
+        allow_corrections=allow_corrections,
+    )
+    return _run_all(settings, started, as_json=as_json)
+
+
+@click.command(short_help="Acknowledge exports without posting.")
+@day_option("--from", "first", help="The first day.")
+@day_option("--to", "last", help="The last day, included.")
+@day_option("--date", "day", help="The day of FILEs without a date in their name.")
+@click.argument("files", nargs=-1)
+@json_option
+def baseline(
+    first: date | None, last: date | None, day: date | None, files: tuple[str, ...], as_json: bool
+) -> ExitCode:
+    """Acknowledge exports without posting: ROBIN has these orders, or shall never celebrate them.
+
+    Example: robin-etl baseline --from 2020-01-01 --to 2026-10-31
+    """
+    from robin_etl import pipeline
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import Run
+
+    if bool(files) == bool(first or last) or bool(first) != bool(last):
+        raise click.UsageError("Give either --from and --to, or the FILEs to acknowledge.")
+    settings = Settings.read()
+    exports: tuple[tuple[str, str], ...] = ()
+    if first and last:
+        days.check_range(first, last)
+    else:
+        exports = _name_exports(files, day)
+        first, last = (date.fromisoformat(exports[at][0]) for at in (0, -1))
+    started = Run.start(
+        settings.runs,
+        command="baseline",
+        first=first,
+        last=last,
+        final=True,
+        allow_corrections=True,
+        exports=exports,
+    )
+    with _naming_folder(started):
+        summary = pipeline.baseline(settings, started)
+    _show(summary, started, as_json=as_json)
+    return ExitCode.INCOMPLETE if summary["quarantined"] else ExitCode.DONE
+
+
+def _name_exports(files: tuple[str, ...], day: date | None) -> tuple[tuple[str, str], ...]:
+    """Each file with its day before it, in the order of the days."""
+    exports = sorted((days.parse_day(file, day).isoformat(), file) for file in files)
+    if len({of_day for of_day, _ in exports}) < len(exports):
+        raise click.UsageError("Two FILEs are of one day; acknowledge them one by one.")
+    return tuple(exports)
+
+
+def _run_all(settings: Settings, started: Run, *, as_json: bool) -> ExitCode:
+    from robin_etl import pipeline
+    from robin_etl.cli.progress import show_progress, watch_load
+
+    watching = nullcontext(observer.ignore) if as_json else show_progress()
+    with _naming_folder(started), watching as observe:
+        summary = pipeline.run_all(settings, started, watched=watch_load(observe, settings.rate_limits))
+    _show(summary, started, as_json=as_json)
+    incomplete = ("quarantined", "rejected", "held_back", "without_contact")
+    return ExitCode.INCOMPLETE if any(summary[name] for name in incomplete) else ExitCode.DONE
+
+
+@contextmanager
+def _naming_folder(started: Run) -> Iterator[None]:
+    """Name the run's folder after an error, since its files say more."""
+    try:
+        yield
+    except RobinEtlError:
+        click.echo(f"The run's files are in {started.location}.", err=True)
+        raise
+
+
+def _show(summary: dict[str, Any], started: Run, *, as_json: bool) -> None:
+    from robin_etl.cli import tables
+
+    if as_json:
+        print_json(summary)
+    else:
+        tables.show_summary(summary, started.location, dry_run=started.dry_run)

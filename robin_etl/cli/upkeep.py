@@ -1,0 +1,59 @@
+"""Commands that remove: forget, prune."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from robin_etl.cli.results import json_option, print_json
+from robin_etl.core.words import count
+
+
+@click.command(short_help="Erase a customer.")
+@click.argument("address")
+@click.option("--all", "everything", is_flag=True, help="The state of their orders as well.")
+@json_option
+def forget(address: str, everything: bool, as_json: bool) -> None:
+    """Erase what is kept of one customer: ADDRESS is an e-mail address or a phone number.
+
+    The state of their orders stays, under a keyed digest, so that ROBIN is not told of their next order
+    as a first one. The shop's own exports are the shop's to mend.
+
+    Example: robin-etl forget ann@example.com
+    """
+    from robin_etl.settings import Settings
+    from robin_etl.upkeep import forget
+
+    erased = forget.forget(Settings.read(), address, everything=everything)
+    if as_json:
+        print_json(vars(erased))
+        return
+    click.echo(
+        f"Blanked {count(erased.deliveries, 'delivery', 'deliveries')}, and took "
+        f"{count(erased.rows, 'row')} out of {count(erased.files, 'file')} of runs."
+    )
+    orders = count(erased.orders, "order")
+    if erased.removed:
+        click.echo(f"Removed {orders} from the ledger; their next one is a first one.")
+    else:
+        stays = "stays" if erased.orders == 1 else "stay"
+        click.echo(f"{orders} {stays} in the ledger under a digest; --all removes them.")
+
+
+@click.command(short_help="Clear away old run files.")
+@click.option("--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="In days.")
+@json_option
+def prune(older_than: int, as_json: bool) -> None:
+    """Remove the files of runs that were last written so many days ago; the ledger keeps all.
+
+    Example: robin-etl prune --older-than 90
+    """
+    from robin_etl.settings import Settings
+    from robin_etl.upkeep import forget
+
+    removed = forget.prune(Settings.read(), timedelta(days=older_than))
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        click.echo(f"Removed the files of {count(removed, 'run')}.")

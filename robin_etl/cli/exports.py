@@ -8,11 +8,11 @@ from robin_etl.cli import days
 from robin_etl.cli.results import ExitCode, json_option, print_json
 
 
-@click.command(short_help="Read and judge one export.")
+@click.command(short_help="Read and validate one export.")
 @click.argument("file")
 @json_option
 def check(file: str, as_json: bool) -> ExitCode:
-    """Read, map and validate one export; post nothing and write nothing.
+    """Read, map and validate one export, without posting or writing anything.
 
     Example: robin-etl check data/exports/orders_2026-11-01.csv
     """
@@ -33,13 +33,13 @@ def check(file: str, as_json: bool) -> ExitCode:
 
 @click.group()
 def profile() -> None:
-    """Say how a shop's system writes its export."""
+    """Show and draft profiles, which say how a shop system writes its export."""
 
 
 @profile.command("list")
 @json_option
 def list_profiles(as_json: bool) -> None:
-    """Show the profiles that come with robin-etl.
+    """List the profiles that come with robin-etl.
 
     Example: robin-etl profile list --json
     """
@@ -56,7 +56,7 @@ def list_profiles(as_json: bool) -> None:
 @profile.command("show")
 @click.argument("name")
 def show_profile(name: str) -> None:
-    """Print a shipped profile, as a file to start from.
+    """Print a shipped profile as a file to start from.
 
     Example: robin-etl profile show shopify > my-shop.toml
     """
@@ -68,7 +68,7 @@ def show_profile(name: str) -> None:
 @profile.command("new")
 @click.argument("file")
 def draft_profile(file: str) -> None:
-    """Print a starting profile for FILE, from its header and first rows.
+    """Draft a profile for FILE from its header and first rows, and print it.
 
     Example: robin-etl profile new orders.csv > my-shop.toml
     """

@@ -8,11 +8,11 @@ from robin_etl.cli.results import ExitCode, json_option, print_json
 from robin_etl.core.words import count
 
 
-@click.command(short_help="Show what the ledger knows.")
+@click.command(short_help="Show what the ledger holds.")
 @click.option("--runs", "limit", default=10, show_default=True, help="How many runs to show.")
 @json_option
 def status(limit: int, as_json: bool) -> None:
-    """Show what the ledger knows: its orders and its latest runs.
+    """Show what the ledger holds: its orders and its latest runs.
 
     Example: robin-etl status --runs 30
     """
@@ -44,22 +44,22 @@ def history(order: str, as_json: bool) -> None:
 def rejected(as_json: bool) -> None:
     """Show the orders that ROBIN rejected and has not accepted since, with ROBIN's words.
 
-    Once the cause is mended, running their day again posts them again.
+    Remove the cause and run their day again: that posts them again.
 
     Example: robin-etl rejected --json
     """
     _show_deliveries("No order stands rejected.", order=None, as_json=as_json)
 
 
-@click.group(short_help="Look after the ledger.")
+@click.group(short_help="Verify and back up the ledger.")
 def ledger() -> None:
-    """Look after the ledger: see whether it is right, and copy it."""
+    """Verify and back up the ledger."""
 
 
 @ledger.command("verify")
 @json_option
 def verify_ledger(as_json: bool) -> ExitCode:
-    """See whether the ledger's state follows from its delivery log, and whether its file is whole.
+    """Check that the ledger's states follow from its delivery log, and that its file is intact.
 
     Example: robin-etl ledger verify
     """
@@ -81,7 +81,7 @@ def verify_ledger(as_json: bool) -> ExitCode:
 @click.argument("target")
 @json_option
 def backup_ledger(target: str, as_json: bool) -> None:
-    """Copy a ledger in SQLite to the file TARGET, whole even while a run writes to it.
+    """Copy a SQLite ledger to the file TARGET, consistent even while a run writes to it.
 
     Example: robin-etl ledger backup /backups/ledger-2026-11-01.db
     """

@@ -29,9 +29,9 @@ _CHATTY = ("urllib3", "sqlalchemy", "great_expectations", "fsspec", "asyncio")
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
 )
 @click.version_option(__version__, prog_name="robin-etl")
-@click.option("--debug", is_flag=True, help="Show tracebacks and every log line.")
+@click.option("--debug", is_flag=True, help="Show tracebacks and all log lines.")
 def cli(debug: bool) -> None:
-    """Tell ROBIN every day exactly which orders are first, repeat, return and upsell.
+    """Send ROBIN exactly the orders that are new or have changed, every day.
 
     Settings come from the environment (ROBIN_ETL_BASE_URL, ROBIN_ETL_API_KEY, …) or from a TOML
     file that ROBIN_ETL_CONFIG names.

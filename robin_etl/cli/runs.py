@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from robin_etl.stages.run import Run
 
 _dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Everything but the posts and the ledger."
+    "--dry-run", is_flag=True, help="Post nothing and leave the ledger as it is."
 )
 _allow_corrections_option = click.option(
-    "--allow-corrections", is_flag=True, help="Let corrections in masses pass."
+    "--allow-corrections", is_flag=True, help="Allow more corrections than usual."
 )
 
 
 @click.command(short_help="Run one day.")
-@day_option("--date", "day", help="The export's date; today less the lag by default.")
+@day_option("--date", "day", help="The export's date; default: today less EXPORT_LAG_DAYS.")
 @_dry_run_option
 @_allow_corrections_option
 @click.argument("file", required=False)
@@ -36,7 +36,7 @@ _allow_corrections_option = click.option(
 def run(
     day: date | None, dry_run: bool, allow_corrections: bool, file: str | None, as_json: bool
 ) -> ExitCode:
-    """Run one day, all stages: that day's export, or FILE.
+    """Run all stages for one day: for that day's export, or for FILE.
 
     Example: robin-etl run --date 2026-11-01 --dry-run
     """
@@ -63,14 +63,14 @@ def run(
 @click.command(short_help="Run a range of days as one.")
 @day_option("--from", "first", required=True, help="The first day.")
 @day_option("--to", "last", required=True, help="The last day, included.")
-@click.option("--final", is_flag=True, help="Only the last version of each order.")
+@click.option("--final", is_flag=True, help="Send only the last version of each order.")
 @_dry_run_option
 @_allow_corrections_option
 @json_option
 def backfill(
     first: date, last: date, final: bool, dry_run: bool, allow_corrections: bool, as_json: bool
 ) -> ExitCode:
-    """Run a range of days as one; a day without an export is passed over.
+    """Run a range of days as one; a day without an export is skipped.
 
     Example: robin-etl backfill --from 2024-01-01 --to 2026-10-31 --dry-run
     """
@@ -94,13 +94,15 @@ def backfill(
 @click.command(short_help="Acknowledge exports without posting.")
 @day_option("--from", "first", help="The first day.")
 @day_option("--to", "last", help="The last day, included.")
-@day_option("--date", "day", help="The day of FILEs without a date in their name.")
+@day_option("--date", "day", help="The day of a FILE without a date in its name.")
 @click.argument("files", nargs=-1)
 @json_option
 def baseline(
     first: date | None, last: date | None, day: date | None, files: tuple[str, ...], as_json: bool
 ) -> ExitCode:
-    """Acknowledge exports without posting: ROBIN has these orders, or shall never celebrate them.
+    """Acknowledge exports without posting.
+
+    For orders that ROBIN has already, or that it should never show.
 
     Example: robin-etl baseline --from 2020-01-01 --to 2026-10-31
     """

@@ -13,24 +13,24 @@ from robin_etl.core.words import count
 
 
 @click.command(short_help="Serve a local ROBIN.")
-@click.option("--port", default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--port", default=8765, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--key", default="sandbox", show_default=True, help="The API key it accepts.")
 @click.option("--secret", default="sandbox", show_default=True, help="The secret it accepts.")
-@click.option("--no-limits", is_flag=True, help="Without ROBIN's rate limits.")
+@click.option("--no-limits", is_flag=True, help="Do not apply ROBIN's rate limits.")
 @click.option(
     "--latency",
     type=click.FloatRange(0),
     default=0.0,
     metavar="SECONDS",
-    help="How long each answer takes.",
+    help="Time that each answer takes.",
 )
 @click.option(
-    "--faults", "share", type=click.FloatRange(0, 1), default=0.0, help="Share of requests to fail."
+    "--faults", "share", type=click.FloatRange(0, 1), default=0.0, help="Share of requests that fail."
 )
-@click.option("--seed", default=0, show_default=True, help="Which ones, and how.")
-@click.option("--fault", "script", multiple=True, help="One by its number, such as 3=hang-before.")
-@click.option("--most-orders", type=click.IntRange(1), help="413 for more in a request.")
-@click.option("--refuse", "refused", help="400 for orders whose number matches this pattern.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random faults.")
+@click.option("--fault", "script", multiple=True, help="Fault of one request, such as 3=hang-before.")
+@click.option("--most-orders", type=click.IntRange(1), help="Answer 413 to more orders in a request.")
+@click.option("--refuse", "refused", help="Answer 400 to orders whose number matches this.")
 def sandbox(
     port: int,
     key: str,
@@ -43,7 +43,7 @@ def sandbox(
     most_orders: int | None,
     refused: str | None,
 ) -> None:
-    """Serve a local ROBIN that keeps strictly to its documentation, until interrupted.
+    """Serve a local ROBIN that follows its documentation strictly, until interrupted.
 
     Example: robin-etl sandbox --faults 0.3 --seed 7 --fault 1=reset-after --refuse '^X'
     """
@@ -74,12 +74,12 @@ def sandbox(
             click.echo(f"It held {count(len(robin.orders), 'order')}.")
 
 
-@click.command(short_help="Show it all at work.")
+@click.command(short_help="Run a demonstration.")
 @click.option("--airflow", is_flag=True, help="Run the days through Airflow's DAG.")
-@click.option("--folder", default="data/demo", show_default=True, help="Where its files go.")
+@click.option("--folder", default="data/demo", show_default=True, help="Folder for its files.")
 @json_option
 def demo(airflow: bool, folder: str, as_json: bool) -> None:
-    """Generate a few days of orders, run them against a sandbox, and show what ROBIN was told.
+    """Generate four days of orders, run them against a sandbox, and show what ROBIN received.
 
     Example: robin-etl demo --folder /tmp/demo
     """

@@ -12,13 +12,13 @@ from robin_etl.core.words import count
 
 @click.command(short_help="Erase a customer.")
 @click.argument("address")
-@click.option("--all", "everything", is_flag=True, help="The state of their orders as well.")
+@click.option("--all", "everything", is_flag=True, help="Remove the state of their orders too.")
 @json_option
 def forget(address: str, everything: bool, as_json: bool) -> None:
     """Erase what is kept of one customer: ADDRESS is an e-mail address or a phone number.
 
-    The state of their orders stays, under a keyed digest, so that ROBIN is not told of their next order
-    as a first one. The shop's own exports are the shop's to mend.
+    The state of their orders stays under a keyed digest, so that their next order is not sent as
+    a first one. Exports of the shop are not changed.
 
     Example: robin-etl forget ann@example.com
     """
@@ -41,11 +41,11 @@ def forget(address: str, everything: bool, as_json: bool) -> None:
         click.echo(f"{orders} {stays} in the ledger under a digest; --all removes them.")
 
 
-@click.command(short_help="Clear away old run files.")
-@click.option("--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="In days.")
+@click.command(short_help="Remove old run files.")
+@click.option("--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="Age in days.")
 @json_option
 def prune(older_than: int, as_json: bool) -> None:
-    """Remove the files of runs that were last written so many days ago; the ledger keeps all.
+    """Remove the files of runs that are older than so many days; the ledger stays as it is.
 
     Example: robin-etl prune --older-than 90
     """

@@ -39,7 +39,7 @@ OTHERS = {
         "PGPASSWORD",
         "NO_COLOR",
     ),  # the environment's
-    *("SCHEDULE", "VACUUM", "POST"),  # the DAG file's, PostgreSQL's, HTTP's
+    *("SCHEDULE", "COMMANDS", "VACUUM", "POST"),  # names in files of ours, SQL, HTTP
 }
 
 ROOMS = [

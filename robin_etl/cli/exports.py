@@ -33,7 +33,10 @@ def check(file: str, as_json: bool) -> ExitCode:
 
 @click.group()
 def profile() -> None:
-    """Show and draft profiles, which say how a shop system writes its export."""
+    """Show and draft profiles.
+
+    A profile says how a shop system writes its export.
+    """
 
 
 @profile.command("list")

@@ -10,7 +10,7 @@ export TMPDIR := $(CACHE)/tmp
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery unit check docs format bench soak fuzz mutants audit sbom test-lowest release constraints clean
+.PHONY: install demo test test-airflow test-celery unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest release constraints clean
 
 install: $(STAMP)
 
@@ -40,6 +40,10 @@ test-celery: install
 
 unit: install
 	$(BIN)/python -m pytest tests/unit --dist load
+
+# The properties with a thousand examples each; no limit on a test's time.
+thorough: install
+	$(BIN)/python -m pytest tests/unit --dist load --timeout 0 --hypothesis-profile thorough
 
 check: install
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ from robin_etl.stages.run import Run
 from tests import processes
 
 hypothesis.settings.register_profile("quick", max_examples=18, deadline=None)
-hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)  # `make thorough`
 hypothesis.settings.load_profile("quick")
 
 KEY, SECRET = "the-api-key", "the-api-secret"

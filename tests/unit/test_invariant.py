@@ -49,9 +49,9 @@ def side_by_side(shops: list[Days]) -> Days:
     for at, shop in enumerate(shops):
         for day, rows in shop.items():
             for row in rows:
-                own = {"order_number": f"{row['order_number']}-{at}"}
-                own["contact"] = tuple(contact and f"{contact}{at}" for contact in row["contact"])
-                days[day].append({**row, **own})
+                number = f"{row['order_number']}-{at}"
+                contact = tuple(one and f"{one}{at}" for one in row["contact"])
+                days[day].append({**row, "order_number": number, "contact": contact})
     return days
 
 

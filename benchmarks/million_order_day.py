@@ -83,7 +83,9 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
         known = _ledger_rows(folder)
     with timed(stages, "read"):
         path = UPath(folder / f"orders_{DAY}.csv")
-        rows = files.read_export(path, profiles.load_profile("robin"), date.fromisoformat(DAY)).rows
+        rows = files.read_export(
+            path, profiles.load_profile("robin"), date.fromisoformat(DAY)
+        ).orders.rows
     if with_gate:
         with timed(stages, "gate: export"):
             verdict, _ = check_frame(rows, load_suite(suites / EXPORT_SUITE), {"fewest_rows": 0})

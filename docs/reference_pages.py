@@ -60,7 +60,7 @@ def profile_keys() -> Iterator[str]:
         yield f"{profile.title}."
         yield ""
         yield "```toml"
-        yield profiles.read_text(profile.name).rstrip()
+        yield profiles.read_toml(profile.name).rstrip()
         yield "```"
 
 

@@ -42,11 +42,11 @@ def read(data: bytes, suffix: str, profile: profiles.Profile) -> int:
             return 0
         raise
     for part in parts:
-        assert len(part.cells) == len(part.lines) == len(part.rows)
-        rows = customers.add_digests(part.rows.assign(broken=False), key=b"")
+        assert len(part.orders.cells) == len(part.orders.lines) == len(part.orders.rows)
+        rows = customers.add_digests(part.orders.rows.assign(broken=False), key=b"")
         versions.keep_last_rows(rows)
         assert (rows["order_date"].dropna().str.len() == len("2026-03-01T00:00:00Z")).all()
-    return sum(len(part.rows) for part in parts)
+    return sum(len(part.orders.rows) for part in parts)
 
 
 def one(data: bytes) -> None:

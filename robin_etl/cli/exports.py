@@ -65,7 +65,7 @@ def show_profile(name: str) -> None:
     """
     from robin_etl.exports import profiles
 
-    click.echo(profiles.read_text(name), nl=False)
+    click.echo(profiles.read_toml(name), nl=False)
 
 
 @profile.command("new")

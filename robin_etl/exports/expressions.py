@@ -54,34 +54,34 @@ class Expression:
         """Whether it is one column as it stands."""
         return isinstance(self._tree, ast.Name) and not self.columns[0].optional
 
-    def value(
-        self, numbers: Callable[[Column], pa.Array], total: Callable[[pa.Array], pa.Array]
+    def evaluate(
+        self, find_decimals: Callable[[Column], pa.Array], sum_lines: Callable[[pa.Array], pa.Array]
     ) -> pa.Array:
         """Its value for each order; null where a column that it needs is.
 
-        `numbers` gives a column's decimals, a line item's for one that is `summed`, `ZERO` where an
-        optional one is blank; `total` adds up what belongs to each order, null where any of it is.
+        `find_decimals` gives a column's, a line item's for one that is `summed`, `ZERO` where an
+        optional one is blank; `sum_lines` adds up the lines of each order, null where one of them is.
         """
-        return self._value(self._tree, numbers, total)
+        return self._evaluate(self._tree, find_decimals, sum_lines)
 
-    def _value(
+    def _evaluate(
         self,
         node: ast.expr,
-        numbers: Callable[[Column], pa.Array],
-        total: Callable[[pa.Array], pa.Array],
+        find_decimals: Callable[[Column], pa.Array],
+        sum_lines: Callable[[pa.Array], pa.Array],
     ) -> pa.Array:
         match node:
             case ast.BinOp(left, operator, right):
-                both = (self._value(side, numbers, total) for side in (left, right))
+                both = (self._evaluate(side, find_decimals, sum_lines) for side in (left, right))
                 return _OPERATIONS[type(operator)](*both)
             case ast.UnaryOp(ast.USub(), operand):
-                return pc.negate(self._value(operand, numbers, total))
+                return pc.negate(self._evaluate(operand, find_decimals, sum_lines))
             case ast.Call(_, [inner]):
-                items = self._value(inner, numbers, total)
+                items = self._evaluate(inner, find_decimals, sum_lines)
                 # Arrow gives a sum all the digits there are, which leaves none for what follows.
-                return total(items).cast(pa.decimal256(items.type.precision + 8, items.type.scale))
+                return sum_lines(items).cast(pa.decimal256(items.type.precision + 8, items.type.scale))
             case ast.Name(name):
-                return numbers(self._names[name])
+                return find_decimals(self._names[name])
             case _:
                 assert isinstance(node, ast.Constant)
                 return pa.scalar(str(node.value)).cast(_DECIMAL)
@@ -91,29 +91,29 @@ def parse_expression(text: str) -> Expression:
     """An expression; raises `ValueError` with a sentence on what can't be one."""
     named: dict[str, tuple[str, bool]] = {}
 
-    def placed(found: re.Match[str]) -> str:
+    def note_column(found: re.Match[str]) -> str:
         bracketed, maybe, plain, plain_maybe = found.groups()
         name = f"_{len(named)}"
         named[name] = (bracketed or plain, bool(maybe or plain_maybe))
         return name
 
     try:
-        tree = ast.parse(_COLUMN.sub(placed, text).strip(), mode="eval").body
+        tree = ast.parse(_COLUMN.sub(note_column, text).strip(), mode="eval").body
     except SyntaxError:
         raise ValueError(f"{text!r} can't be read; name columns like [Grand Total (Base)]") from None
     names: dict[str, Column] = {}
-    _check(tree, text, named, names, summed=False)
+    _check_node(tree, text, named, names, summed=False)
     if not names:
         raise ValueError(f"{text!r} names no column")
     expression = Expression(text, tuple(names.values()), tree, names)
     try:
-        expression.value(lambda _: pa.array([], _DECIMAL), lambda items: items)
+        expression.evaluate(lambda _: pa.array([], _DECIMAL), lambda items: items)
     except pa.ArrowInvalid:
         raise ValueError(f"{text!r} multiplies more columns than can be counted exactly") from None
     return expression
 
 
-def _check(
+def _check_node(
     node: ast.expr,
     text: str,
     named: Mapping[str, tuple[str, bool]],
@@ -123,12 +123,12 @@ def _check(
 ) -> None:
     match node:
         case ast.BinOp(left, ast.Add() | ast.Sub() | ast.Mult(), right):
-            _check(left, text, named, names, summed=summed)
-            _check(right, text, named, names, summed=summed)
+            _check_node(left, text, named, names, summed=summed)
+            _check_node(right, text, named, names, summed=summed)
         case ast.UnaryOp(ast.USub(), operand):
-            _check(operand, text, named, names, summed=summed)
+            _check_node(operand, text, named, names, summed=summed)
         case ast.Call(ast.Name(called), [inner], []) if called == _SUM and not summed:
-            _check(inner, text, named, names, summed=True)
+            _check_node(inner, text, named, names, summed=True)
         case ast.Name(name) if name in named:
             names[name] = Column(*named[name], summed)
         case ast.Constant(int() | float()):

@@ -42,10 +42,10 @@ def find_exports(
     """
     days = list(days)
     if _DATE_FIELD.search(location):
-        named = {day: path_of(_dated(location, day)) for day in days}
+        named = {day: path_of(_fill_in_date(location, day)) for day in days}
         found = {day: path for day, path in named.items() if path.exists()}
     else:
-        found = _found_in_folder(location, days, path_of)
+        found = _find_in_folder(location, days, path_of)
     if not done_marker:
         return found
     return {
@@ -53,19 +53,16 @@ def find_exports(
     }
 
 
-def _found_in_folder(
+def _find_in_folder(
     location: str, days: list[date], path_of: Callable[[str], UPath]
 ) -> dict[date, UPath]:
     found: dict[date, UPath] = {}
     folder = path_of(location)
-    is_there: Callable[[str], bool]
-    if len(days) > _FEW_DAYS and folder.is_dir():
-        is_there = {path.name for path in folder.iterdir()}.__contains__
-    else:
-        is_there = lambda name: (folder / name).exists()  # noqa: E731
+    is_listed = len(days) > _FEW_DAYS and folder.is_dir()
+    listed = {path.name for path in folder.iterdir()} if is_listed else set()
     for day in days:
-        names = [f"{_dated(DEFAULT_NAME, day)}{suffix}" for suffix in SUFFIXES]
-        present = [name for name in names if is_there(name)]
+        names = [f"{_fill_in_date(DEFAULT_NAME, day)}{suffix}" for suffix in SUFFIXES]
+        present = [name for name in names if (name in listed if is_listed else (folder / name).exists())]
         if len(present) > 1:
             raise ExportError(
                 f"There are two exports for {day} in {location}: {' and '.join(present)}. Keep the "
@@ -81,7 +78,7 @@ def make_missing_error(location: str, first: date, last: date) -> ExportMissingE
     """The error for a range of days without any export."""
     pattern = location if _DATE_FIELD.search(location) else f"{location}/{DEFAULT_NAME}.*"
     when = f"{first}" if first == last else f"any day from {first} to {last}"
-    where = _dated(pattern, first) if first == last else pattern
+    where = _fill_in_date(pattern, first) if first == last else pattern
     return ExportMissingError(
         f"There is no export for {when} at {where}. "
         "Run again when it is there, or set ROBIN_ETL_EXPORTS to where it is: a folder or, for files of "
@@ -90,5 +87,5 @@ def make_missing_error(location: str, first: date, last: date) -> ExportMissingE
     )
 
 
-def _dated(pattern: str, day: date) -> str:
+def _fill_in_date(pattern: str, day: date) -> str:
     return _DATE_FIELD.sub(lambda field: format(day, field[1] or "%Y-%m-%d"), pattern)

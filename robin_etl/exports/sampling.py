@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -13,7 +13,10 @@ import pyarrow as pa
 from upath import UPath
 
 from robin_etl.core import columns
-from robin_etl.exports import files
+from robin_etl.exports.files import find_suffix
+from robin_etl.exports.jsonl import read_jsonl
+from robin_etl.exports.parquet import make_empty_batch, open_parquet, to_cells
+from robin_etl.exports.streams import Read, open_export, split_into_blocks, unzip
 
 _BYTES = 1 << 18
 _ROWS = 200
@@ -36,54 +39,52 @@ class Sample:
 
 def take_sample(path: UPath) -> Sample:
     """Raises `ExportMissingError`, or `ExportError` for a file that has no rows to be seen."""
-    suffix, shown = files.find_format(path), str(path)
-    with files.open_export(path, shown) as stream:
+    suffix, shown = find_suffix(path), str(path)
+    with open_export(path) as stream:
         if suffix == ".parquet":
-            return _of_parquet(stream, shown)
+            return _sample_parquet(stream, shown)
         if suffix == ".jsonl":
-            lines = files.split_into_blocks(stream.read, "utf-8", shown, _BYTES)
-            objects, _ = next(files.read_jsonl(lines, shown))
-            return Sample(objects.head(_ROWS))
-        read = files.unzip(stream, shown) if suffix == ".csv.gz" else stream.read
-        content = _begun(read)
-        text, encoding = _decoded(content)
-    delimiter = max(_DELIMITERS, key=lambda one: len(_records(text, one, most=1)[0]))
-    header, *records = _records(text, delimiter, most=_ROWS + 1)
+            blocks = split_into_blocks(stream.read, "utf-8", shown, _BYTES)
+            cells, _ = next(read_jsonl(blocks, shown))
+            return Sample(cells.head(_ROWS))
+        return _sample_text(unzip(stream, shown) if suffix == ".csv.gz" else stream.read)
+
+
+def _sample_parquet(stream: BinaryIO, path: str) -> Sample:
+    with open_parquet(stream, path) as file:
+        schema = file.schema_arrow
+        names = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        nothing = make_empty_batch(schema, names)
+        batch = next(file.iter_batches(_ROWS, columns=names), nothing)
+        return Sample(to_cells(batch, names).reindex(columns=schema.names).astype(columns.TEXT))
+
+
+def _sample_text(read: Read) -> Sample:
+    text, encoding = _decode(_read_beginning(read))
+    delimiter = max(_DELIMITERS, key=lambda one: len(_split_records(text, one, most=1)[0]))
+    header, *records = _split_records(text, delimiter, most=_ROWS + 1)
     width = len(header)
     cells = [[*record, *[""] * width][:width] for record in records if record]
     frame = pd.DataFrame(cells, columns=[name.strip() for name in header], dtype=columns.TEXT)
     return Sample(frame.loc[:, ~frame.columns.duplicated()], delimiter, encoding)
 
 
-def _begun(read: Callable[[int], bytes]) -> bytes:
+def _read_beginning(read: Read) -> bytes:
     """The beginning of a file, up to the end of a line."""
     content = read(_BYTES)
     return content if len(content) < _BYTES else content[: content.rfind(b"\n") + 1] or content
 
 
-def _decoded(content: bytes) -> tuple[str, str]:
+def _decode(content: bytes) -> tuple[str, str]:
     try:
         return content.decode().removeprefix("\ufeff"), "utf-8"
     except UnicodeDecodeError:
         return content.decode(_WESTERN, errors="replace"), _WESTERN
 
 
-def _records(text: str, delimiter: str, *, most: int) -> Sequence[list[str]]:
+def _split_records(text: str, delimiter: str, *, most: int) -> Sequence[list[str]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         return [record for record, _ in zip(reader, range(most), strict=False)] or [[]]
     except csv.Error:
         return [text.partition("\n")[0].split(delimiter)]
-
-
-def _of_parquet(stream: BinaryIO, path: str) -> Sample:
-    with files.open_parquet(stream, path) as file:
-        names = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
-        batch = next(file.iter_batches(_ROWS, columns=names), None)
-        texts = {
-            name: files.to_text(
-                file.schema_arrow.field(name).type, None if batch is None else batch[name]
-            )
-            for name in names
-        }
-        return Sample(pd.DataFrame(texts, columns=file.schema_arrow.names, dtype=columns.TEXT))

@@ -50,9 +50,9 @@ def check(settings: Settings, file: str, day: date) -> Check:
     profile, to_set = _fitting(settings, sampling.take_sample(path))
     export = files.read_export(path, profile, day, most_bytes=settings.max_export_size)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
-    verdict, named = check_frame(export.rows, suite, {"fewest_rows": 0})
-    broken = pd.array(export.rows.index.isin(named.index), dtype=columns.FLAG)
-    kept, duplicates = versions.keep_last_rows(export.rows.assign(broken=broken))
+    verdict, named = check_frame(export.orders.rows, suite, {"fewest_rows": 0})
+    broken = pd.array(export.orders.rows.index.isin(named.index), dtype=columns.FLAG)
+    kept, duplicates = versions.keep_last_rows(export.orders.rows.assign(broken=broken))
     try:
         verdict.stop_unless_passed(file)
         stop = None
@@ -69,7 +69,7 @@ def check(settings: Settings, file: str, day: date) -> Check:
         file=file,
         profile=profile.name,
         to_set=to_set,
-        left_out=export.left_out,
+        left_out=export.orders.left_out,
         rows=verdict.rows,
         quarantined=verdict.broken_rows,
         duplicates=duplicates,

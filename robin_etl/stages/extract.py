@@ -44,14 +44,14 @@ def extracted(settings: Settings, run: Run, ledger: Ledger) -> dict[str, Any]:
     rows_read = left_out = 0
     with run.files.writing_frames("exported") as write:
         for read in _gathered(settings, files):
-            rows = pd.concat([export.rows for export in read], ignore_index=True)
+            rows = pd.concat([export.orders.rows for export in read], ignore_index=True)
             rows.index += rows_read
             broken = check.check_batch(rows)
             quarantine.append(_quarantine(read, broken, rows_read))
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
             write(customers.add_digests(rows, key=settings.digest_key()))
             rows_read += len(rows)
-            left_out += sum(export.left_out for export in read)
+            left_out += sum(export.orders.left_out for export in read)
     verdict = check.finish(lambda columns: run.files.read_frame("exported", columns))
     pa.default_memory_pool().release_unused()
     run.files.write_json("verdict_export", verdict.to_json())
@@ -141,7 +141,7 @@ def _gathered(settings: Settings, found: dict[date, UPath]) -> Iterator[list[Exp
     for day, path in found.items():
         for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size):
             gathered.append(batch)
-            if sum(len(export.rows) for export in gathered) >= _JUDGED_ROWS:
+            if sum(len(export.orders.rows) for export in gathered) >= _JUDGED_ROWS:
                 yield gathered
                 gathered = []
     if gathered:
@@ -155,13 +155,13 @@ def _quarantine(read: list[Export], broken: pd.Series, start: int) -> pd.DataFra
     """
     found = [pd.DataFrame(columns=["file", "line", "rules"])]
     for export in read:
-        own = broken[(broken.index >= start) & (broken.index < start + len(export.rows))]
+        own = broken[(broken.index >= start) & (broken.index < start + len(export.orders.rows))]
         if len(own):
             at = own.index - start
-            cells = export.cells.loc[at].reset_index(drop=True)
+            cells = export.orders.cells.loc[at].reset_index(drop=True)
             cells.insert(0, "rules", own.array)
-            cells.insert(0, "line", export.lines.loc[at].array)
+            cells.insert(0, "line", export.orders.lines.loc[at].array)
             cells.insert(0, "file", Path(export.path).name)
             found.append(cells)
-        start += len(export.rows)
+        start += len(export.orders.rows)
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]

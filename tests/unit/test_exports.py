@@ -24,6 +24,7 @@ from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
 from robin_etl.exports import files, locations, profiles
 from robin_etl.exports.profiles import Profile
+from robin_etl.exports.text import read_lines
 
 DAY = date(2026, 3, 1)
 ROBIN = profiles.load_profile("robin")
@@ -42,7 +43,7 @@ def written(folder: Path, content: str | bytes, name: str = "orders_2026-03-01.c
 
 
 def values(export: files.Export, row: int = 0) -> dict[str, Any]:
-    record = export.rows.iloc[row].to_dict()
+    record = export.orders.rows.iloc[row].to_dict()
     return {str(key): None if pd.isna(value) else value for key, value in record.items()}
 
 
@@ -61,8 +62,8 @@ def test_csv_becomes_canonical_rows_with_the_raw_text_beside_them(tmp_path: Path
     row = values(export)
     assert CANONICAL.items() <= row.items()
     assert row["revenue_text"] == "113.345"
-    assert export.lines.tolist() == [2]
-    assert export.cells["email_address"].tolist() == [" Ann@X.nl "]
+    assert export.orders.lines.tolist() == [2]
+    assert export.orders.cells["email_address"].tolist() == [" Ann@X.nl "]
 
 
 def test_gzipped_csv_reads_as_csv_does(tmp_path: Path) -> None:
@@ -80,8 +81,8 @@ def test_jsonl_keeps_numbers_and_zeros_as_they_were_written(tmp_path: Path) -> N
     export = read(written(tmp_path, "\n".join(lines), "orders.jsonl"))
     assert CANONICAL.items() <= values(export).items()
     assert values(export, 1)["order_number"] == "7"
-    assert export.lines.tolist() == [1, 3]
-    assert export.cells["tags"].tolist()[1] == '["n"]'
+    assert export.orders.lines.tolist() == [1, 3]
+    assert export.orders.cells["tags"].tolist()[1] == '["n"]'
 
 
 def test_parquet_reads_typed_columns_exactly(tmp_path: Path) -> None:
@@ -119,8 +120,8 @@ def test_a_cell_that_cannot_be_read_becomes_null_beside_its_text(tmp_path: Path,
 def test_lines_are_those_of_the_file_across_breaks_and_blanks(tmp_path: Path) -> None:
     text = f'{HEADER}\r\n1,"a\r\n@x.nl",1,2026-03-01\r\n\r\n2,b@x.nl,1,2026-03-01\r\n3,c@x.nl,1,x'
     export = read(written(tmp_path, text))
-    assert export.lines.tolist() == [2, 5, 6]
-    assert export.rows["order_number"].tolist() == ["1", "2", "3"]
+    assert export.orders.lines.tolist() == [2, 5, 6]
+    assert export.orders.rows["order_number"].tolist() == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -129,15 +130,15 @@ def test_cells_beyond_the_header_are_kept_apart(tmp_path: Path, place: int) -> N
     rows.insert(place, "3,c@x.nl,1,500,2026-03-01,x")
     export = read(written(tmp_path, "\n".join([HEADER, *rows])))
     assert values(export, place)["surplus_cells"] == "2026-03-01,x"
-    assert export.rows["surplus_cells"].notna().sum() == 1
-    assert export.rows["order_number"].notna().sum() == 3
+    assert export.orders.rows["surplus_cells"].notna().sum() == 1
+    assert export.orders.rows["order_number"].notna().sum() == 3
 
 
 def test_a_header_without_rows_is_a_day_without_orders(tmp_path: Path) -> None:
     for name, content in (("o.csv", HEADER + "\n"), ("p.csv", HEADER), ("o.jsonl", "\n")):
         export = read(written(tmp_path, content, name))
-        assert export.rows.empty
-        assert str(export.rows["revenue"].dtype) == "Int64"
+        assert export.orders.rows.empty
+        assert str(export.orders.rows["revenue"].dtype) == "Int64"
 
 
 def test_an_unknown_column_is_ignored_even_twice(tmp_path: Path) -> None:
@@ -254,8 +255,8 @@ def test_an_unknown_profile_is_named_with_those_there_are() -> None:
 
 def test_every_canonical_column_is_in_the_rows(tmp_path: Path) -> None:
     export = read(written(tmp_path, f"{HEADER}\n{ROW}\n"))
-    assert set(columns.EXPORTED_DTYPES) <= set(export.rows.columns)
-    assert json.dumps(export.lines.tolist()) == "[2]"
+    assert set(columns.EXPORTED_DTYPES) <= set(export.orders.rows.columns)
+    assert json.dumps(export.orders.lines.tolist()) == "[2]"
 
 
 AWKWARD = {
@@ -282,8 +283,8 @@ def test_a_file_reads_the_same_in_batches_of_any_size(tmp_path: Path, content: s
     whole = files.read_export(path, ROBIN, DAY)
     parts = list(files.read_batches(path, ROBIN, DAY, batch_bytes=size))
     for name in ("cells", "lines", "rows"):
-        expected = getattr(whole, name)
-        joined = pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+        expected = getattr(whole.orders, name)
+        joined = pd.concat([getattr(part.orders, name) for part in parts], ignore_index=True)
         if name == "cells":  # a batch without surplus cells has no column for them
             joined = joined.reindex(columns=expected.columns).fillna("")
             expected = expected.fillna("")
@@ -304,7 +305,7 @@ awkward = st.lists(st.text("x1,\"\n\r\t \x00;é'\\", max_size=14), max_size=4).m
 
 @given(awkward.map(str.encode))
 def test_the_quick_way_to_read_csv_reads_what_the_careful_one_does_or_leaves_it(text: bytes) -> None:
-    quick = files._read_even_csv(text, ROBIN, ["a", "b", "c"])
+    quick = read_lines(text, ROBIN, ["a", "b", "c"])
     if text and quick is not None:
         reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
         assert quick.to_numpy().tolist() == list(reader)
@@ -325,7 +326,7 @@ def test_with_a_done_marker_a_file_is_there_once_its_marker_is(tmp_path: Path, l
 def test_a_symbolic_link_is_the_file_that_it_leads_to_or_missing(tmp_path: Path) -> None:
     real = written(tmp_path, f"{HEADER}\n{ROW}\n", "real.csv")
     (tmp_path / "orders.csv").symlink_to(real)
-    assert len(read(tmp_path / "orders.csv").rows) == 1
+    assert len(read(tmp_path / "orders.csv").orders.rows) == 1
     real.unlink()
     with pytest.raises(ExportMissingError):
         read(tmp_path / "orders.csv")

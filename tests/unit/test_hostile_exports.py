@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from robin_etl.exceptions import ExportError
-from robin_etl.exports import files, locations, profiles
+from robin_etl.exports import files, locations, profiles, streams
 from robin_etl.exports.locations import SUFFIXES
 from tests import fuzz
 
@@ -67,6 +67,14 @@ def test_any_json_is_orders_or_an_error_that_names_the_file(records: list[dict[s
     fuzz.read(data, ".jsonl", ROBIN)
 
 
+def test_a_parquet_file_with_a_column_whose_name_is_no_text_is_an_error(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: ["1", "2"] for name in HEADER.split(",")}), buffer)
+    damaged = buffer.getvalue().replace(b"order_number", b"\x80rder_number")
+    with pytest.raises(ExportError, match="not a readable Parquet file"):
+        whole(tmp_path, "o.parquet", damaged)
+
+
 @given(st.data())
 def test_a_damaged_parquet_file_is_orders_or_an_error_that_names_it(data: st.DataObject) -> None:
     buffer = io.BytesIO()
@@ -85,13 +93,13 @@ def test_a_damaged_parquet_file_is_orders_or_an_error_that_names_it(data: st.Dat
 )
 def test_an_order_number_that_nobody_could_read_is_set_aside(tmp_path: Path, number: str) -> None:
     export = whole(tmp_path, "orders.csv", csv(f"{number},a@x.nl,1,2026-03-01"))
-    assert export.rows["unsendable"].tolist() == ["order_number"]
+    assert export.orders.rows["unsendable"].tolist() == ["order_number"]
 
 
 def test_a_formula_stays_the_text_that_it_is(tmp_path: Path) -> None:
     export = whole(tmp_path, "orders.csv", csv("\"=cmd|'/c calc'!A1\",a@x.nl,1,2026-03-01"))
-    assert export.rows["order_number"].tolist() == ["=cmd|'/c calc'!A1"]
-    assert export.rows["unsendable"].isna().all()
+    assert export.orders.rows["order_number"].tolist() == ["=cmd|'/c calc'!A1"]
+    assert export.orders.rows["unsendable"].isna().all()
 
 
 def repetitive_parquet() -> bytes:
@@ -130,14 +138,14 @@ def test_what_is_far_too_much_is_an_error_not_memory(
 def test_a_line_without_an_end_is_an_error_not_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_MOST_LINE_BYTES", 1_000)
+    monkeypatch.setattr(streams, "_MOST_LINE_BYTES", 1_000)
     with pytest.raises(ExportError, match=r"a line of more than 1,000 bytes \(line 2\)"):
         batches(tmp_path, "o.csv", csv("x" * 5_000), batch_bytes=500)
 
 
 def test_a_cell_of_ten_megabytes_is_read_or_refused_and_no_more(tmp_path: Path) -> None:
     export = whole(tmp_path, "o.csv", csv(f"{'x' * 10_000_000},a@x.nl,1,2026-03-01"))
-    assert export.rows["unsendable"].tolist() == ["order_number"]
+    assert export.orders.rows["unsendable"].tolist() == ["order_number"]
 
 
 @pytest.mark.parametrize("how", ["grows", "is replaced", "is cut off"])

@@ -36,18 +36,18 @@ def read(path: Path, profile: str, **given: Any) -> files.Export:
 
 def judged(export: files.Export) -> pd.Series:
     suite = load_suite(UPath(settings().expectations) / EXPORT_SUITE)
-    return check_frame(export.rows, suite, {"fewest_rows": 0})[1]
+    return check_frame(export.orders.rows, suite, {"fewest_rows": 0})[1]
 
 
 def told(export: files.Export) -> list[tuple[object, ...]]:
     """What the gate lets through."""
-    good = export.rows.drop(judged(export).index)[list(COLUMNS)].astype(object)
+    good = export.orders.rows.drop(judged(export).index)[list(COLUMNS)].astype(object)
     return [tuple(row) for row in good.where(good.notna(), None).to_numpy()]
 
 
 def quarantined(export: files.Export) -> dict[str, str]:
     broken = judged(export)
-    return dict(zip(export.rows["order_number"].loc[broken.index], broken, strict=True))
+    return dict(zip(export.orders.rows["order_number"].loc[broken.index], broken, strict=True))
 
 
 def shop(folder: Path, *lines: str) -> str:
@@ -64,9 +64,9 @@ def test_shopify_sums_nothing_twice_takes_refunds_off_and_leaves_out_what_is_unp
         ("1004", "dan@example.com", None, 0, "2025-10-26T01:30:00Z"),
         ("1006", None, "+4915112345", 2000, "2025-10-27T10:00:00Z"),
     ]
-    assert export.left_out == 1
+    assert export.orders.left_out == 1
     assert quarantined(export) == {"1005": "currency_is_the_shops"}
-    assert export.lines.tolist() == [2, 6, 7, 8, 9]
+    assert export.orders.lines.tolist() == [2, 6, 7, 8, 9]
 
 
 def test_magento_tells_times_of_the_shop_across_a_change_to_summer_time() -> None:
@@ -77,7 +77,7 @@ def test_magento_tells_times_of_the_shop_across_a_change_to_summer_time() -> Non
         ("000000103", "cat@example.com", None, 0, "2026-03-30T10:05:00Z"),
         ("000000105", "eva@example.com", None, 0, "2026-03-30T12:05:00Z"),
     ]
-    assert export.left_out == 1
+    assert export.orders.left_out == 1
 
 
 def test_woocommerces_export_suite() -> None:
@@ -87,7 +87,7 @@ def test_woocommerces_export_suite() -> None:
         ("WC-702", "bob@example.com", None, 2000, "2026-03-29T01:30:00Z"),
         ("WC-704", "cat@example.com", None, 0, "2026-03-29T03:00:00Z"),
     ]
-    assert export.left_out == 1
+    assert export.orders.left_out == 1
 
 
 def test_woocommerces_advanced_export_goes_on_with_an_order_on_rows_without_its_number() -> None:
@@ -97,7 +97,7 @@ def test_woocommerces_advanced_export_goes_on_with_an_order_on_rows_without_its_
         ("801", "ann@example.com", "+31612345678", 12100, "2025-10-26T00:30:00Z"),
         ("803", "cat@example.com", None, 4840, "2025-10-26T03:30:00Z"),
     ]
-    assert export.left_out == 1
+    assert export.orders.left_out == 1
 
 
 def test_shopware_is_read_with_semicolons_in_utc_whatever_its_encoding(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_shopware_is_read_with_semicolons_in_utc_whatever_its_encoding(tmp_path:
     western = shop(tmp_path, 'extends = "shopware6"', 'encoding = "windows-1252"')
     export = files.read_export(UPath(tmp_path / "orders.csv"), profiles.load_profile(western), DAY)
     assert told(export) == expected
-    assert export.cells["billing_city"].tolist() == ["Köln", "Bonn"]
+    assert export.orders.cells["billing_city"].tolist() == ["Köln", "Bonn"]
 
 
 def test_line_items_add_up_exactly_wherever_in_the_file_they_are() -> None:
@@ -131,7 +131,7 @@ def test_robins_own_columns_need_no_setting() -> None:
         UPath(FILES / "robin.csv"), profiles.load_configured(Settings.read()), DAY
     )
     assert told(export) == [("01235", "ann@example.com", None, 11334, "2026-03-29T08:00:00Z")]
-    assert export.rows["profit"].tolist() == [2000]
+    assert export.orders.rows["profit"].tolist() == [2000]
 
 
 @pytest.mark.parametrize("path", sorted(FILES.glob("*.csv")), ids=lambda path: path.stem)
@@ -203,7 +203,7 @@ def test_decimal_commas_and_thousands_points_are_read_as_the_profile_says(
         ("007", "a@x.nl", None, 123457, "2026-03-29T01:30:00Z"),
         ("008", "b@x.nl", None, 1250, "2026-03-29T22:00:00Z"),
     ]
-    assert export.rows["profit"].tolist()[:2] == [23457, 1250]
+    assert export.orders.rows["profit"].tolist()[:2] == [23457, 1250]
     # A point where the profile has none would make 12.50 into 1250.
     both = "revenue_is_a_number; profit_is_a_number"
     assert quarantined(export) == {"009": both, "010": both}

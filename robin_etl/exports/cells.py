@@ -1,0 +1,132 @@
+"""The cells of a file by its own columns, as a profile says they are written, for each order. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from robin_etl.core import columns, money
+from robin_etl.exports import expressions
+from robin_etl.exports.expressions import Column
+
+if TYPE_CHECKING:
+    from robin_etl.exports.profiles import Profile
+
+_PADDING = r"[\x{00a0}\x{202f}]"
+
+
+class FileCells:
+    """The columns of a file by their own names, for each order: of its lines the first filled cell."""
+
+    def __init__(self, cells: pd.DataFrame, profile: Profile) -> None:
+        self._cells = cells
+        self._profile = profile
+
+    @cached_property
+    def _order(self) -> npt.NDArray[np.intp]:
+        """For each row the order it is of, counted as they appear; one without a number is its own."""
+        numbers = self._trim(self._profile.columns.order_number)
+        if self._profile.continued:
+            numbers = numbers.ffill()
+        nobody = numbers.isna().to_numpy(dtype=np.bool_)
+        codes, distinct = pd.factorize(numbers)
+        codes[nobody] = len(distinct) + np.arange(nobody.sum())
+        return pd.factorize(codes)[0]
+
+    @cached_property
+    def first_rows(self) -> npt.NDArray[np.intp]:
+        """The position of each order's first row."""
+        return np.unique(self._order, return_index=True)[1]
+
+    def find_texts(self, *names: str) -> pd.Series:
+        """The cells of a column, trimmed, blank as null; of several columns the first that is filled."""
+        found = self._find_first(names[0]) if names else self._make_blanks()
+        for name in names[1:]:
+            found = found.fillna(self._find_first(name))
+        return found
+
+    def find_cents(self, field: str) -> tuple[pd.Series, pd.Series]:
+        """The cents of revenue or profit, and the text that says whether there should be any."""
+        expression = self._profile.money.get(field)
+        if expression is None:
+            nothing = self._make_blanks()
+            return nothing.astype(columns.CENTS), nothing
+        text = self._find_first(expression.columns[0].name)
+        if expression.is_column:
+            return money.parse_cents(_normalize_numbers(text, self._profile)), text
+        exact = expression.evaluate(self._find_decimals, self._sum_lines)
+        cents = money.round_to_cents(exact, self._make_blanks().index)
+        return cents, text.fillna(expression.text).where(self._are_filled(expression.columns))
+
+    def _sum_lines(self, items: pa.Array) -> pa.Array:
+        """The sum over each order's lines; null where one of them is."""
+        table = pa.table({"order": self._order, "item": items})
+        exact = pc.ScalarAggregateOptions(skip_nulls=False)
+        sums = table.group_by("order", use_threads=False).aggregate([("item", "sum", exact)])
+        return sums["item_sum"].combine_chunks()
+
+    def _find_decimals(self, column: Column) -> pa.Array:
+        """A column's decimals, null where it has none: a line item's if it is `summed`."""
+        text = self._trim(column.name) if column.summed else self._find_first(column.name)
+        readable = money.parse_numbers(_normalize_numbers(text, self._profile))
+        decimals = expressions.to_decimals(readable)
+        if not column.optional:
+            return decimals
+        # A blank counts as nothing, but text that is no number must not.
+        blank = pa.array(text.isna())
+        return pc.if_else(blank, expressions.ZERO, decimals)
+
+    def _are_filled(self, columns: Iterable[Column]) -> pd.Series:
+        """Whether each order's cells are filled in all of these columns that need to be."""
+        filled = pd.Series(data=True, index=self._make_blanks().index)
+        for column in columns:
+            if column.optional:
+                continue
+            there = self._trim(column.name).notna()
+            if column.summed:
+                filled &= there.groupby(self._order).all()
+            else:
+                filled &= self._find_first(column.name).notna()
+        return filled
+
+    def _find_first(self, name: str) -> pd.Series:
+        text = self._trim(name)
+        return text if self._profile.grain == "order" else text.groupby(self._order).first()
+
+    def _trim(self, name: str) -> pd.Series:
+        if name not in self._cells.columns:
+            return pd.Series(index=self._cells.index, dtype=columns.TEXT)
+        text = columns.trim(self._cells[name])
+        field = self._profile.sources.get(name, "")
+        if prefix := self._profile.strip.get(field):
+            text = columns.trim(text.str.removeprefix(prefix))
+        return text
+
+    def _make_blanks(self) -> pd.Series:
+        by_order = self._profile.grain == "order"
+        index = self._cells.index if by_order else pd.RangeIndex(len(self.first_rows))
+        return pd.Series(index=index, dtype=columns.TEXT)
+
+
+def _normalize_numbers(text: pd.Series, profile: Profile) -> pd.Series:
+    """Numbers with a point and no separators; what is not written as the profile says is no number."""
+    mark, separator = profile.decimal_mark, profile.thousands_separator
+    if (mark, separator) == (".", ""):
+        return text
+    strings = pc.replace_substring_regex(columns.to_arrow(text, pa.string()), _PADDING, " ")
+    groups = rf"\d{{1,3}}({re.escape(separator)}\d{{3}})+|" if separator else ""
+    written = rf"\A[+-]?({groups}\d*)({re.escape(mark)}\d*)?\z"
+    # Something that is no number, since null would be a blank.
+    strings = pc.if_else(pc.match_substring_regex(strings, written), strings, "?")
+    if separator:
+        strings = pc.replace_substring(strings, separator, "")
+    plain = pc.replace_substring(strings, mark, ".")
+    return pd.Series(plain.to_pandas(), index=text.index, dtype=columns.TEXT)

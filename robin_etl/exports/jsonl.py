@@ -1,0 +1,53 @@
+"""Exports as JSON, one object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pandas as pd
+
+from robin_etl.core import columns
+from robin_etl.exceptions import ExportError
+from robin_etl.exports.streams import Block, Cells, check_width
+
+
+def read_jsonl(blocks: Iterator[Block], path: str) -> Iterator[Cells]:
+    """The cells, at least once. Numbers stay the text they are, so that no digit or zero is lost."""
+    decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+    for first, block in blocks:
+        lines: list[int] = []
+        records: list[dict[str, str | None]] = []
+        for number, line in enumerate(block.split(b"\n"), start=first):
+            if line.strip():
+                lines.append(number)
+                records.append(_decode_record(decoder, line, number, path))
+        yield pd.DataFrame(records, dtype=columns.TEXT), pd.Series(lines, dtype=columns.COUNT)
+
+
+def _decode_record(
+    decoder: json.JSONDecoder, line: bytes, number: int, path: str
+) -> dict[str, str | None]:
+    try:
+        record = decoder.decode(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise ExportError(
+            f"{path} is not JSON on line {number} ({error}). Mend that line, then run again.",
+            path=path,
+        ) from error
+    if not isinstance(record, dict):
+        raise ExportError(
+            f"{path} has something else than an object on line {number}. Write one object "
+            "for each order.",
+            path=path,
+        )
+    check_width(len(record), number, path)
+    return {f"{_to_text(key)}": _to_text(value) for key, value in record.items()}
+
+
+def _to_text(value: object) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    # JSON can escape half a character, which is no text anywhere else.
+    return text if text.isascii() else text.encode(errors="replace").decode()

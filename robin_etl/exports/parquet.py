@@ -1,0 +1,113 @@
+"""Exports as Parquet: only the columns that a profile names are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import BinaryIO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from robin_etl.core import columns
+from robin_etl.exceptions import ExportError
+from robin_etl.exports.profiles import Profile
+from robin_etl.exports.streams import Cells, make_size_error
+
+_BATCH_ROWS = 100_000
+
+# Types that can stand for the text they would have been in a csv, by the column of ROBIN's that they
+# tell; any other is a wrong type.
+_TYPES = {
+    "order_number": ("string", "integer"),
+    "email_address": ("string",),
+    "phone_number": ("string", "integer"),
+    "webstore_url": ("string",),
+    "revenue": ("string", "integer", "floating", "decimal"),
+    "profit": ("string", "integer", "floating", "decimal"),
+    "order_date": ("string", "timestamp", "date"),
+    "status": ("string", "timestamp", "date"),
+    "currency": ("string",),
+}
+
+
+def read_parquet(stream: BinaryIO, profile: Profile, path: str, most_bytes: int) -> Iterator[Cells]:
+    """The cells, at least once.
+
+    Raises `ExportError` for wrong types, or for more than `most_bytes` once it is unpacked.
+    """
+    with open_parquet(stream, path) as file:
+        schema = file.schema_arrow
+        _check_types(schema, profile, path)
+        known = [name for name in schema.names if name in profile.sources]
+        nothing = make_empty_batch(schema, known)
+        first, left = 1, most_bytes
+        for batch in chain(file.iter_batches(_BATCH_ROWS, columns=known), [nothing]):
+            if batch is nothing and first > 1:
+                return
+            left -= batch.nbytes
+            if left < 0:
+                raise make_size_error(path, most_bytes)
+            lines = pd.Series(range(first, first + batch.num_rows), dtype=columns.COUNT)
+            yield to_cells(batch, known), lines
+            first += batch.num_rows
+
+
+@contextmanager
+def open_parquet(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file; raises `ExportError` wherever it turns out to be none."""
+    try:
+        yield pq.ParquetFile(stream, buffer_size=1 << 20)
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter for a column's name
+        raise ExportError(
+            f"{path} is not a readable Parquet file ({error}). Write it again.", path=path
+        ) from error
+
+
+def make_empty_batch(schema: pa.Schema, names: Sequence[str]) -> pa.RecordBatch:
+    """These columns of a file without any row."""
+    fields = [schema.field(name) for name in names]
+    return pa.RecordBatch.from_arrays(
+        [pa.array([], field.type) for field in fields], schema=pa.schema(fields)
+    )
+
+
+def to_cells(batch: pa.RecordBatch, names: Sequence[str]) -> pd.DataFrame:
+    """Columns as the text they would be in a csv."""
+    texts = {name: _to_text(batch[name]) for name in names}
+    return pd.DataFrame(texts, index=range(batch.num_rows), dtype=columns.TEXT)
+
+
+def _to_text(column: pa.Array) -> pd.Series:
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        column = column.cast(pa.timestamp("us", "UTC"))
+    text: pd.Series = column.cast(pa.string()).to_pandas().astype(columns.TEXT)
+    return text
+
+
+def _check_types(schema: pa.Schema, profile: Profile, path: str) -> None:
+    for field in schema:
+        allowed = _TYPES.get(profile.sources.get(field.name, ""), ())
+        if allowed and not _is_one_of(field.type, allowed):
+            raise ExportError(
+                f"{path} has the type {field.type} in column {field.name}, where it should be one of: "
+                f"{', '.join(allowed)}. Write that column as text, then run again.",
+                path=path,
+                column=field.name,
+            )
+
+
+def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:
+    value_type = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+    text = pa.types.is_string(value_type) or pa.types.is_large_string(value_type)
+    checks = {
+        "string": text or pa.types.is_string_view(value_type) or pa.types.is_null(value_type),
+        "integer": pa.types.is_integer(value_type),
+        "floating": pa.types.is_floating(value_type),
+        "decimal": pa.types.is_decimal(value_type),
+        "timestamp": pa.types.is_timestamp(value_type),
+        "date": pa.types.is_date(value_type),
+    }
+    return any(checks[name] for name in names)

@@ -1,0 +1,223 @@
+"""A profile: where ROBIN's columns are in a file, and how its money, dates and statuses are written.
+
+It is data alone: `mapping` applies it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from robin_etl.core import dates
+from robin_etl.exceptions import ConfigurationError
+from robin_etl.exports.expressions import Expression, parse_expression
+
+if TYPE_CHECKING:
+    from robin_etl.settings import Settings
+
+_TABLE = ConfigDict(extra="forbid", frozen=True)
+
+
+def _list_names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _lower(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(value.strip().lower() for value in values)
+
+
+def _check_encoding(name: str) -> str:
+    try:
+        "".encode(name)  # which codecs of something else than text refuse
+        codecs.getincrementaldecoder(name)
+    except LookupError:
+        raise ValueError(f"there is no encoding {name!r} of text") from None
+    return name
+
+
+def _check_zone(name: str) -> str:
+    try:
+        return name if name in ("", "UTC") else ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r}; it is a name like Europe/Amsterdam") from None
+
+
+def _check_expression(text: str) -> str:
+    parse_expression(text)
+    return text
+
+
+# One column, or several of which the first that is not blank tells.
+Sources = Annotated[tuple[str, ...], BeforeValidator(_list_names)]
+# `[Total] - [Refunded Amount]?`; see `expressions`.
+Money = Annotated[str, AfterValidator(_check_expression)]
+Values = Annotated[tuple[str, ...], AfterValidator(_lower)]
+Zone = Annotated[str, AfterValidator(_check_zone)]
+
+
+class Columns(BaseModel):
+    """Where ROBIN's columns are in the file."""
+
+    model_config = _TABLE
+
+    order_number: str = Field(description="Column of the order number.")
+    email_address: Sources = Field(
+        (), description="Column of the e-mail address; of several the first filled cell counts."
+    )
+    phone_number: Sources = Field((), description="Column of the phone number, likewise.")
+    revenue: Money = Field(description="Expression of columns, such as `[Total] - [Refunded]?`.")
+    profit: Money | None = Field(None, description="Expression of columns.")
+    order_date: Sources = Field(
+        description="Column of the date; of several the first filled cell counts."
+    )
+    webstore_url: Sources = Field((), description="Column of the shop's address.")
+
+    @model_validator(mode="after")
+    def _check_contact(self) -> Columns:
+        if not (self.email_address or self.phone_number):
+            raise ValueError("email_address or phone_number must say who the customer is")
+        return self
+
+
+class Status(BaseModel):
+    """What an order's status means. Values are compared without regard to case."""
+
+    model_config = _TABLE
+
+    column: str = Field(description="Column of the status.")
+    pending: Values = Field((), description="Values of what is not an order yet; its rows are left out.")
+    cancelled: Values = Field((), description="Values of what is no longer an order.")
+    cancelled_if_filled: str = Field(
+        "", description="Column that is filled for cancelled orders only, such as the date."
+    )
+    cancelled_revenue: Literal["zero", "kept"] = Field(
+        "zero", description="Whether a cancelled order is worth nothing, or what the file says."
+    )
+
+
+class Currency(BaseModel):
+    """The one currency that the shop reports in: ROBIN knows none."""
+
+    model_config = _TABLE
+
+    column: str = Field(description="Column of the currency.")
+    code: str = Field(
+        "",
+        description="The currency that is sent, such as EUR; blank if ROBIN_ETL_CURRENCY must state it.",
+    )
+
+
+class Profile(BaseModel):
+    """How a shop's system writes its export."""
+
+    model_config = _TABLE
+
+    name: str = Field("", description="Name of the profile; the file's by default.")
+    title: str = Field("", description="Shop system and export, in words.")
+    delimiter: str = Field(
+        ",", min_length=1, max_length=1, description="Character between the cells of a CSV file."
+    )
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = Field(
+        "utf-8", description="Encoding of a CSV file; a byte order mark is ignored."
+    )
+    decimal_mark: Literal[".", ","] = Field(".", description="Character before the cents.")
+    thousands_separator: Literal["", ".", ",", " ", "'"] = Field(
+        "", description="Character between groups of three digits; blank for none."
+    )
+    date_formats: tuple[str, ...] = Field(
+        (dates.ISO,),
+        min_length=1,
+        description="`iso`, or formats of Python's strptime, tried in turn.",
+    )
+    timezone: Zone = Field(
+        "UTC",
+        description="Time zone of dates without an offset; blank if ROBIN_ETL_TIMEZONE must state it.",
+    )
+    grain: Literal["order", "line"] = Field(
+        "order",
+        description="What a row is: an order, or a line item. The lines with one number are one order: "
+        "sum(…) adds them up, and of other columns the first filled cell counts.",
+    )
+    continued: bool = Field(
+        default=False, description="Whether a line without a number belongs to the order above it."
+    )
+    columns: Columns
+    strip: Mapping[str, str] = Field(
+        {}, description='Text to remove from the front of a column\'s cells: `order_number = "#"`.'
+    )
+    status: Status | None = None
+    currency: Currency | None = None
+    unusable: str = Field("", description="Why such a file can't be used, and what to do instead.")
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Profile:
+        if self.decimal_mark == self.thousands_separator:
+            raise ValueError("decimal_mark and thousands_separator can't be the same")
+        if unknown := set(self.strip) - set(Columns.model_fields):
+            raise ValueError(f"strip names {min(unknown)}, which is none of ROBIN's columns")
+        amounts = [column for money in self.money.values() for column in money.columns]
+        if self.grain == "order" and any(column.summed for column in amounts):
+            raise ValueError('sum(…) needs grain = "line"')
+        return self
+
+    @cached_property
+    def money(self) -> dict[str, Expression]:
+        """The expressions of revenue and, if there is one, of profit."""
+        texts = {"revenue": self.columns.revenue, "profit": self.columns.profit}
+        return {name: parse_expression(text) for name, text in texts.items() if text}
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """The file's columns that the profile names, and what each tells: ROBIN's column of that name,
+        or status or currency.
+        """
+        named = {
+            name: field
+            for field in ("order_number", "email_address", "phone_number", "order_date", "webstore_url")
+            for name in _list_names(getattr(self.columns, field))
+        }
+        named |= {column.name: field for field, money in self.money.items() for column in money.columns}
+        if self.status:
+            named[self.status.column] = "status"
+            if self.status.cancelled_if_filled:
+                named[self.status.cancelled_if_filled] = "status"
+        if self.currency:
+            named[self.currency.column] = "currency"
+        return named
+
+    def find_missing(self, columns: Iterable[str]) -> str | None:
+        """The first column that a file with these columns lacks; None if it can be read."""
+        there = set(columns)
+        contacts = self.columns.email_address or self.columns.phone_number
+        either = [(self.columns.order_number,), contacts, self.columns.order_date]
+        either += [(column.name,) for column in self.money["revenue"].columns if not column.optional]
+        if self.status:
+            either.append((self.status.column,))
+        return next((" or ".join(names) for names in either if not there.intersection(names)), None)
+
+    def complete(self, settings: Settings) -> Profile:
+        """With what settings say of the time zone and the currency.
+
+        Raises `ConfigurationError` where that is left to them and they don't.
+        """
+        zone = settings.timezone or self.timezone
+        if not zone:
+            raise ConfigurationError(
+                f"Dates in a file of the profile {self.name} have no offset; set ROBIN_ETL_TIMEZONE to "
+                "the shop's time zone, such as Europe/Amsterdam."
+            )
+        currency = self.currency
+        if currency and not (settings.currency or currency.code):
+            raise ConfigurationError(
+                f"ROBIN knows no currency, and a file of the profile {self.name} may hold several; set "
+                "ROBIN_ETL_CURRENCY to the one the shop reports in, such as EUR."
+            )
+        if currency:
+            code = (settings.currency or currency.code).upper()
+            currency = currency.model_copy(update={"code": code})
+        return self.model_copy(update={"timezone": zone, "currency": currency})

@@ -1,0 +1,149 @@
+"""The bytes of an export: opened, unzipped, bounded, and cut into blocks of whole lines in UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pandas as pd
+from upath import UPath
+
+from robin_etl.exceptions import ExportError, ExportMissingError
+
+# Gives so many bytes at most, and none at the end.
+Read = Callable[[int], bytes]
+# The number of the first line, and whole lines in UTF-8.
+Block = tuple[int, bytes]
+# What a reader makes of blocks: cells, and the line that each record starts on.
+Cells = tuple[pd.DataFrame, pd.Series]
+
+# More of either is no export, and would take memory without bound.
+_MOST_LINE_BYTES = 64 << 20
+_MOST_COLUMNS = 10_000
+
+
+@contextmanager
+def open_export(path: UPath) -> Iterator[BinaryIO]:
+    """The file's bytes, of which there is at least one.
+
+    Raises `ExportMissingError`, or `ExportError` for a file that is empty or can't be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            if not stream.read(1):
+                raise ExportError(
+                    f"{path} is empty, without even a header. Write it again, then run again.",
+                    path=str(path),
+                )
+            stream.seek(0)
+            yield stream
+    except FileNotFoundError:
+        raise ExportMissingError(f"There is no file {path}.", location=str(path)) from None
+    except OSError as error:
+        raise ExportError(f"{path} can't be read: {error}.", path=str(path)) from error
+
+
+def unzip(stream: BinaryIO, path: str) -> Read:
+    """Reads what a gzip file holds; raises `ExportError` where it breaks off."""
+    unzipped = gzip.GzipFile(fileobj=stream)
+
+    def read(size: int) -> bytes:
+        try:
+            return unzipped.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ExportError(
+                f"{path} is not a whole gzip file: after {unzipped.tell()} bytes of text "
+                f"({stream.tell()} bytes compressed) it breaks off ({error}). Upload it again.",
+                path=path,
+            ) from error
+
+    return read
+
+
+def bound(read: Read, path: str, most: int) -> Read:
+    """Reads the same; raises `ExportError` where it is more than `most` bytes."""
+    left = most
+
+    def read_bounded(size: int) -> bytes:
+        nonlocal left
+        data = read(size)
+        left -= len(data)
+        if left < 0:
+            raise make_size_error(path, most)
+        return data
+
+    return read_bounded
+
+
+def make_size_error(path: str, most: int) -> ExportError:
+    """The error for an export that is larger than `most` bytes."""
+    return ExportError(
+        f"{path} holds more than {most:,} bytes once unzipped. Set ROBIN_ETL_MAX_EXPORT_SIZE higher if "
+        "that is meant.",
+        path=path,
+    )
+
+
+def check_width(columns: int, line: int, path: str) -> None:
+    """Raise `ExportError` for more columns than an export may have."""
+    if columns > _MOST_COLUMNS:
+        raise ExportError(
+            f"{path} has {columns:,} columns on line {line}, and an export may have {_MOST_COLUMNS:,}. "
+            "Look at its delimiter, or write it again.",
+            path=path,
+        )
+
+
+def split_into_blocks(read: Read, encoding: str, path: str, size: int) -> Iterator[Block]:
+    """Blocks of about `size` bytes, at least one, without a byte order mark.
+
+    Raises `ExportError` for bytes that are not of the encoding, and for a line without end.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset, line, rest = 0, 1, b""
+    is_first = True
+    while True:
+        data = read(size)
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            raise _make_encoding_error(error, encoding, path, offset - pending, line) from error
+        offset += len(data)
+        block = rest + text.encode()
+        if is_first:
+            block = block.removeprefix(codecs.BOM_UTF8)
+        end = len(block) if not data else block.rfind(b"\n") + 1
+        block, rest = block[:end], block[end:]
+        if len(rest) > _MOST_LINE_BYTES:
+            raise _make_line_error(path, line)
+        if block or (is_first and not data):
+            yield line, block
+            line += block.count(b"\n")
+            is_first = False
+        if not data:
+            return
+
+
+def _make_encoding_error(
+    error: UnicodeDecodeError, encoding: str, path: str, offset: int, line: int
+) -> ExportError:
+    """`offset` and `line` are those that the bytes of the error begin at."""
+    line += error.object.count(b"\n", 0, error.start)
+    return ExportError(
+        f"{path} is not {encoding}: byte {offset + error.start} (line {line}) is "
+        f"0x{error.object[error.start]:02x}. Write it in {encoding}, or name its encoding in a profile.",
+        path=path,
+    )
+
+
+def _make_line_error(path: str, line: int) -> ExportError:
+    return ExportError(
+        f"{path} has a line of more than {_MOST_LINE_BYTES:,} bytes (line {line}). It is no export, or "
+        "its lines end in another way; write it again.",
+        path=path,
+    )

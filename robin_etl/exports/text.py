@@ -1,0 +1,152 @@
+"""Exports as delimited text: quickly where each line is a record, else record by record."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from itertools import chain, islice
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from robin_etl.core import columns
+from robin_etl.exceptions import ExportError
+from robin_etl.exports.mapping import SURPLUS
+from robin_etl.exports.profiles import Profile
+from robin_etl.exports.streams import Block, Cells, check_width
+
+_QUOTE = b'"'
+_RECORDS_AT_ONCE = 100_000
+
+
+def read_text(blocks: Iterator[Block], profile: Profile, path: str) -> Iterator[Cells]:
+    """The cells below the header, at least once; raises `ExportError` for a header that is none."""
+    used: list[Block] = []
+    header, lines = _read_header(_note(blocks, used), profile, path)
+    line, block = used[0]
+    first_line, _, body = block.partition(b"\n")
+    if lines > 1 or b"\r" in first_line.removesuffix(b"\r"):
+        yield from _read_records(chain(used, blocks), profile, header, path, skip=1)
+        return
+    for start, text in chain([(line + 1, body)], blocks):
+        cells = read_lines(text, profile, header)
+        if cells is None:
+            yield from _read_records(chain([(start, text)], blocks), profile, header, path)
+            return
+        yield cells, pd.Series(range(start, start + len(cells)), dtype=columns.COUNT)
+
+
+def read_lines(text: bytes, profile: Profile, header: list[str]) -> pd.DataFrame | None:
+    """Lines of which each is one record, quickly; None where they are not."""
+    if not text:
+        return pd.DataFrame(columns=header, dtype=columns.TEXT)
+    if text.count(b"\r") != text.count(b"\r\n") or not _is_well_quoted(text, profile.delimiter):
+        return None
+    try:
+        table = pacsv.read_csv(
+            pa.BufferReader(text),
+            read_options=pacsv.ReadOptions(column_names=header, block_size=len(text) + 1),
+            parse_options=pacsv.ParseOptions(delimiter=profile.delimiter),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.large_string()),
+                strings_can_be_null=False,
+                check_utf8=False,  # the decoder has
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    lines = text.count(b"\n") + (not text.endswith(b"\n"))
+    return table.to_pandas() if lines == len(table) else None
+
+
+def _is_well_quoted(text: bytes, delimiter: str) -> bool:
+    """Whether every quoted cell is quoted whole: only then do all readers of csv agree on it."""
+    if _QUOTE not in text:
+        return True
+    padded = np.frombuffer(b"\n" + text + b"\n", dtype=np.uint8)
+    quotes = np.flatnonzero(padded == ord(_QUOTE))
+    opening, closing = quotes[::2], quotes[1::2]
+    beside = np.frombuffer(b'\r\n"' + delimiter.encode(), dtype=np.uint8)
+    if len(opening) != len(closing):
+        return False
+    return bool(
+        np.isin(padded[opening - 1], beside).all() and np.isin(padded[closing + 1], beside).all()
+    )
+
+
+def _note(blocks: Iterator[Block], used: list[Block]) -> Iterator[Block]:
+    for block in blocks:
+        used.append(block)
+        yield block
+
+
+def _read_header(blocks: Iterator[Block], profile: Profile, path: str) -> tuple[list[str], int]:
+    """The columns' names, and how many lines they take."""
+    line, record, end = next(_split_records(blocks, profile, path), (1, [], 1))
+    names = [name.strip() for name in record]
+    if not any(names):
+        raise ExportError(
+            f"{path} begins with a blank line where the header should be. Write it again.",
+            path=path,
+        )
+    check_width(len(names), line, path)
+    for name in profile.sources:
+        if names.count(name) > 1:
+            raise ExportError(
+                f"{path} has the column {name} {names.count(name)} times; keep one of them.",
+                path=path,
+                column=name,
+            )
+    # Others are ignored, whatever they are called, but each needs a name of its own.
+    first = {name: at for at, name in reversed(list(enumerate(names)))}
+    unique = [name if first[name] == at else f"{name}#{at}" for at, name in enumerate(names)]
+    return unique, end - line + 1
+
+
+def _read_records(
+    blocks: Iterator[Block], profile: Profile, header: list[str], path: str, *, skip: int = 0
+) -> Iterator[Cells]:
+    """The same record by record, for files with blank lines, breaks within cells or surplus cells."""
+    width = len(header)
+    records = islice(_split_records(blocks, profile, path), skip, None)
+    filled = ((line, record) for line, record, _ in records if record)
+    is_first = True
+    while (batch := list(islice(filled, _RECORDS_AT_ONCE))) or is_first:
+        is_first = False
+        rows = [
+            [
+                *record[:width],
+                *[""] * (width - len(record)),
+                profile.delimiter.join(record[width:]) or None,
+            ]
+            for _, record in batch
+        ]
+        cells = pd.DataFrame(rows, columns=[*header, SURPLUS], dtype=columns.TEXT)
+        yield cells, pd.Series([line for line, _ in batch], dtype=columns.COUNT)
+
+
+def _split_records(
+    blocks: Iterator[Block], profile: Profile, path: str
+) -> Iterator[tuple[int, list[str], int]]:
+    """Each record with the lines that it starts and ends on."""
+    first, block = next(blocks)
+    texts = (
+        io.TextIOWrapper(io.BytesIO(block), encoding="utf-8", newline="")
+        for _, block in chain([(first, block)], blocks)
+    )
+    reader = csv.reader(chain.from_iterable(texts), delimiter=profile.delimiter, strict=True)
+    line = first
+    try:
+        for record in reader:
+            end = first + reader.line_num - 1
+            yield line, record, end
+            line = end + 1
+    except csv.Error as error:
+        raise ExportError(
+            f"{path} can't be read as csv from line {line} on ({error}). Mend that line, then run "
+            "again.",
+            path=path,
+        ) from error

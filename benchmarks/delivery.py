@@ -29,9 +29,7 @@ import requests
 from benchmarks import measuring
 from robin_etl.core import columns, customers, limits, payload
 from robin_etl.core.reconcile import reconcile
-from robin_etl.delivery import pace
-from robin_etl.delivery.client import ORDERS_PATH, Client
-from robin_etl.delivery.sender import RetryPolicy, Sender
+from robin_etl.delivery import ORDERS_PATH, Client, LedgerWriter, Pace, RetryPolicy, Sender
 from robin_etl.ledger import Ledger
 
 ORDERS = {"small": 5_000, "full": 100_000}
@@ -70,15 +68,15 @@ def with_robin_etl(url: str, told: pd.DataFrame) -> float:
         tempfile.TemporaryDirectory() as folder,
         Ledger.open(str(Path(folder) / "ledger.db")) as ledger,
         Client(url, KEY, SECRET, timeout=30) as client,
+        LedgerWriter(ledger, "benchmark") as writer,
     ):
         sender = Sender(
             client,
-            ledger,
-            pace.Pace(limits.parse_limits("1000000/s"), sleep=stopping.wait),
-            run="benchmark",
+            Pace(limits.parse_limits("1000000/s"), sleep=stopping.wait),
+            RetryPolicy(3, sleep=stopping.wait),
+            writer,
             chunk_size=CHUNK,
             concurrency=CONCURRENCY,
-            retry=RetryPolicy(3, sleep=stopping.wait),
             stopping=stopping,
         )
         began = time.perf_counter()

@@ -18,9 +18,7 @@ import pandas as pd
 
 from robin_etl.core import columns, customers, limits, payload
 from robin_etl.core.reconcile import reconcile
-from robin_etl.delivery import pace
-from robin_etl.delivery.client import Client
-from robin_etl.delivery.sender import RetryPolicy, Sender
+from robin_etl.delivery import Client, LedgerWriter, Pace, RetryPolicy, Sender
 from robin_etl.exceptions import InterruptedRunError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.robin import Robin
@@ -43,15 +41,18 @@ def changes(count: int) -> pd.DataFrame:
 
 
 def with_robin_etl(client: Client, told: pd.DataFrame, stopping: Event) -> None:
-    with tempfile.TemporaryDirectory() as folder, Ledger.open(str(Path(folder) / "l.db")) as ledger:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ledger.open(str(Path(folder) / "l.db")) as ledger,
+        LedgerWriter(ledger, "benchmark") as writer,
+    ):
         sender = Sender(
             client,
-            ledger,
-            pace.Pace(limits.parse_limits(ROBINS), sleep=stopping.wait),
-            run="benchmark",
+            Pace(limits.parse_limits(ROBINS), sleep=stopping.wait),
+            RetryPolicy(3, sleep=stopping.wait),
+            writer,
             chunk_size=1,
             concurrency=4,
-            retry=RetryPolicy(3, sleep=stopping.wait),
             stopping=stopping,
         )
         try:

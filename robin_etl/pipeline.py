@@ -9,23 +9,22 @@ load go over all of them without ever holding more than one.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
-from threading import Event
 from typing import Any
 
 import pyarrow as pa
 
 from robin_etl import reports, signals
 from robin_etl.core import columns, limits, payload
-from robin_etl.delivery import pace
-from robin_etl.delivery.client import Client
-from robin_etl.delivery.sender import RetryPolicy, Sender
+from robin_etl.delivery import Client, LedgerWriter, Pace, RetryPolicy, Sender
 from robin_etl.exceptions import InterruptedRunError, RobinEtlError
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.runs import DONE, STOPPED
+from robin_etl.observer import Event, Progressed
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import Plan, changes_of, classified, planned, renewed, validated
 from robin_etl.stages.extract import extracted, parts
@@ -99,20 +98,21 @@ def load(
                 validated(settings, run, folder)
             plan = planned(settings, run)
             _confirm(run, ledger)
-            stopping = Event()
-            with signals.setting(stopping), watched(plan) as advance:
+            stopping = threading.Event()
+            with (
+                signals.setting(stopping),
+                watched(plan) as advance,
+                LedgerWriter(ledger, run.id) as writer,
+            ):
                 sender = Sender(
                     client,
-                    ledger,
                     _pace(settings, ledger, stopping),
-                    run=run.id,
+                    RetryPolicy(settings.max_attempts, sleep=stopping.wait, backoff=settings.backoff),
+                    writer,
                     chunk_size=settings.chunk_size,
                     concurrency=settings.concurrency,
-                    retry=RetryPolicy(
-                        settings.max_attempts, sleep=stopping.wait, backoff=settings.backoff
-                    ),
                     stopping=stopping,
-                    progress=advance,
+                    observer=lambda event: _advance(advance, event),
                 )
                 try:
                     sender.deliver(changes_of(run), total=plan.changes)
@@ -239,11 +239,16 @@ def _rehearse(settings: Settings, run: Run) -> Counts:
     return counts
 
 
-def _pace(settings: Settings, ledger: Ledger, stopping: Event) -> pace.Pace:
+def _advance(advance: Advance, event: Event) -> None:
+    if isinstance(event, Progressed):
+        advance(event.changes)
+
+
+def _pace(settings: Settings, ledger: Ledger, stopping: threading.Event) -> Pace:
     """ROBIN's limits, with what was sent within them before."""
     kept = limits.parse_limits(settings.rate_limits)
     ages = ledger.deliveries.request_ages(max(limit.seconds for limit in kept))
-    return pace.Pace(kept, ages=ages, sleep=stopping.wait)
+    return Pace(kept, ages=ages, sleep=stopping.wait)
 
 
 def _keep(run: Run, **told: Iterable[str]) -> None:

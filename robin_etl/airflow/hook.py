@@ -24,7 +24,7 @@ from airflow.sdk.log import mask_secret
 
 from robin_etl.core import payload
 from robin_etl.core.limits import compute_least_duration, parse_limits
-from robin_etl.delivery.client import Client, Meaning
+from robin_etl.delivery import Client, Meaning
 from robin_etl.exceptions import ConfigurationError, RobinEtlError, StoppedError
 from robin_etl.pipeline import Advance
 from robin_etl.settings import BUCKETS, Settings, connection_in
@@ -89,7 +89,7 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
                 answer = client.post(payload.encode_body([]))
         except RobinEtlError as error:
             return False, str(error)
-        shown = f"{answer.status} {answer.words}".strip() if answer.status else answer.words
+        shown = answer.describe()
         if answer.meaning in (Meaning.ACCEPTED, Meaning.REFUSED):
             return True, f"ROBIN took the key and was sent no order (its answer: {shown})."
         if answer.status is None:

@@ -1,1 +1,20 @@
-"""."""
+"""Delivery: what talks to ROBIN, within its limits, and logs what it says."""
+
+from robin_etl.delivery.answers import Answer, Meaning
+from robin_etl.delivery.client import ORDERS_PATH, Client
+from robin_etl.delivery.pace import Pace
+from robin_etl.delivery.retries import RetryPolicy
+from robin_etl.delivery.sender import Delivered, Sender
+from robin_etl.delivery.writer import LedgerWriter
+
+__all__ = [
+    "ORDERS_PATH",
+    "Answer",
+    "Client",
+    "Delivered",
+    "LedgerWriter",
+    "Meaning",
+    "Pace",
+    "RetryPolicy",
+    "Sender",
+]

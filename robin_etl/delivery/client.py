@@ -1,17 +1,12 @@
-"""One request to ROBIN's Orders POST, and what its answer means. Knows neither pandas nor retries."""
+"""One request to ROBIN's Orders POST. Knows neither pandas nor retries."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from enum import Enum, auto
-from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,45 +15,18 @@ import requests
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
-from robin_etl.exceptions import AnswerError, AuthenticationError, ConfigurationError
+from robin_etl.delivery.answers import Answer, Meaning, hide_contacts, interpret
+from robin_etl.exceptions import ConfigurationError
 
 ORDERS_PATH = "/dynamic/orders"
 _BYTES_READ = 16_384  # of an answer, however long it is
 _WORDS_KEPT = 500
 
-# Contacts in a body that is sent, and whatever may be an address in an answer.
-_SHORTEST = 5
-_CONTACT = re.compile(rb'"(?:email_address|phone_number)":\s*"([^"\\]{%d,})"' % _SHORTEST)
-_ADDRESS = re.compile(r"[^\s@\"'<>(),;:\\]+(?:@|%40|\\u0040)[^\s@\"'<>(),;:\\]+")
-_HIDDEN = "(contact)"
-
-
-class Meaning(Enum):
-    """What an answer asks of the sender."""
-
-    ACCEPTED = auto()  # acknowledged
-    REFUSED = auto()  # nothing was applied; fewer orders may be
-    BUSY = auto()  # nothing was applied; again later
-    NOT_SENT = auto()  # no connection; again later
-    LOST = auto()  # may have been applied; again later
-
-
-@dataclass(frozen=True)
-class Answer:
-    """ROBIN's answer, or the lack of one (`status` None). `retry_after` is in seconds, if told."""
-
-    meaning: Meaning
-    words: str
-    status: int | None = None
-    retry_after: float | None = None
-
-    @property
-    def again(self) -> bool:
-        return self.meaning in (Meaning.BUSY, Meaning.NOT_SENT, Meaning.LOST)
-
 
 @dataclass(frozen=True)
 class _Received:
+    """The head of an answer; its words follow."""
+
     status: int
     headers: Mapping[str, str]
 
@@ -71,7 +39,8 @@ class Client:
     """
 
     def __init__(self, base_url: str, api_key: str, api_secret: str, *, timeout: float) -> None:
-        self._url = _checked(base_url).rstrip("/") + ORDERS_PATH
+        _check_address(base_url)
+        self._url = base_url.rstrip("/") + ORDERS_PATH
         self._timeout = timeout
         self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
         self._idle: SimpleQueue[requests.Session] = SimpleQueue()
@@ -87,11 +56,7 @@ class Client:
         return f"Client({self._url!r})"
 
     def post(self, body: bytes) -> Answer:
-        """Send one request.
-
-        Raises `AuthenticationError` on 401 and 403, `AnswerError` on every other answer that
-        sending again can't change: redirects, 404 and unknown 4xx.
-        """
+        """Send one request; raises what `answers.interpret` raises."""
         # Timeouts of a socket are for each packet, and a server may trickle for ever. So the request
         # has a thread of its own, which is left behind with its connection when its time is over.
         got: SimpleQueue[_Received | requests.RequestException | str] = SimpleQueue()
@@ -102,14 +67,15 @@ class Client:
         except Empty:
             return Answer(Meaning.LOST, f"no answer within {self._timeout:g} s")
         if not isinstance(received, _Received):
-            not_sent = isinstance(received, requests.ConnectTimeout) or _was_never_open(received)
-            meaning = Meaning.NOT_SENT if not_sent else Meaning.LOST
+            was_sent = not isinstance(received, requests.ConnectTimeout) and _was_open(received)
+            meaning = Meaning.LOST if was_sent else Meaning.NOT_SENT
             return Answer(meaning, f"the connection failed: {type(received).__name__}")
         try:
             words = got.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             words = ""  # the status has said what counts
-        return self._answer(received, without_contacts(words if isinstance(words, str) else "", body))
+        harmless = hide_contacts(words if isinstance(words, str) else "", body)
+        return interpret(received.status, received.headers, harmless, url=self._url)
 
     def _exchange(self, body: bytes, got: SimpleQueue[Any]) -> None:
         """Put what was received, or the error instead; then the answer's first words, or an error."""
@@ -138,51 +104,8 @@ class Client:
             session.headers["Content-Type"] = "application/json"
             return session
 
-    def _answer(self, received: _Received, words: str) -> Answer:
-        status = received.status
-        match status:
-            case _ if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-                return Answer(Meaning.ACCEPTED, words, status)
-            case 400 | 413 | 422:
-                return Answer(Meaning.REFUSED, words, status)
-            case 429:
-                retry_after = _seconds(received.headers.get("Retry-After"))
-                return Answer(Meaning.BUSY, words, status, retry_after)
-            case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                # A server that failed may have applied the orders before it did.
-                return Answer(Meaning.LOST, words, status)
-            case 401 | 403:
-                raise AuthenticationError(
-                    f"ROBIN refused the API key or secret ({status}). Nothing more was sent. Mend "
-                    "ROBIN_ETL_API_KEY and ROBIN_ETL_API_SECRET (in Airflow the connection "
-                    "robin_default), then run again.",
-                    status=status,
-                )
-        location = received.headers.get("Location")
-        where = f", pointing to {location}" if location else ""
-        raise AnswerError(
-            f"ROBIN answered {status}{where} to POST {self._url}. Nothing more was sent. Look at "
-            "the base URL, then run again.",
-            status=status,
-        )
 
-
-def without_contacts(words: str, body: bytes) -> str:
-    """An answer's words without the contacts that it may repeat from the request: words are kept."""
-    if _share_a_text(words, body):
-        for contact in {found.decode() for found in _CONTACT.findall(body)}:
-            words = words.replace(contact, _HIDDEN)
-    return _ADDRESS.sub(_HIDDEN, words)
-
-
-def _share_a_text(words: str, body: bytes) -> bool:
-    """Whether any text as long as the shortest contact is in both: seldom, and quick to see."""
-    told = words.encode()
-    starts = range(len(told) - _SHORTEST + 1)
-    return any(told[at : at + _SHORTEST] in body for at in starts)
-
-
-def _checked(base_url: str) -> str:
+def _check_address(base_url: str) -> None:
     parts = urlsplit(base_url)
     if parts.username or parts.password:
         raise ConfigurationError(
@@ -196,7 +119,6 @@ def _checked(base_url: str) -> str:
             f"ROBIN_ETL_BASE_URL is {base_url!r}: plain http would send the secret in clear. Use "
             "https://; only a sandbox on this machine may do without."
         )
-    return base_url
 
 
 def _is_loopback(host: str) -> bool:
@@ -206,24 +128,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header, in seconds or as an HTTP date; null where it is neither."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def _was_never_open(error: object) -> bool:
-    """Whether the connection was refused at once; anything later may have reached ROBIN."""
+def _was_open(error: object) -> bool:
+    """Whether there was a connection when it failed, so that the request may have reached ROBIN."""
     if not isinstance(error, requests.ConnectionError) or not error.args:
-        return False
+        return True
     reason = getattr(error.args[0], "reason", None)
-    return isinstance(reason, NewConnectionError | NameResolutionError)
+    return not isinstance(reason, NewConnectionError | NameResolutionError)

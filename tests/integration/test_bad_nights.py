@@ -69,7 +69,7 @@ def test_a_signal_ends_the_run_in_good_order_and_says_what_is_left(
         ) as process:
             running.append(process)
             assert process.ended() == 1
-        assert "20 of its changes are acknowledged, 20 are left" in process.printed
+        assert "with 20 changes acknowledged and 20 left" in process.printed
         assert "Traceback" not in process.printed
         assert robin.statuses == {201: 2}
         summary = run_days(there, "2026-03-01")

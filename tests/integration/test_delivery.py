@@ -16,9 +16,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from robin_etl import observer as events
 from robin_etl.core import columns, payload
-from robin_etl.delivery.client import Answer, Client, Meaning, without_contacts
-from robin_etl.delivery.sender import Delivered, Poster, RetryPolicy, Sender
+from robin_etl.delivery import Answer, Client, Delivered, LedgerWriter, Meaning, RetryPolicy, Sender
+from robin_etl.delivery.answers import hide_contacts
+from robin_etl.delivery.sender import Poster
 from robin_etl.exceptions import (
     AnswerError,
     AuthenticationError,
@@ -28,6 +30,7 @@ from robin_etl.exceptions import (
     RobinUnavailableError,
 )
 from robin_etl.ledger import Ledger
+from robin_etl.observer import Answered, Observer, Progressed, Waiting, ignore
 
 OK = Answer(Meaning.ACCEPTED, "", 201)
 BAD = Answer(Meaning.REFUSED, "no such address", 400)
@@ -93,21 +96,34 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
+@pytest.fixture
+def writer(ledger: Ledger) -> Iterator[LedgerWriter]:
+    with LedgerWriter(ledger, "r") as opened:
+        yield opened
+
+
 def sender(
-    script: Poster, ledger: Ledger, *, chunk_size: int = 4, attempts: int = 3, concurrency: int = 1
+    script: Poster,
+    writer: LedgerWriter,
+    *,
+    chunk_size: int = 4,
+    attempts: int = 3,
+    concurrency: int = 1,
+    stopping: Event | None = None,
+    observer: Observer = ignore,
 ) -> tuple[Sender, list[float]]:
     slept: list[float] = []
     pace = NoLimits()
     pace.pauses = slept
     sending = Sender(
         script,
-        ledger,
         pace,
-        run="r",
+        RetryPolicy(attempts, sleep=lambda seconds: slept.append(seconds) if seconds else None),
+        writer,
         chunk_size=chunk_size,
         concurrency=concurrency,
-        retry=RetryPolicy(attempts, sleep=lambda seconds: slept.append(seconds) if seconds else None),
-        stopping=Event(),
+        stopping=stopping or Event(),
+        observer=observer,
     )
     return sending, slept
 
@@ -117,29 +133,29 @@ def acknowledged(ledger: Ledger, *numbers: str) -> list[str]:
     return sorted(ledger.states.look_up(asked, pd.Series(dtype=columns.TEXT))["order_number"])
 
 
-def test_chunks_go_out_whole_and_are_acknowledged(ledger: Ledger) -> None:
+def test_chunks_go_out_whole_and_are_acknowledged(ledger: Ledger, writer: LedgerWriter) -> None:
     script = Script()
-    sending, _ = sender(script, ledger)
+    sending, _ = sender(script, writer)
     delivered = deliver(sending, changes(*"abcdefghij"))
     assert [len(chunk) for chunk in script.seen] == [4, 4, 2]
     assert (delivered.posted, delivered.requests) == (10, 3)
     assert len(acknowledged(ledger, *"abcdefghij")) == 10
 
 
-def test_no_later_wave_leaves_before_the_earlier_one_is_acknowledged(ledger: Ledger) -> None:
+def test_no_later_wave_leaves_before_the_earlier_one_is_acknowledged(writer: LedgerWriter) -> None:
     script = Script()
-    sending, _ = sender(script, ledger)
+    sending, _ = sender(script, writer)
     deliver(sending, pd.concat([changes(*"abcde"), changes("a", "b", wave=1)], ignore_index=True))
     assert script.seen == [["a", "b", "c", "d"], ["e"], ["a", "b"]]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_chunk_is_halved_until_the_refused_order_stands_alone(
-    ledger: Ledger, status: int
+    ledger: Ledger, writer: LedgerWriter, status: int
 ) -> None:
     bad = Answer(Meaning.REFUSED, "no such address", status)
     script = Script(rule=lambda numbers: bad if "f" in numbers else OK)
-    sending, _ = sender(script, ledger, chunk_size=8)
+    sending, _ = sender(script, writer, chunk_size=8)
     delivered = deliver(sending, changes(*"abcdefgh"))
     assert delivered.rejected == {"f": "no such address"}
     assert delivered.posted == 7
@@ -150,34 +166,34 @@ def test_a_refused_chunk_is_halved_until_the_refused_order_stands_alone(
         assert delivered.requests == 7  # the chunk, then two for each of three halvings
 
 
-def test_413_lowers_the_chunk_size_for_the_run(ledger: Ledger) -> None:
+def test_413_lowers_the_chunk_size_for_the_run(writer: LedgerWriter) -> None:
     large = Answer(Meaning.REFUSED, "too large", 413)
     script = Script(rule=lambda numbers: large if len(numbers) > 2 else OK)
-    sending, _ = sender(script, ledger, chunk_size=8)
+    sending, _ = sender(script, writer, chunk_size=8)
     deliver(sending, changes(*"abcdefghijklmnop"))
     assert [len(numbers) for numbers in script.seen] == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
 
 
-def test_a_later_wave_of_a_rejected_order_is_held_back_and_told(ledger: Ledger) -> None:
+def test_a_later_wave_of_a_rejected_order_is_held_back_and_told(writer: LedgerWriter) -> None:
     script = Script(rule=lambda numbers: BAD if "a" in numbers else OK)
-    sending, _ = sender(script, ledger)
+    sending, _ = sender(script, writer)
     both = pd.concat([changes("a", "b"), changes("a", "b", wave=1)], ignore_index=True)
     delivered = deliver(sending, both)
     assert delivered.held_back == {"a"}
     assert script.seen[-1] == ["b"]
 
 
-def test_twenty_refusals_before_any_success_stop_the_run(ledger: Ledger) -> None:
+def test_twenty_refusals_before_any_success_stop_the_run(writer: LedgerWriter) -> None:
     script = Script(rule=lambda _: BAD)
-    sending, _ = sender(script, ledger, chunk_size=1)
+    sending, _ = sender(script, writer, chunk_size=1)
     with pytest.raises(AnswerError, match="the fault is not the orders'"):
         deliver(sending, changes(*(f"{n}" for n in range(50))))
     assert len(script.seen) == 20
 
 
-def test_a_lost_answer_is_sent_again_and_told_in_doubt(ledger: Ledger) -> None:
+def test_a_lost_answer_is_sent_again_and_told_in_doubt(writer: LedgerWriter) -> None:
     script = Script(OK, GONE, OK)
-    sending, slept = sender(script, ledger)
+    sending, slept = sender(script, writer)
     delivered = deliver(sending, changes(*"abcdef"))
     assert script.seen == [["a", "b", "c", "d"], ["e", "f"], ["e", "f"]]
     assert delivered.in_doubt == {"e", "f"}
@@ -185,17 +201,22 @@ def test_a_lost_answer_is_sent_again_and_told_in_doubt(ledger: Ledger) -> None:
     assert len(slept) == 1
 
 
-def test_busy_waits_as_long_as_robin_says_and_leaves_no_doubt(ledger: Ledger) -> None:
-    sending, slept = sender(Script(BUSY, OK), ledger)
+def test_busy_waits_as_long_as_robin_says_and_leaves_no_doubt(writer: LedgerWriter) -> None:
+    told: list[events.Event] = []
+    sending, slept = sender(Script(BUSY, OK), writer, observer=told.append)
     delivered = deliver(sending, changes("a"))
     assert slept == [7]
     assert delivered.in_doubt == set()
+    assert told[:2] == [Answered("busy", 429), Waiting(7, "ROBIN asks to wait")]
+    assert set(told[2:]) == {Answered("accepted", 201), Progressed(1)}  # in whichever order
 
 
-def test_retries_back_off_and_end_with_what_was_acknowledged_kept(ledger: Ledger) -> None:
+def test_retries_back_off_and_end_with_what_was_acknowledged_kept(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
     script = Script(OK, rule=lambda _: GONE)
-    sending, slept = sender(script, ledger, attempts=5)
-    with pytest.raises(RobinUnavailableError, match=r"in 5 attempts .*4 changes of this run"):
+    sending, slept = sender(script, writer, attempts=5)
+    with pytest.raises(RobinUnavailableError, match=r"in 5 attempts .*acknowledged 4 changes of this"):
         deliver(sending, changes(*"abcdef"))
     assert len(script.seen) == 6
     assert len(slept) == 4
@@ -203,7 +224,7 @@ def test_retries_back_off_and_end_with_what_was_acknowledged_kept(ledger: Ledger
     assert acknowledged(ledger, *"abcdef") == list("abcd")
 
 
-def test_every_request_is_in_the_log_before_it_leaves(ledger: Ledger) -> None:
+def test_every_request_is_in_the_log_before_it_leaves(ledger: Ledger, writer: LedgerWriter) -> None:
     seen: list[list[str]] = []
 
     class Watching(Script):
@@ -211,16 +232,18 @@ def test_every_request_is_in_the_log_before_it_leaves(ledger: Ledger) -> None:
             seen.append(ledger.deliveries.deliveries_of("r")["outcome"].tolist())
             return super().post(body)
 
-    sending, _ = sender(Watching(GONE, OK), ledger)
+    sending, _ = sender(Watching(GONE, OK), writer)
     deliver(sending, changes("a"))
     assert seen == [["sending"], ["in doubt", "sending"]]
 
 
-def test_the_log_keeps_the_status_and_words_of_every_answer(ledger: Ledger) -> None:
+def test_the_log_keeps_the_status_and_words_of_every_answer(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
     lost = Answer(Meaning.LOST, "gateway", 502)
     busy = Answer(Meaning.BUSY, "slower", 429, retry_after=1)
     taken = Answer(Meaning.ACCEPTED, "created", 201)
-    sending, _ = sender(Script(lost, busy, BAD, BAD, taken), ledger, chunk_size=2)
+    sending, _ = sender(Script(lost, busy, BAD, BAD, taken), writer, chunk_size=2)
     deliver(sending, changes("a", "b"))
     log = ledger.deliveries.deliveries_of("r").drop_duplicates("request")
     assert log[["outcome", "status", "words"]].to_numpy().tolist() == [
@@ -232,13 +255,15 @@ def test_the_log_keeps_the_status_and_words_of_every_answer(ledger: Ledger) -> N
     ]
 
 
-def test_an_answer_that_stops_the_run_is_in_the_log_as_a_refusal(ledger: Ledger) -> None:
+def test_an_answer_that_stops_the_run_is_in_the_log_as_a_refusal(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
     class Refusing(Script):
         def post(self, body: bytes) -> Answer:
             super().post(body)
             raise AnswerError("look at the base URL", status=404)
 
-    sending, _ = sender(Refusing(), ledger)
+    sending, _ = sender(Refusing(), writer)
     with pytest.raises(AnswerError, match="look at the base URL"):
         deliver(sending, changes("a"))
     log = ledger.deliveries.deliveries_of("r")
@@ -247,37 +272,28 @@ def test_an_answer_that_stops_the_run_is_in_the_log_as_a_refusal(ledger: Ledger)
     ]
 
 
-def test_progress_tells_every_change_once_however_it_ended(ledger: Ledger) -> None:
+def test_progress_tells_every_change_once_however_it_ended(writer: LedgerWriter) -> None:
     script = Script(rule=lambda numbers: BAD if "a" in numbers else OK)
-    told: list[int] = []
-    sending = Sender(
-        script,
-        ledger,
-        NoLimits(),
-        run="r",
-        chunk_size=4,
-        concurrency=1,
-        retry=RetryPolicy(3, sleep=lambda _: None),
-        stopping=Event(),
-        progress=told.append,
-    )
+    told: list[events.Event] = []
+    sending, _ = sender(script, writer, observer=told.append)
     both = pd.concat([changes(*"abcdef"), changes(*"ab", wave=1)], ignore_index=True)
     delivered = deliver(sending, both)
-    assert (sum(told), delivered.posted) == (len(both), 6)
+    done = sum(event.changes for event in told if isinstance(event, Progressed))
+    assert (done, delivered.posted) == (len(both), 6)
 
 
-def test_all_that_is_in_doubt_or_held_back_is_told_not_the_last_of_it(ledger: Ledger) -> None:
+def test_all_that_is_in_doubt_or_held_back_is_told_not_the_last_of_it(writer: LedgerWriter) -> None:
     script = Script(OK, GONE, OK, GONE, OK)
-    sending, _ = sender(script, ledger, chunk_size=1)
+    sending, _ = sender(script, writer, chunk_size=1)
     assert deliver(sending, changes(*"abc")).in_doubt == {"b", "c"}
     script = Script(rule=lambda numbers: BAD if {"d", "e"} & set(numbers) else OK)
-    sending, _ = sender(script, ledger, chunk_size=1)
+    sending, _ = sender(script, writer, chunk_size=1)
     waves = [changes(*"dexyz", wave=0), changes("d", wave=1), changes("e", wave=2)]
     assert deliver(sending, pd.concat(waves, ignore_index=True)).held_back == {"d", "e"}
 
 
 def test_requests_go_one_by_one_until_robin_has_accepted_one_and_then_side_by_side(
-    ledger: Ledger,
+    writer: LedgerWriter,
 ) -> None:
     together = threading.Barrier(3, timeout=20)
     alone: list[int] = []
@@ -291,33 +307,35 @@ def test_requests_go_one_by_one_until_robin_has_accepted_one_and_then_side_by_si
                 together.wait()  # three at a time, or it breaks
             return answer
 
-    sending, _ = sender(Counting(), ledger, chunk_size=1, concurrency=3)
+    sending, _ = sender(Counting(), writer, chunk_size=1, concurrency=3)
     assert deliver(sending, changes(*"abcdefg")).posted == 7
     assert alone == [1]
 
 
-def test_a_stop_says_how_many_changes_are_left(ledger: Ledger) -> None:
+def test_a_stop_says_how_many_changes_are_left(writer: LedgerWriter) -> None:
+    stopping = Event()
+
     class Stopping(Script):
         def post(self, body: bytes) -> Answer:
             answer = super().post(body)
             if len(self.seen) == 3:
-                sending._stopping.set()
+                stopping.set()
             return answer
 
     script = Stopping(rule=lambda numbers: BAD if "b" in numbers else OK)
-    sending, _ = sender(script, ledger, chunk_size=1)
-    with pytest.raises(InterruptedRunError, match=r"2 of its changes are acknowledged, 3 are left"):
+    sending, _ = sender(script, writer, chunk_size=1, stopping=stopping)
+    with pytest.raises(InterruptedRunError, match=r"with 2 changes acknowledged and 3 left"):
         deliver(sending, changes(*"abcdef"))
 
 
 def test_a_ledger_that_fails_to_keep_an_acceptance_stops_the_run(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, writer: LedgerWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise LedgerError("the disk is full")
 
     monkeypatch.setattr(ledger, "acknowledge", full)
-    sending, _ = sender(Script(), ledger, chunk_size=1)
+    sending, _ = sender(Script(), writer, chunk_size=1)
     with pytest.raises(LedgerError, match="the disk is full"):
         deliver(sending, pd.concat([changes("a"), changes("a", wave=1)], ignore_index=True))
 
@@ -444,10 +462,10 @@ def test_what_is_kept_of_an_answer_names_no_contact(words: str, kept: str) -> No
     body = payload.encode_body(
         ['{"order_number":"7","email_address":"Ann@x.nl","phone_number":"+31612345678"}']
     )
-    assert without_contacts(words, body) == kept
+    assert hide_contacts(words, body) == kept
 
 
 def test_a_contact_is_as_long_as_its_bytes() -> None:
     body = payload.encode_body(['{"order_number":"7","phone_number":"é123"}'])
-    assert without_contacts("no é123", body) == "no (contact)"
-    assert without_contacts("é123", body) == "(contact)"
+    assert hide_contacts("no é123", body) == "no (contact)"
+    assert hide_contacts("é123", body) == "(contact)"

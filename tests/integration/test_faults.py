@@ -12,9 +12,7 @@ import pandas as pd
 import pytest
 
 from robin_etl.core import columns, customers, limits
-from robin_etl.delivery import pace
-from robin_etl.delivery.client import Client
-from robin_etl.delivery.sender import Delivered, RetryPolicy, Sender
+from robin_etl.delivery import Client, Delivered, LedgerWriter, Pace, RetryPolicy, Sender
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
@@ -66,15 +64,17 @@ def deliver(
 ) -> Delivered:
     """One run of the real thing, from exported rows to answers."""
     changes = reconciled(rows, ledger).changes
-    with Client(sandbox.url, KEY, SECRET, timeout=timeout) as client:
+    with (
+        Client(sandbox.url, KEY, SECRET, timeout=timeout) as client,
+        LedgerWriter(ledger, "run") as writer,
+    ):
         sender = Sender(
             client,
-            ledger,
-            pace.Pace(limits.parse_limits("100000/s")),
-            run="run",
+            Pace(limits.parse_limits("100000/s")),
+            RetryPolicy(3, sleep=lambda _: None),
+            writer,
             chunk_size=chunk_size,
             concurrency=concurrency,
-            retry=RetryPolicy(3, sleep=lambda _: None),
             stopping=stopping or Event(),
         )
         return sender.deliver([changes], total=len(changes))
@@ -174,7 +174,7 @@ def test_being_told_to_stop_acknowledges_what_is_in_flight_and_sends_nothing_new
 
     robin = Stopper(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:
-        with pytest.raises(InterruptedRunError, match=f"{signal_at * CHUNK} of its changes are"):
+        with pytest.raises(InterruptedRunError, match=f"with {signal_at * CHUNK} changes acknowledged"):
             deliver(sandbox, ledger, stopping=stopping, timeout=5)
         assert robin.statuses == {201: signal_at}
         assert set(ledger.deliveries.deliveries_of("run")["outcome"]) == {"accepted"}
@@ -221,7 +221,7 @@ def test_what_was_sent_within_the_window_counts_across_runs(ledger: Ledger) -> N
         slept.append(seconds)
         return True
 
-    paced = pace.Pace(limits.parse_limits("7/h"), ages=ages, clock=lambda: 5000.0, sleep=sleep)
+    paced = Pace(limits.parse_limits("7/h"), ages=ages, clock=lambda: 5000.0, sleep=sleep)
     paced.wait()
     assert slept == []
     paced.wait()
@@ -234,7 +234,7 @@ def test_a_pause_that_robin_asks_for_holds_every_sender() -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    paced = pace.Pace(limits.parse_limits("1000/s"), clock=lambda: now[0], sleep=sleep)
+    paced = Pace(limits.parse_limits("1000/s"), clock=lambda: now[0], sleep=sleep)
     paced.pause(30)
     left: list[float] = []
 

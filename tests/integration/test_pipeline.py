@@ -170,7 +170,7 @@ def test_a_run_that_fails_half_way_goes_on_where_it_stopped(settings: Settings, 
     with Sandbox(robin) as sandbox:
         sizes = {"chunk_size": 10, "concurrency": 1}
         there = settings.model_copy(update={"base_url": sandbox.url, **sizes})
-        with pytest.raises(RobinUnavailableError, match="70 changes of this run are acknowledged"):
+        with pytest.raises(RobinUnavailableError, match="has acknowledged 70 changes of this run"):
             run_days(there, "2026-03-01", "2026-03-02")
         summary = run_days(there, "2026-03-01", "2026-03-02")
         assert summary["posted"] == 30

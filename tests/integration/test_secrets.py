@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from robin_etl.delivery.client import Client, Meaning
+from robin_etl.delivery import Client, Meaning
 from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox

@@ -183,7 +183,7 @@ def test_what_a_newcomer_types_first(page: str, sandbox_started: str, tmp_path: 
     text = (DOCS.parent / page).read_text(encoding="utf-8")
     blocks = BLOCK.findall(text) if page != "README.md" else BLOCK.findall(text)[:1]
     started = f"robin-etl sandbox --port {port} > sandbox.log &"
-    listening = "until grep -q BASE_URL sandbox.log; do read -t 0.1 <> <(:); done"
+    listening = "until grep -qs BASE_URL sandbox.log; do read -t 0.1 <> <(:); done"
     with reader(tmp_path) as shell:
         for block in blocks:
             here = block.replace(sandbox_started, f"{started}\n$ {listening}\n$ ").replace("8765", port)

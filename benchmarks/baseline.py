@@ -29,16 +29,16 @@ def robin_etl(ledger: str) -> dict[str, Any]:
     from robin_etl import pipeline
     from robin_etl.ledger import Ledger
     from robin_etl.settings import Settings
-    from robin_etl.stages.extract import parts
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     settings = Settings.read(exports=str(FOLDER), ledger=ledger, runs=str(FOLDER / "runs"))
     day = date.fromisoformat(DAY)
-    run = Run.start(settings.runs, command="baseline", first=day, last=day, final=True)
+    run = Run.start(settings.runs, Scope(command="baseline", first=day, last=day, final=True))
     seconds: dict[str, float] = {}
     with measuring.timed(seconds, "extract"):
         pipeline.extract(settings, run)
-    for part in range(1, len(parts(run)) + 1):
+    for part in range(1, len(run.partitions) + 1):
         with measuring.timed(seconds, "classify"):
             pipeline.classify(settings, run, part)
     with measuring.timed(seconds, "acknowledge"):

@@ -52,6 +52,7 @@ def robin_etl(days: int, url: str, folder: Any, tries: int) -> int:
     from robin_etl import pipeline
     from robin_etl.exceptions import RobinEtlError
     from robin_etl.settings import Settings
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     settings = Settings.read(
@@ -70,7 +71,9 @@ def robin_etl(days: int, url: str, folder: Any, tries: int) -> int:
         day = FIRST + timedelta(days=at)
         for attempt in range(1, tries + 1):
             try:
-                pipeline.run_all(settings, Run.start(settings.runs, command="run", first=day, last=day))
+                pipeline.run_all(
+                    settings, Run.start(settings.runs, Scope(command="run", first=day, last=day))
+                )
                 break
             except RobinEtlError:
                 failed += attempt == tries

@@ -86,13 +86,13 @@ def fill(ledger: str, folder: Path) -> None:
 def robin_etl(folder: Path, ledger: str) -> dict[str, Any]:
     from robin_etl.core import columns, customers
     from robin_etl.ledger import Ledger
-    from robin_etl.stages.classify import reconciled
+    from robin_etl.stages.classify import reconcile_with
 
     table = pd.read_parquet(folder / "day.parquet").assign(day="2026-03-02")
     exported = customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
     seconds: dict[str, float] = {}
     with Ledger.open(ledger) as opened, measuring.timed(seconds, "all"):
-        changes = reconciled(exported, opened).changes
+        changes = reconcile_with(exported, opened).changes
     return {"seconds": seconds["all"], "kinds": _counted(changes["kind"].value_counts().to_dict())}
 
 

@@ -26,7 +26,7 @@ def robin_etl() -> dict[str, float]:
     """The stages of a dry run, in seconds."""
     from robin_etl import pipeline
     from robin_etl.settings import Settings
-    from robin_etl.stages.extract import parts
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     folder = measuring.FOLDER / "new"
@@ -34,19 +34,19 @@ def robin_etl() -> dict[str, float]:
         exports=str(folder), ledger=str(folder / "ledger.db"), runs=str(folder / "runs")
     )
     day = date.fromisoformat(DAY)
-    run = Run.start(settings.runs, command="run", first=day, last=day, dry_run=True)
+    run = Run.start(settings.runs, Scope(command="run", first=day, last=day, dry_run=True))
     seconds: dict[str, float] = {}
     with measuring.timed(seconds, "extract"):
         pipeline.extract(settings, run)
     for name in ("classify", "validate"):
-        for part in range(1, len(parts(run)) + 1):
+        for part in range(1, len(run.partitions) + 1):
             with measuring.timed(seconds, name):
                 getattr(pipeline, name)(settings, run, part)
     with measuring.timed(seconds, "load"):
         counts = pipeline.load(settings, run)
     with measuring.timed(seconds, "report"):
         pipeline.report(settings, run)
-    return {**seconds, "orders": counts["would_post"]}
+    return {**seconds, "orders": counts.counts()["would_post"]}
 
 
 def plain() -> dict[str, float]:

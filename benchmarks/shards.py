@@ -53,6 +53,7 @@ def stage(name: str, location: str, part: int, url: str, shards: int) -> dict[st
     """One stage in this process; its seconds and peak in MB."""
     from robin_etl import pipeline
     from robin_etl.settings import Settings
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     settings = Settings.read(
@@ -69,11 +70,11 @@ def stage(name: str, location: str, part: int, url: str, shards: int) -> dict[st
     began = time.perf_counter()
     if name == "baseline":
         day = date.fromisoformat(KNOWN)
-        run = Run.start(settings.runs, command="baseline", first=day, last=day, final=True)
+        run = Run.start(settings.runs, Scope(command="baseline", first=day, last=day, final=True))
         pipeline.baseline(settings, run)
     else:
         run = Run.open(location)
-        numbered = {"part": part} if name in ("classify", "validate") else {}
+        numbered = {"partition": part} if name in ("classify", "validate") else {}
         getattr(pipeline, name)(settings, run, **numbered)
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "peak_mb": measuring.peak_mb()}
@@ -88,11 +89,12 @@ def in_a_process(*arguments: str) -> dict[str, Any]:
 
 def measure(url: str, shards: int) -> dict[str, Any]:
     """All stages over fresh copies of the ledger: for each the seconds of all parts and the peak."""
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     shutil.copy(FOLDER / "baseline.db", FOLDER / "ledger.db")
     day = date.fromisoformat(DAY)
-    run = Run.start(str(FOLDER / "runs"), command="run", first=day, last=day)
+    run = Run.start(str(FOLDER / "runs"), Scope(command="run", first=day, last=day))
     results = {}
     for name in STAGES:
         parts = range(1, shards + 1) if name in ("classify", "validate") else (1,)
@@ -102,7 +104,7 @@ def measure(url: str, shards: int) -> dict[str, Any]:
             "peak_mb": max(one["peak_mb"] for one in told),
         }
         print(f"{shards} {name} {results[name]}", file=sys.stderr)
-    summary = json.loads((run.files.path / "summary.json").read_text())
+    summary = json.loads((run.folder.path / "summary.json").read_text())
     counts = {kind: summary[kind] for kind in ("exported", "first", "repeat", "upsell", "posted")}
     (FOLDER / "ledger.db").unlink()
     return {"stages": results, "counts": counts}

@@ -42,7 +42,7 @@ def run(days: int, url: str) -> dict[str, Any]:
     """The stages of the range, in seconds."""
     from robin_etl import pipeline
     from robin_etl.settings import Settings
-    from robin_etl.stages.extract import parts
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     settings = Settings.read(
@@ -56,19 +56,20 @@ def run(days: int, url: str) -> dict[str, Any]:
         chunk_size=1000,
     )
     last = FIRST + timedelta(days=days - 1)
-    started = Run.start(settings.runs, command="backfill", first=FIRST, last=last)
+    started = Run.start(settings.runs, Scope(command="backfill", first=FIRST, last=last))
     seconds: dict[str, float] = {}
     with measuring.timed(seconds, "extract"):
         pipeline.extract(settings, started)
     for name in ("classify", "validate"):
-        for part in range(1, len(parts(started)) + 1):
+        for part in range(1, len(started.partitions) + 1):
             with measuring.timed(seconds, name):
                 getattr(pipeline, name)(settings, started, part)
     with measuring.timed(seconds, "load"):
         pipeline.load(settings, started)
     with measuring.timed(seconds, "report"):
         counts = pipeline.report(settings, started)
-    return {"seconds": seconds, "posted": counts["posted"], "requests": counts["requests"]}
+    delivered = counts.delivered
+    return {"seconds": seconds, "posted": delivered.posted, "requests": delivered.requests}
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ connection, the Variable `robin_etl` and the environment, in that order.
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from airflow.sdk import (
@@ -57,23 +56,22 @@ def stage(name: str, told: dict[str, Any], **options: Any) -> dict[str, Any]:
     """One stage of the run that the task before told of."""
     from robin_etl import pipeline
     from robin_etl.airflow import hook
+    from robin_etl.airflow.log import TaskLog
     from robin_etl.stages.run import Run
 
     context = get_current_context()
     with hook.as_task_failures():
         settings = hook.RobinHook().settings(context["params"])
         run = Run.open(told["run"], path_of=settings.path)
-        if name == "load":
-            options["watched"] = partial(hook.progress_in_log, settings.rate_limits)
-        counts = getattr(pipeline, name)(settings, run, **options)
+        counts = getattr(pipeline, name)(settings, run, observer=TaskLog(), **options).counts()
     hook.log_counts(name, counts)
-    return hook.told_on(run, counts)
+    return hook.hand_on(run, counts)
 
 
 def stage_of_part(name: str, part: dict[str, Any]) -> dict[str, Any]:
     """One stage of one part, which is what the UI calls the mapped task."""
     get_current_context()["part"] = f"part {part['part']} of {part['parts']}"
-    told = stage(name, part, part=part["part"])
+    told = stage(name, part, partition=part["part"])
     return {**told, "part": part["part"], "parts": part["parts"]}
 
 
@@ -160,10 +158,11 @@ def robin_orders() -> None:
         with hook.as_task_failures():
             settings = hook.RobinHook().settings(context["params"])
             run = hook.run_of(settings, context, timezone=TIMEZONE)
-            counts = pipeline.extract(settings, run)
-        hook.log_counts("extract", counts)
-        told = hook.told_on(run, {"parts": counts["parts"]})
-        return [{**told, "part": part} for part in range(1, counts["parts"] + 1)]
+            extracted = pipeline.extract(settings, run)
+        hook.log_counts("extract", extracted.counts())
+        partitions = len(run.partitions)
+        told = hook.hand_on(run, {"parts": partitions})
+        return [{**told, "part": part} for part in range(1, partitions + 1)]
 
     @task(map_index_template="{{ part }}", multiple_outputs=False)
     def classify(part: dict[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from upath import UPath
 
 from robin_etl.exports import profiles
 from robin_etl.exports.profiles import Columns, Currency, Profile, Status
 from robin_etl.ledger import schema
+from robin_etl.stages.files import Folder, FrameFile, RecordFile
+from robin_etl.stages.run import Declared, Partition, Run, describe_files
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -28,6 +32,7 @@ def write() -> None:
     pages = {
         "profiles": profile_keys(),
         "ledger": ledger(),
+        "run-files": run_files(),
         "commands": commands(),
     }
     for name, lines in pages.items():
@@ -80,6 +85,44 @@ def ledger() -> Iterator[str]:
             words = ["primary key"] if column.primary_key else []
             words += [] if column.nullable or column.primary_key else ["never null"]
             yield f"| `{column.name}` | {_type(column)} | {', '.join(words)} |"
+
+
+def run_files() -> Iterator[str]:
+    yield "# Files of a run"
+    yield ""
+    yield "A run's folder lies under `ROBIN_ETL_RUNS` and is readable by its owner only, since it holds"
+    yield "customers' addresses. The rows of a run that is split are in a folder for each partition,"
+    yield "`partition-001` and so on; otherwise they are in the run's own folder."
+    kinds = {Run: "Of the run", Partition: "Of each partition"}
+    for holder, title in kinds.items():
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield "| file | left by | |"
+        yield "|---|---|---|"
+        own = [declared for owner, declared in describe_files() if owner is holder]
+        for declared in own:
+            yield f"| `{declared.name}` | {declared.by} | {_cell(declared.about)} |"
+        for declared in own:
+            yield from _content(declared)
+
+
+def _content(declared: Declared[Any]) -> Iterator[str]:
+    """What is in a file: the columns of rows, the fields of a record."""
+    file = declared.make(Folder(UPath(".")), declared.name)
+    if isinstance(file, FrameFile):
+        content = file.dtypes
+    elif isinstance(file, RecordFile):
+        content = {field.name: field.type for field in fields(file.kind)}
+    else:
+        return
+    yield ""
+    yield f"### {declared.name}"
+    yield ""
+    yield "| name | type |"
+    yield "|---|---|"
+    for name, kind in content.items():
+        yield f"| `{name}` | {_cell(str(kind))} |"
 
 
 def commands() -> Iterator[str]:

@@ -6,8 +6,17 @@ lines of a log and a test are such.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Result(Protocol):
+    """What came of a stage."""
+
+    def counts(self) -> dict[str, Any]:
+        """Numbers, or names of orders or rules, by name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,10 +29,10 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StageEnded:
-    """A stage is through, with these counts."""
+    """A stage is through; `result` is what came of it."""
 
     stage: str
-    counts: Mapping[str, object]
+    result: Result
     partition: int | None = None
 
 

@@ -18,6 +18,7 @@ from robin_etl import pipeline
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 from tests import processes
 
@@ -129,9 +130,11 @@ def run_days(settings: Settings, first: str, last: str | None = None, **options:
     """All stages over these days; the summary."""
     started = Run.start(
         settings.runs,
-        command="run",
-        first=date.fromisoformat(first),
-        last=date.fromisoformat(last or first),
-        **options,
+        Scope(
+            command="run",
+            first=date.fromisoformat(first),
+            last=date.fromisoformat(last or first),
+            **options,
+        ),
     )
-    return pipeline.run_all(settings, started)
+    return pipeline.run_all(settings, started).counts()

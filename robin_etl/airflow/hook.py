@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import pkgutil
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -23,12 +22,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from airflow.sdk.log import mask_secret
 
 from robin_etl.core import payload
-from robin_etl.core.limits import compute_least_duration, parse_limits
 from robin_etl.delivery import Client, Meaning
 from robin_etl.exceptions import ConfigurationError, RobinEtlError, StoppedError
-from robin_etl.pipeline import Advance
 from robin_etl.settings import BUCKETS, Settings, connection_in
-from robin_etl.stages.classify import Plan
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
@@ -168,12 +165,14 @@ def run_of(settings: Settings, context: Mapping[str, Any], *, timezone: str = "U
     first, last = days_of(context, settings, timezone=timezone)
     started = Run.start(
         settings.runs,
-        command="airflow",
-        first=first,
-        last=last,
-        final=params.get("final", False),
-        dry_run=params.get("dry_run", False),
-        allow_corrections=params.get("allow_corrections", False),
+        Scope(
+            command="airflow",
+            first=first,
+            last=last,
+            final=params.get("final", False),
+            dry_run=params.get("dry_run", False),
+            allow_corrections=params.get("allow_corrections", False),
+        ),
         path_of=settings.path,
     )
     log.info("This run's files are in %s.", started.location)
@@ -204,50 +203,21 @@ def days_of(
     return day, day
 
 
-def told_on(run: Run, counts: Mapping[str, Any]) -> dict[str, Any]:
+def hand_on(run: Run, counts: Mapping[str, Any]) -> dict[str, Any]:
     """What a task hands to the next: the run's location and counts; no rows and no names."""
-    numbers = {name: count for name, count in counts.items() if isinstance(count, int)}
+    numbers = {name: number for name, number in counts.items() if isinstance(number, int)}
     return {"run": run.location, **numbers}
 
 
 def log_counts(stage: str, counts: Mapping[str, Any]) -> None:
     """Say in the task's log what a stage came to: its counts, and the orders it names."""
-    numbers = {name: count for name, count in counts.items() if isinstance(count, int)}
-    told = ", ".join(f"{name} {count:,}" for name, count in numbers.items() if count)
-    log.info("%s: %s.", stage, told or "nothing to do")
+    numbers = {name: number for name, number in counts.items() if isinstance(number, int)}
+    shown = ", ".join(f"{name} {number:,}" for name, number in numbers.items() if number)
+    log.info("%s: %s.", stage, shown or "nothing to do")
     for name, named in counts.items():
-        if isinstance(named, list) and named:
+        if isinstance(named, tuple | list) and named:
             more = f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else ""
             log.warning("%s: %s%s.", name.replace("_", " "), ", ".join(named[:_NAMED]), more)
-
-
-@contextmanager
-def progress_in_log(
-    rate_limits: str, plan: Plan, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Advance]:
-    """Say in the task's log how far the posting is, twice a minute at most."""
-    least = timedelta(seconds=compute_least_duration(parse_limits(rate_limits), plan.requests))
-    log.info(
-        "%s changes to post in %s requests: at least %s under ROBIN's limits.",
-        f"{plan.changes:,}",
-        f"{plan.requests:,}",
-        least,
-    )
-    began = spoke = clock()
-    done = 0
-
-    def advance(changes: int) -> None:
-        nonlocal done, spoke
-        done += changes
-        now = clock()
-        if now - spoke >= _SECONDS_BETWEEN_WORDS and done:
-            spoke = now
-            left = timedelta(seconds=round((now - began) / done * (plan.changes - done)))
-            share = done / plan.changes
-            log.info("%s of %s changes (%.0f%%), about %s left.", done, plan.changes, 100 * share, left)
-
-    yield advance
-    log.info("%s of %s changes are done with.", f"{done:,}", f"{plan.changes:,}")
 
 
 def call_on_failure(context: Mapping[str, Any]) -> None:

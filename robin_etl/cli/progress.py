@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robin_etl.cli.tables import open_console
-from robin_etl.core.limits import compute_least_duration, parse_limits
 from robin_etl.core.words import count
 from robin_etl.observer import Event, Observer, Planned, Progressed
 
@@ -44,15 +42,3 @@ def show_progress() -> Iterator[Observer]:
                     pass
 
         yield observe
-
-
-def watch_load(observe: Observer, rate_limits: str) -> Any:
-    """Until the stages take an observer: what they take instead."""
-
-    @contextmanager
-    def watched(plan: Any) -> Iterator[Callable[[int], Any]]:
-        least = compute_least_duration(parse_limits(rate_limits), plan.requests)
-        observe(Planned(plan.changes, plan.requests, least))
-        yield lambda done: observe(Progressed(done))
-
-    return watched

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +17,7 @@ from robin_etl.exceptions import RobinEtlError
 
 if TYPE_CHECKING:
     from robin_etl.settings import Settings
+    from robin_etl.stages.records import Summary
     from robin_etl.stages.run import Run
 
 _dry_run_option = click.option(
@@ -41,6 +42,7 @@ def run(
     Example: robin-etl run --date 2026-11-01 --dry-run
     """
     from robin_etl.settings import Settings
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     settings = Settings.read()
@@ -50,12 +52,14 @@ def run(
         day = days.today() - timedelta(days=settings.export_lag_days)
     started = Run.start(
         settings.runs,
-        command="run",
-        first=day,
-        last=day,
-        dry_run=dry_run,
-        allow_corrections=allow_corrections,
-        exports=((day.isoformat(), file),) if file else (),
+        Scope(
+            command="run",
+            first=day,
+            last=day,
+            dry_run=dry_run,
+            allow_corrections=allow_corrections,
+            exports=((day, file),) if file else (),
+        ),
     )
     return _run_all(settings, started, as_json=as_json)
 
@@ -75,18 +79,21 @@ def backfill(
     Example: robin-etl backfill --from 2024-01-01 --to 2026-10-31 --dry-run
     """
     from robin_etl.settings import Settings
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     settings = Settings.read()
     days.check_range(first, last)
     started = Run.start(
         settings.runs,
-        command="backfill",
-        first=first,
-        last=last,
-        final=final,
-        dry_run=dry_run,
-        allow_corrections=allow_corrections,
+        Scope(
+            command="backfill",
+            first=first,
+            last=last,
+            final=final,
+            dry_run=dry_run,
+            allow_corrections=allow_corrections,
+        ),
     )
     return _run_all(settings, started, as_json=as_json)
 
@@ -108,35 +115,38 @@ def baseline(
     """
     from robin_etl import pipeline
     from robin_etl.settings import Settings
+    from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     if bool(files) == bool(first or last) or bool(first) != bool(last):
         raise click.UsageError("Give either --from and --to, or the FILEs to acknowledge.")
     settings = Settings.read()
-    exports: tuple[tuple[str, str], ...] = ()
+    exports: tuple[tuple[date, str], ...] = ()
     if first and last:
         days.check_range(first, last)
     else:
         exports = _name_exports(files, day)
-        first, last = (date.fromisoformat(exports[at][0]) for at in (0, -1))
+        first, last = exports[0][0], exports[-1][0]
     started = Run.start(
         settings.runs,
-        command="baseline",
-        first=first,
-        last=last,
-        final=True,
-        allow_corrections=True,
-        exports=exports,
+        Scope(
+            command="baseline",
+            first=first,
+            last=last,
+            final=True,
+            allow_corrections=True,
+            exports=exports,
+        ),
     )
     with _naming_folder(started):
         summary = pipeline.baseline(settings, started)
     _show(summary, started, as_json=as_json)
-    return ExitCode.INCOMPLETE if summary["quarantined"] else ExitCode.DONE
+    return ExitCode.INCOMPLETE if summary.extracted.quarantined else ExitCode.DONE
 
 
-def _name_exports(files: tuple[str, ...], day: date | None) -> tuple[tuple[str, str], ...]:
+def _name_exports(files: tuple[str, ...], day: date | None) -> tuple[tuple[date, str], ...]:
     """Each file with its day before it, in the order of the days."""
-    exports = sorted((days.parse_day(file, day).isoformat(), file) for file in files)
+    exports = sorted((days.parse_day(file, day), file) for file in files)
     if len({of_day for of_day, _ in exports}) < len(exports):
         raise click.UsageError("Two FILEs are of one day; acknowledge them one by one.")
     return tuple(exports)
@@ -144,14 +154,13 @@ def _name_exports(files: tuple[str, ...], day: date | None) -> tuple[tuple[str, 
 
 def _run_all(settings: Settings, started: Run, *, as_json: bool) -> ExitCode:
     from robin_etl import pipeline
-    from robin_etl.cli.progress import show_progress, watch_load
+    from robin_etl.cli.progress import show_progress
 
     watching = nullcontext(observer.ignore) if as_json else show_progress()
     with _naming_folder(started), watching as observe:
-        summary = pipeline.run_all(settings, started, watched=watch_load(observe, settings.rate_limits))
+        summary = pipeline.run_all(settings, started, observe)
     _show(summary, started, as_json=as_json)
-    incomplete = ("quarantined", "rejected", "held_back", "without_contact")
-    return ExitCode.INCOMPLETE if any(summary[name] for name in incomplete) else ExitCode.DONE
+    return ExitCode.INCOMPLETE if summary.is_incomplete else ExitCode.DONE
 
 
 @contextmanager
@@ -164,10 +173,10 @@ def _naming_folder(started: Run) -> Iterator[None]:
         raise
 
 
-def _show(summary: dict[str, Any], started: Run, *, as_json: bool) -> None:
+def _show(summary: Summary, started: Run, *, as_json: bool) -> None:
     from robin_etl.cli import tables
 
     if as_json:
-        print_json(summary)
+        print_json(summary.counts())
     else:
-        tables.show_summary(summary, started.location, dry_run=started.dry_run)
+        tables.show_summary(summary, started.location, dry_run=started.scope.dry_run)

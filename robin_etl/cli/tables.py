@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +15,7 @@ from robin_etl.core.words import count
 if TYPE_CHECKING:
     from robin_etl.ledger import DeliveryRecord, RunRecord, Totals
     from robin_etl.stages.check import Check
+    from robin_etl.stages.records import Summary
 
 _NAMED = 10  # orders named in a line; the run's files have all
 _NUMBERS = {"revenue", "profit", "was", "status", "posted", "rejected", "rows"}
@@ -28,50 +29,53 @@ def open_console(*, stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=80)
 
 
-def show_summary(summary: Mapping[str, Any], folder: str, *, dry_run: bool) -> None:
+def show_summary(summary: Summary, folder: str, *, dry_run: bool) -> None:
     """The counts of a run, what needs somebody's attention, and where the files are."""
     console = open_console()
-    days = _name_days(summary["from"], summary["to"], "to")
+    counts = summary.counts()
+    days = _name_days(f"{summary.first}", f"{summary.last}", "to")
     table = Table(title=f"{days}{', dry run' if dry_run else ''}", title_justify="left", box=None)
     for name in _COUNTED:
         table.add_column(name, justify="right")
-    table.add_row(*(f"{summary[name]:,}" for name in _COUNTED))
+    table.add_row(*(f"{counts[name]:,}" for name in _COUNTED))
     console.print(table)
-    for line, style in _describe_outcome(summary, dry_run=dry_run):
+    for line, style in _describe_outcome(summary):
         console.print(line, markup=False, style=style)
     console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
 
 
-def _describe_outcome(summary: Mapping[str, Any], *, dry_run: bool) -> Iterator[tuple[str, str]]:
+def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
     """What came of a run, line by line, each with its style."""
-    yield _describe_posting(summary, dry_run=dry_run), "green"
-    if left_out := summary["left_out"]:
-        yield f"Left out {count(left_out, 'pending order')}.", ""
-    if quarantined := summary["quarantined"]:
-        yield f"Quarantined {count(quarantined, 'row')}; see quarantine.csv.", "yellow"
-    if waiting := summary["without_contact"]:
+    extracted, delivered = summary.extracted, summary.delivered
+    yield _describe_posting(summary), "green"
+    if extracted.left_out:
+        yield f"Left out {count(extracted.left_out, 'pending order')}.", ""
+    if extracted.quarantined:
+        yield f"Quarantined {count(extracted.quarantined, 'row')}; see quarantine.csv.", "yellow"
+    if waiting := summary.classified.without_contact:
         wait = "waits until its customer is" if waiting == 1 else "wait until their customers are"
         yield f"{count(waiting, 'correction')} {wait} exported again.", "yellow"
     orders_to_name = (
-        ("ROBIN rejected", "orders_rejected", "red"),
-        ("Held back behind a rejected change", "orders_held_back", "red"),
-        ("In doubt, ROBIN may have seen twice", "orders_in_doubt", "yellow"),
+        ("ROBIN rejected", delivered.rejected, "red"),
+        ("Held back behind a rejected change", delivered.held_back, "red"),
+        ("In doubt, ROBIN may have seen twice", delivered.in_doubt, "yellow"),
     )
-    for words, name, style in orders_to_name:
-        if orders := summary[name]:
+    for words, orders, style in orders_to_name:
+        if orders:
             yield f"{words}: {_name_orders(orders)}.", style
-    for rule in summary.get("warnings", ()):
+    for rule in extracted.warnings:
         yield f"Warning: the rule {rule} failed.", "yellow"
 
 
-def _describe_posting(summary: Mapping[str, Any], *, dry_run: bool) -> str:
-    if dry_run:
-        changes = count(summary["would_post"], "change")
-        return f"Would post {changes} in {count(summary['would_request'], 'request')} (requests.jsonl)."
-    if "acknowledged" in summary:
-        return f"Acknowledged {count(summary['acknowledged'], 'order')} without posting."
-    changes = count(summary["posted"], "change")
-    return f"Posted {changes} in {count(summary['requests'], 'request')}."
+def _describe_posting(summary: Summary) -> str:
+    loaded, delivered = summary.loaded, summary.delivered
+    if loaded.would_post is not None:
+        changes = count(loaded.would_post, "change")
+        return f"Would post {changes} in {count(loaded.would_request or 0, 'request')} (requests.jsonl)."
+    if loaded.acknowledged is not None:
+        return f"Acknowledged {count(loaded.acknowledged, 'order')} without posting."
+    changes = count(delivered.posted, "change")
+    return f"Posted {changes} in {count(delivered.requests, 'request')}."
 
 
 def show_check(check: Check) -> None:

@@ -25,7 +25,7 @@ def forget(address: str, everything: bool, as_json: bool) -> None:
     from robin_etl.settings import Settings
     from robin_etl.upkeep import forget
 
-    erased = forget.forget(Settings.read(), address, everything=everything)
+    erased = forget.forget_customer(Settings.read(), address, everything=everything)
     if as_json:
         print_json(vars(erased))
         return
@@ -50,9 +50,9 @@ def prune(older_than: int, as_json: bool) -> None:
     Example: robin-etl prune --older-than 90
     """
     from robin_etl.settings import Settings
-    from robin_etl.upkeep import forget
+    from robin_etl.upkeep import prune
 
-    removed = forget.prune(Settings.read(), timedelta(days=older_than))
+    removed = prune.prune_runs(Settings.read(), timedelta(days=older_than))
     if as_json:
         print_json({"removed": removed})
     else:

@@ -19,12 +19,12 @@ _MOST_LABELS = 6
 _GUIDES = 4
 
 
-def by_label(counts: pd.DataFrame) -> Markup | None:
+def draw_bars(counts: pd.DataFrame) -> Markup | None:
     """Counts by label (the index) and name (the columns), as bars on each other; None without any."""
     if counts.empty or not counts.to_numpy().any():
         return None
     chart = pygal.StackedBar(
-        style=_style(tuple(counts.columns)),
+        style=_make_style(tuple(counts.columns)),
         js=[],
         width=860,
         height=280,
@@ -40,7 +40,7 @@ def by_label(counts: pd.DataFrame) -> Markup | None:
         disable_xml_declaration=True,
         value_formatter=lambda value: f"{value:,.0f}",
     )
-    chart.y_labels = _guides(int(counts.sum(axis=1).max()))
+    chart.y_labels = _round_steps(int(counts.sum(axis=1).max()))
     labels = [str(label) for label in counts.index]
     chart.x_labels = labels
     chart.x_labels_major = labels[:: -(-len(labels) // _MOST_LABELS)]
@@ -53,7 +53,7 @@ def by_label(counts: pd.DataFrame) -> Markup | None:
     return Markup(etree.tostring(drawing, encoding="unicode"))  # noqa: S704 (pygal escapes what it draws)
 
 
-def _guides(top: int) -> list[int]:
+def _round_steps(top: int) -> list[int]:
     """About so many round numbers from 0 up to `top` or a little over it."""
     rough = max(top / _GUIDES, 1)
     unit = 10 ** int(math.log10(rough))
@@ -62,7 +62,7 @@ def _guides(top: int) -> list[int]:
 
 
 @cache
-def _style(names: tuple[str, ...]) -> Style:
+def _make_style(names: tuple[str, ...]) -> Style:
     known = {*KINDS, *TROUBLES}
     return Style(
         background="transparent",

@@ -23,6 +23,7 @@ from robin_etl.exceptions import StoppedError
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import PREFIX, Settings
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 
 KEY, SECRET = "demo-key", "demo-secret"  # of the sandbox, which dies with the demonstration
@@ -105,8 +106,8 @@ def _directly(settings: dict[str, str]) -> Callable[[date], dict[str, Any]]:
     read = Settings.read(**settings, api_key=KEY, api_secret=SECRET)
 
     def run_day(day: date) -> dict[str, Any]:
-        started = Run.start(read.runs, command="run", first=day, last=day)
-        return pipeline.run_all(read, started)
+        started = Run.start(read.runs, Scope(command="run", first=day, last=day))
+        return pipeline.run_all(read, started).counts()
 
     return run_day
 

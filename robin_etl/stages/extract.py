@@ -1,4 +1,4 @@
-"""Extract: the run's exports, judged by the gate, written down in parts that belong together."""
+"""Extract: read the run's exports, let the gate set rows aside, and write the rest in partitions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,90 +20,81 @@ from robin_etl.exports.files import Export
 from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
-from robin_etl.stages.run import Folder, Run
+from robin_etl.stages.records import Extracted, Partitioning
+from robin_etl.stages.run import ROW_DTYPES, Run
 
 log = logging.getLogger(__name__)
 
-# What is written of each row: `broken` where a row rule quarantined it.
-ROWS_DTYPES = {**columns.EXPORTED_DTYPES, **columns.CONTACT_DTYPES, "broken": columns.FLAG}
-
-# Small exports are judged together, up to so many rows: the gate has a price for each time it is asked.
-_JUDGED_ROWS = 250_000
+# Small exports are checked together, up to so many rows: the gate has a price for each time it is asked.
+_CHECKED_ROWS = 250_000
 
 
-def extracted(settings: Settings, run: Run, ledger: Ledger) -> dict[str, Any]:
-    """Leave `exported`, in parts, and `quarantine`; the counts.
+def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
+    """Leave the run's rows, in partitions, and its quarantine.
 
     Raises `ExportMissingError`, `ExportError` or `GateError`.
     """
-    files = _files(settings, run)
+    found = _find_files(settings, run)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
-    check = SuiteCheck(suite, {"fewest_rows": _fewest_rows(ledger, suite, len(files))})
+    check = SuiteCheck(suite, {"fewest_rows": _compute_fewest_rows(ledger, suite, len(found))})
     quarantine = []
     rows_read = left_out = 0
-    with run.files.writing_frames("exported") as write:
-        for read in _gathered(settings, files):
-            rows = pd.concat([export.orders.rows for export in read], ignore_index=True)
+    with run.exported.writing() as write:
+        for exports in _read_together(settings, found):
+            rows = pd.concat([export.rows for export in exports], ignore_index=True)
             rows.index += rows_read
             broken = check.check_batch(rows)
-            quarantine.append(_quarantine(read, broken, rows_read))
+            quarantine.append(_collect_broken(exports, broken, rows_read))
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
             write(customers.add_digests(rows, key=settings.digest_key()))
             rows_read += len(rows)
-            left_out += sum(export.orders.left_out for export in read)
-    verdict = check.finish(lambda columns: run.files.read_frame("exported", columns))
+            left_out += sum(export.left_out for export in exports)
+    verdict = check.finish(run.exported.read)
     pa.default_memory_pool().release_unused()
-    run.files.write_json("verdict_export", verdict.to_json())
-    run.files.write_csv("quarantine", pd.concat(quarantine, ignore_index=True))
-    counts = {
-        "files": len(files),
-        "exported": rows_read,
-        "left_out": left_out,
-        "quarantined": verdict.broken_rows,
-        "warnings": list(verdict.warnings),
-    }
-    run.files.write_json("extract", counts)
+    run.export_verdict.write(verdict.to_json())
+    run.quarantine.write(pd.concat(quarantine, ignore_index=True))
+    extracted = Extracted(
+        files=len(found),
+        exported=rows_read,
+        left_out=left_out,
+        quarantined=verdict.broken_rows,
+        warnings=verdict.warnings,
+    )
+    run.extracted.write(extracted)
     for rule in verdict.warnings:
         log.warning("The rule %s of %s warns about %s.", rule, suite.name, run.title)
     verdict.stop_unless_passed(f"the export of {run.title}")
-    split(
-        run, ledger, partition.choose_number(rows_read) if settings.shards == "auto" else settings.shards
-    )
-    return {**counts, "parts": len(parts(run))}
+    shards = settings.shards
+    write_partitions(run, ledger, partition.choose_number(rows_read) if shards == "auto" else shards)
+    return extracted
 
 
-def parts(run: Run) -> list[Folder]:
-    """The folders of the parts that extract has split the run into: the run's own if it is but one."""
-    number = run.files.read_json("parts").get("number", 1)
-    return [run.part(at) for at in range(1, number + 1)] if number > 1 else [run.files]
-
-
-def split(run: Run, ledger: Ledger, number: int) -> None:
-    """Write what was exported anew, in so many parts that can each be reconciled by itself."""
+def write_partitions(run: Run, ledger: Ledger, number: int) -> None:
+    """Write what was exported anew, in so many partitions that can each be compared by itself."""
     revision = ledger.states.revision()
     if number > 1:
-        parts_of_rows = _parts_of_rows(run, ledger, number)
         with ExitStack() as stack:
             writers = []
-            for part in range(1, number + 1):
-                run.part(part).make()
-                writers.append(stack.enter_context(run.part(part).writing_frames("exported")))
-                writers[-1](columns.make_empty(ROWS_DTYPES))
+            for part in run.split(number):
+                part.folder.make()
+                writers.append(stack.enter_context(part.rows.writing()))
+                writers[-1](columns.make_empty(ROW_DTYPES))
+            assigned = _assign_rows(run, ledger, number)
             done = 0
-            for frame in run.files.reading_frames("exported", list(ROWS_DTYPES)):
-                rows = columns.conform(frame, ROWS_DTYPES)
-                for index, own in rows.groupby(parts_of_rows[done : done + len(rows)]):
+            for rows in run.exported.read_batches(ROW_DTYPES):
+                for index, own in rows.groupby(assigned[done : done + len(rows)]):
                     writers[int(str(index))](own)
                 done += len(rows)
-    run.files.write_json("parts", {"number": number, "revision": revision})
+    run.partitioning.write(Partitioning(number, revision))
 
 
-def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> partition.Partitions:
-    rows = run.files.read_json("extract")["exported"]
+def _assign_rows(run: Run, ledger: Ledger, number: int) -> partition.Partitions:
+    """The partition of each row, counted from 0."""
+    rows = run.extracted.read().exported
     of_orders, of_customers = np.empty((2, rows), dtype=np.uint64)
     known_orders, known_customers = [of_orders[:0]], [of_customers[:0]]
     done = 0
-    for frame in run.files.reading_frames("exported", ["order_number", "email", "phone"]):
+    for frame in run.exported.read_batches(["order_number", "email", "phone"]):
         numbers, here = frame["order_number"], slice(done, done + len(frame))
         of_orders[here] = partition.hash_keys(numbers)
         of_customers[here] = partition.hash_keys(customers.identify_customers(frame))
@@ -112,56 +102,57 @@ def _parts_of_rows(run: Run, ledger: Ledger, number: int) -> partition.Partition
         known_orders.append(partition.hash_keys(known["order_number"]))
         known_customers.append(partition.hash_keys(known["customer"]))
         done += len(frame)
-    both = (np.concatenate(known_orders), np.concatenate(known_customers))
-    return partition.assign_partitions(of_orders, of_customers, both, number)
+    known_pairs = (np.concatenate(known_orders), np.concatenate(known_customers))
+    return partition.assign_partitions(of_orders, of_customers, known_pairs, number)
 
 
-def _files(settings: Settings, run: Run) -> dict[date, UPath]:
-    if run.exports:
-        return {date.fromisoformat(day): settings.path(path) for day, path in run.exports}
-    days = locations.list_days(run.first, run.last)
+def _find_files(settings: Settings, run: Run) -> dict[date, UPath]:
+    scope = run.scope
+    if scope.exports:
+        return {day: settings.path(path) for day, path in scope.exports}
+    days = locations.list_days(scope.first, scope.last)
     found = locations.find_exports(
         settings.exports, days, settings.path, done_marker=settings.done_marker
     )
     if not found:
-        raise locations.make_missing_error(settings.exports, run.first, run.last)
+        raise locations.make_missing_error(settings.exports, scope.first, scope.last)
     return found
 
 
-def _fewest_rows(ledger: Ledger, suite: Suite, files: int) -> int:
+def _compute_fewest_rows(ledger: Ledger, suite: Suite, count: int) -> int:
     """How many rows the guard on volume wants of so many files, going by the last runs."""
     usual = ledger.runs.rows_per_day(suite.volume.days)
-    return int(suite.volume.least_share * median(usual) * files) if usual else 0
+    return int(suite.volume.least_share * median(usual) * count) if usual else 0
 
 
-def _gathered(settings: Settings, found: dict[date, UPath]) -> Iterator[list[Export]]:
-    """The exports in batches of a size that is worth judging; at least one, if there is a file."""
+def _read_together(settings: Settings, found: dict[date, UPath]) -> Iterator[list[Export]]:
+    """The exports in batches of a size that is worth checking; at least one, if there is a file."""
     profile = profiles.load_configured(settings)
-    gathered: list[Export] = []
+    together: list[Export] = []
     for day, path in found.items():
         for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size):
-            gathered.append(batch)
-            if sum(len(export.orders.rows) for export in gathered) >= _JUDGED_ROWS:
-                yield gathered
-                gathered = []
-    if gathered:
-        yield gathered
+            together.append(batch)
+            if sum(len(export.rows) for export in together) >= _CHECKED_ROWS:
+                yield together
+                together = []
+    if together:
+        yield together
 
 
-def _quarantine(read: list[Export], broken: pd.Series, start: int) -> pd.DataFrame:
+def _collect_broken(exports: list[Export], broken: pd.Series, start: int) -> pd.DataFrame:
     """The broken rows as they were, behind the file, line and rules that say where and why.
 
-    `start` is the place of the first row of `read` in the index of `broken`.
+    `start` is the place of the first row of `exports` in the index of `broken`.
     """
     found = [pd.DataFrame(columns=["file", "line", "rules"])]
-    for export in read:
-        own = broken[(broken.index >= start) & (broken.index < start + len(export.orders.rows))]
+    for export in exports:
+        own = broken[(broken.index >= start) & (broken.index < start + len(export.rows))]
         if len(own):
             at = own.index - start
-            cells = export.orders.cells.loc[at].reset_index(drop=True)
+            cells = export.cells.loc[at].reset_index(drop=True)
             cells.insert(0, "rules", own.array)
-            cells.insert(0, "line", export.orders.lines.loc[at].array)
+            cells.insert(0, "line", export.lines.loc[at].array)
             cells.insert(0, "file", Path(export.path).name)
             found.append(cells)
-        start += len(export.orders.rows)
+        start += len(export.rows)
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]

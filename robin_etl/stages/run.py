@@ -1,253 +1,247 @@
-"""A run: what it covers, and the folder its stages hand each other files through.
+"""A run: what it is about, the folder that its stages share, its partitions, and every file by name.
 
-The files hold customers' addresses, so local folders and files are made readable by their owner
-alone. Stages pass the folder's location and counts, never frames.
+Stages pass the folder's location and counts, never frames. `describe_files` is the page of the
+documentation that says which file is whose.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from io import BytesIO, StringIO
-from typing import Any, BinaryIO
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar, overload
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
-from upath.implementations.local import PosixUPath
 
-from robin_etl.exceptions import ConfigurationError, StoppedError, UnavailableError
+from robin_etl.core.columns import (
+    CHANGE_DTYPES,
+    CONTACT_DTYPES,
+    EXPORTED_DTYPES,
+    FLAG,
+    LEDGER_DTYPES,
+    TEXT,
+)
+from robin_etl.exceptions import StoppedError
+from robin_etl.stages.files import (
+    Folder,
+    FrameFile,
+    JsonFile,
+    LinesFile,
+    PageFile,
+    RecordFile,
+    TableFile,
+)
+from robin_etl.stages.records import Basis, Classified, Extracted, Loaded, Partitioning, Scope
 
-_BATCH_ROWS = 50_000
+# A row that goes on, with the digests of its contact; `broken` where a row rule has set it aside.
+ROW_DTYPES: dict[str, str] = {**EXPORTED_DTYPES, **CONTACT_DTYPES, "broken": FLAG}
+# The same with what the gate asks of it.
+READ_DTYPES: dict[str, str] = {
+    **EXPORTED_DTYPES,
+    **dict.fromkeys(
+        (
+            "revenue_text",
+            "profit_text",
+            "order_date_text",
+            "other_currency",
+            "surplus_cells",
+            "unsendable",
+        ),
+        TEXT,
+    ),
+    **ROW_DTYPES,
+}
+
+F = TypeVar("F")
 
 
-class Folder:
-    """A folder of files that the stages of a run leave for each other."""
+@dataclass(frozen=True)
+class Declared(Generic[F]):
+    """A file of a run or of one of its partitions: its name, who leaves it and what is in it.
 
-    def __init__(self, path: UPath) -> None:
-        self.path = path
+    Read from a run or a partition it is that file.
+    """
 
-    def make(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            _owner_only(self.path, 0o700)
-        except OSError as error:
-            raise ConfigurationError(
-                f"The run's folder {self.path} can't be made ({error}). Set ROBIN_ETL_RUNS to a "
-                "place that can be written."
-            ) from error
+    name: str
+    make: Callable[[Folder, str], F]
+    by: str
+    about: str
 
-    def write_frame(self, name: str, frame: pd.DataFrame, *, at_once: int = _BATCH_ROWS) -> None:
-        """Write a frame; who reads it with `reading_frames` gets so many rows `at_once`."""
-        with self.writing_frames(name, at_once=at_once) as write:
-            write(frame)
+    @overload
+    def __get__(self, holder: None, _: type) -> Declared[F]: ...
+    @overload
+    def __get__(self, holder: Run | Partition, _: type) -> F: ...
+    def __get__(self, holder: Run | Partition | None, _: type) -> Declared[F] | F:
+        return self if holder is None else self.make(holder.folder, self.name)
 
-    def read_frame(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
-        with (self.path / f"{name}.parquet").open("rb") as file:
-            return pd.read_parquet(BytesIO(file.read()), columns=columns)
 
-    @contextmanager
-    def writing_frames(
-        self, name: str, *, at_once: int = _BATCH_ROWS
-    ) -> Iterator[Callable[[pd.DataFrame], None]]:
-        """Write frames of the same columns and types behind each other."""
-        with self._open(f"{name}.parquet") as file:
-            writer: pq.ParquetWriter | None = None
-            try:
+def _frame(dtypes: Mapping[str, str]) -> Callable[[Folder, str], FrameFile]:
+    return lambda folder, name: FrameFile(folder, name, dtypes)
 
-                def write(frame: pd.DataFrame) -> None:
-                    nonlocal writer
-                    table = pa.Table.from_pandas(frame, preserve_index=False)
-                    writer = writer or pq.ParquetWriter(file, table.schema, use_dictionary=False)
-                    writer.write_table(table, row_group_size=at_once)
 
-                yield write
-            finally:
-                if writer:
-                    writer.close()
+def _record(kind: type[F]) -> Callable[[Folder, str], RecordFile[F]]:
+    return lambda folder, name: RecordFile(folder, name, kind)
 
-    def reading_frames(self, name: str, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
-        """The same rows, as many at a time as they were written for."""
-        with (self.path / f"{name}.parquet").open("rb") as file:
-            groups = pq.ParquetFile(file)
-            for group in range(groups.num_row_groups):  # iter_batches holds on to what it has given
-                yield groups.read_row_group(group, columns=columns).to_pandas()
 
-    def write_csv(self, name: str, frame: pd.DataFrame) -> None:
-        buffer = StringIO()
-        frame.to_csv(buffer, index=False)
-        self._write(f"{name}.csv", buffer.getvalue().encode())
+def _quarantine(folder: Folder, name: str) -> TableFile:
+    return TableFile(folder, name, ("file", "line", "rules"))
 
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
-        self._write(f"{name}.json", text.encode() + b"\n")
 
-    def drop_rows(self, name: str, dropped: Callable[[pd.DataFrame], pd.Series]) -> int:
-        """Write a frame again without the rows that `dropped` marks; how many they were."""
-        if not any(dropped(frame).any() for frame in self.reading_frames(name)):
-            return 0
-        count = 0
-        new = f"{name}.new"
-        with self.writing_frames(new) as write:
-            for frame in self.reading_frames(name):
-                marked = dropped(frame)
-                count += int(marked.sum())
-                write(frame[~marked])
-        (self.path / f"{new}.parquet").rename(self.path / f"{name}.parquet")
-        return count
+@dataclass(frozen=True)
+class Partition:
+    """One part of a run's rows that is compared with the ledger by itself; counted from 1."""
 
-    def drop_records(self, name: str, dropped: Callable[[pd.DataFrame], pd.Series]) -> int:
-        """The same for a csv, of which `dropped` sees the cells as text."""
-        content = BytesIO((self.path / f"{name}.csv").read_bytes())
-        frame = pd.read_csv(content, dtype=str, keep_default_na=False)
-        marked = dropped(frame)
-        if marked.any():
-            self.write_csv(name, frame[~marked])
-        return int(marked.sum())
+    number: int
+    folder: Folder
 
-    def read_lines(self, name: str) -> list[bytes]:
-        lines: list[bytes] = (self.path / name).read_bytes().splitlines()
-        return lines
-
-    def write_text(self, name: str, text: str) -> None:
-        self._write(name, text.encode())
-
-    def has(self, name: str) -> bool:
-        return bool((self.path / name).exists())
-
-    def read_csv(self, name: str, columns: list[str]) -> pd.DataFrame:
-        """These columns as text, of which there may be others by the same name further right."""
-        with (self.path / f"{name}.csv").open("rb") as file:
-            places = range(len(columns))
-            frame = pd.read_csv(BytesIO(file.read()), dtype=str, usecols=places, keep_default_na=False)
-        return frame.set_axis(columns, axis=1)
-
-    def write_lines(self, name: str, lines: Iterable[bytes]) -> int:
-        """Write lines as they come; how many there were."""
-        count = 0
-        with self._open(name) as file:
-            for line in lines:
-                file.write(line + b"\n")
-                count += 1
-        return count
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        """What a stage kept under that name; empty where it has not."""
-        path = self.path / f"{name}.json"
-        if not path.exists():
-            return {}
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
-
-    def _write(self, name: str, data: bytes) -> None:
-        with self._open(name) as file:
-            file.write(data)
-
-    @contextmanager
-    def _open(self, name: str) -> Iterator[BinaryIO]:
-        path = self.path / name
-        try:
-            if isinstance(path, PosixUPath):
-                path.touch()
-                _owner_only(path, 0o600)
-            with path.open("wb") as file:
-                yield file
-        except OSError as error:
-            raise UnavailableError(
-                f"The run's file {path} can't be written ({error}). What ROBIN acknowledged is in "
-                "the ledger; make room for the run's files, then run again."
-            ) from error
+    rows = Declared(
+        "exported.parquet", _frame(ROW_DTYPES), "extract", "The rows of the partition's customers."
+    )
+    changes = Declared("changes.parquet", _frame(CHANGE_DTYPES), "classify", "What is to be sent.")
+    confirmed = Declared(
+        "confirmed.parquet",
+        _frame(LEDGER_DTYPES),
+        "classify",
+        "States of which nothing is to be sent, but which hold for a newer day.",
+    )
+    classified = Declared(
+        "classify.json", _record(Classified), "classify", "What came of the comparison at first."
+    )
+    basis = Declared(
+        "basis.json",
+        _record(Basis),
+        "classify, load",
+        "Which revision of the ledger the changes come from, and what came of that comparison.",
+    )
+    verdict = Declared(
+        "verdict_changes.json", JsonFile, "validate", "What the gate says of what is about to be sent."
+    )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run over the days `first` to `last`; `exports` instead of days for named exports.
+    """One run. `location` is where its folder is, as other processes are told."""
 
-    `id` is unique to the run and the same when its stages are tried again. `location` is where its
-    folder is, as other processes are told; `files` is that folder, opened.
-    """
-
-    id: str
-    command: str
-    first: date
-    last: date
+    scope: Scope
     location: str
-    files: Folder
-    final: bool = False
-    dry_run: bool = False
-    allow_corrections: bool = False
-    exports: tuple[tuple[str, str], ...] = ()  # (day, path)
+    folder: Folder
+
+    kept_scope = Declared("run.json", _record(Scope), "the door", "What the run is about.")
+    exported = Declared(
+        "exported.parquet",
+        _frame(READ_DTYPES),
+        "extract",
+        "Every row of the exports as ROBIN's columns, quarantined ones marked.",
+    )
+    quarantine = Declared(
+        "quarantine.csv",
+        _quarantine,
+        "extract",
+        "The rows that were set aside, as they were: file, line, rules, and their cells.",
+    )
+    export_verdict = Declared(
+        "verdict_export.json", JsonFile, "extract", "What the gate says of the export."
+    )
+    extracted = Declared("extract.json", _record(Extracted), "extract", "What was read.")
+    partitioning = Declared(
+        "partitions.json", _record(Partitioning), "extract", "How the rows were split by customer."
+    )
+    requests = Declared(
+        "requests.jsonl", LinesFile, "load", "Of a dry run: the bodies that would be sent, one a line."
+    )
+    loaded = Declared("load.json", _record(Loaded), "load", "What the tries at loading have found.")
+    summary = Declared("summary.json", JsonFile, "report", "The counts of the whole run.")
+    page = Declared("report.html", PageFile, "report", "The run's page.")
 
     @classmethod
     def start(
         cls,
         runs: str,
+        scope: Scope,
         *,
-        command: str,
-        first: date,
-        last: date,
         id: str | None = None,
         path_of: Callable[[str], UPath] = UPath,
-        **options: Any,
     ) -> Run:
         """Make the folder of a new run under `runs`, or of one that is tried again under its id.
 
         `path_of` opens a location with the credentials that it needs.
         """
-        name = id or _new_id(first, last)
-        location = f"{runs.rstrip('/')}/{name}"
-        run = cls(name, command, first, last, location, Folder(path_of(location)), **options)
-        run.files.make()
-        kept = {name: value for name, value in vars(run).items() if name not in ("location", "files")}
-        run.files.write_json("run", kept)
+        location = f"{runs.rstrip('/')}/{id or _make_id(scope)}"
+        run = cls(scope, location, Folder(path_of(location)))
+        run.folder.make()
+        run.kept_scope.write(scope)
         return run
 
     @classmethod
     def open(cls, location: str, *, path_of: Callable[[str], UPath] = UPath) -> Run:
-        """A run from its folder's location, as another process left it."""
-        files = Folder(path_of(location))
-        kept = files.read_json("run")
-        if not kept:
+        """A run from its folder's location, as another process left it; raises `StoppedError`."""
+        folder = Folder(path_of(location))
+        scope = RecordFile(folder, cls.kept_scope.name, Scope).find()
+        if scope is None:
             raise StoppedError(
                 f"There is no run in {location}. Run files must lie where every task of the run can "
                 "reach them; set ROBIN_ETL_RUNS."
             )
-        kept |= {
-            "first": date.fromisoformat(kept["first"]),
-            "last": date.fromisoformat(kept["last"]),
-            "exports": tuple((day, path) for day, path in kept["exports"]),
-        }
-        return cls(**kept, location=location, files=files)
+        return cls(scope, location, folder)
+
+    @property
+    def id(self) -> str:
+        """Unique to the run, and the same when its stages are tried again."""
+        return self.location.rsplit("/", 1)[-1]
 
     @property
     def title(self) -> str:
         """The days in words."""
-        if self.first == self.last:
-            return f"{self.first}"
-        return f"{self.first} to {self.last}"
+        return self.scope.title
 
-    def part(self, number: int) -> Folder:
-        """The folder of one of the run's parts, counted from 1."""
-        return Folder(self.files.path / f"part-{number:03}")
+    @property
+    def all_runs(self) -> Folder:
+        """The folder that holds the folders of all runs."""
+        return Folder(self.folder.path.parent)
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions that extract has split the run into; one is in the run's own folder."""
+        partitioning = self.partitioning.find()
+        return self.split(partitioning.number if partitioning else 1)
+
+    def split(self, number: int) -> tuple[Partition, ...]:
+        """So many partitions of the run."""
+        if number == 1:
+            return (Partition(1, self.folder),)
+        return tuple(Partition(at, self._partition_folder(at)) for at in range(1, number + 1))
+
+    def _partition_folder(self, number: int) -> Folder:
+        return Folder(self.folder.path / f"{_PARTITION}{number:03}")
 
 
-def part_folders(path: UPath) -> Iterator[Folder]:
-    """The folders of the parts of the run whose folder is at `path`."""
-    for one in sorted(path.iterdir()):
-        if one.name.startswith("part-"):
-            yield Folder(one)
+_PARTITION = "partition-"
 
 
-def _new_id(first: date, last: date) -> str:
-    days = f"{first}" if first == last else f"{first}_{last}"
+def find_runs(root: Folder) -> Iterator[Folder]:
+    """The folders of runs under `root`, and nothing else that may lie there."""
+    if root.path.exists():
+        for path in sorted(root.path.iterdir()):
+            if (path / Run.kept_scope.name).exists():
+                yield Folder(path)
+
+
+def find_partitions(folder: Folder) -> Iterator[Folder]:
+    """The folders of a run's partitions, whatever its files say of them."""
+    for path in sorted(folder.path.iterdir()):
+        if path.name.startswith(_PARTITION):
+            yield Folder(path)
+
+
+def describe_files() -> Iterator[tuple[type, Declared[Any]]]:
+    """Every file of a run and of a partition, in the order in which they come to be."""
+    for holder in (Run, Partition):
+        for declared in vars(holder).values():
+            if isinstance(declared, Declared):
+                yield holder, declared
+
+
+def _make_id(scope: Scope) -> str:
+    days = f"{scope.first}" if scope.first == scope.last else f"{scope.first}_{scope.last}"
     return f"{days}.{datetime.now(UTC):%Y%m%dT%H%M%S}.{secrets.token_hex(3)}"
-
-
-def _owner_only(path: UPath, mode: int) -> None:
-    if isinstance(path, PosixUPath):
-        path.chmod(mode)

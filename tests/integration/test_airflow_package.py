@@ -257,22 +257,23 @@ def test_the_trigger_gives_up_at_its_deadline(exports: Path) -> None:
 
 
 def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixture) -> None:
-    from robin_etl.airflow.hook import progress_in_log
-    from robin_etl.stages.classify import Plan
+    from robin_etl.airflow.log import TaskLog
+    from robin_etl.observer import Planned, Progressed, StageEnded
+    from robin_etl.stages.records import Delivered
 
     moments = iter(range(0, 1000, 10))
-    with (
-        caplog.at_level("INFO", "robin_etl.airflow.hook"),
-        progress_in_log("3/s", Plan(changes=100, requests=10), clock=lambda: next(moments)) as advance,
-    ):
+    watch = TaskLog(clock=lambda: next(moments))
+    with caplog.at_level("INFO", "robin_etl.airflow.log"):
+        watch(Planned(changes=100, requests=10, seconds=3.0))
         for _ in range(10):
-            advance(10)
+            watch(Progressed(10))
+        watch(StageEnded("load", Delivered()))
     assert caplog.messages == [
         "100 changes to post in 10 requests: at least 0:00:03 under ROBIN's limits.",
         "30 of 100 changes (30%), about 0:01:10 left.",
         "60 of 100 changes (60%), about 0:00:40 left.",
         "90 of 100 changes (90%), about 0:00:10 left.",
-        "100 of 100 changes are done with.",
+        "100 of 100 changes are done.",
     ]
 
 

@@ -19,6 +19,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 from tests import processes, soak
 from tests.conftest import KEY, SECRET, Export, run_days
@@ -203,10 +204,10 @@ def test_run_files_that_cannot_be_written_are_a_sentence(settings: Settings, tmp
     from datetime import date
 
     day = date(2026, 3, 1)
-    started = Run.start(settings.runs, command="run", first=day, last=day)
-    (started.files.path / "summary.json").mkdir()
+    started = Run.start(settings.runs, Scope(command="run", first=day, last=day))
+    (started.folder.path / "summary.json").mkdir()
     with pytest.raises(UnavailableError, match="can't be written"):
-        started.files.write_json("summary", {})
+        started.summary.write({})
 
 
 def test_a_rejected_order_is_shown_with_robins_words_until_it_is_accepted(

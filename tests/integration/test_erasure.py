@@ -19,7 +19,7 @@ from robin_etl.ledger.deliveries import FORGOTTEN
 from robin_etl.sandbox.faults import Faults
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
-from robin_etl.upkeep import forget
+from robin_etl.upkeep import forget, prune
 from tests.conftest import Export, run_days
 from tests.integration.test_parts import in_parts, started
 
@@ -64,7 +64,7 @@ def told(settings: Settings, export: Export, sandbox: Sandbox) -> Settings:
 def test_nothing_but_the_digest_is_left_of_a_customer_who_is_forgotten(told: Settings) -> None:
     files = {"exported.parquet", "changes.parquet", "requests.jsonl", "quarantine.csv"}
     assert files <= holding(told, ANN)
-    erased = forget.forget(told, ANN.upper())
+    erased = forget.forget_customer(told, ANN.upper())
     assert (erased.orders, erased.removed) == (1, False)
     # A5 names the phone number alone, which is another customer's contact as far as an export says.
     assert holding(told, ANN) == set()
@@ -77,8 +77,8 @@ def test_nothing_but_the_digest_is_left_of_a_customer_who_is_forgotten(told: Set
 
 
 def test_with_all_the_digest_goes_too(told: Settings) -> None:
-    forget.forget(told, ANN, everything=True)
-    forget.forget(told, PHONE, everything=True)
+    forget.forget_customer(told, ANN, everything=True)
+    forget.forget_customer(told, PHONE, everything=True)
     assert holding(told, ANN, PHONE, digest(ANN, "email"), digest(PHONE, "phone")) == set()
     assert holding(told, BOB)
 
@@ -87,7 +87,7 @@ def test_with_all_the_digest_goes_too(told: Settings) -> None:
 def test_the_next_order_of_a_forgotten_customer_is_a_first_one_only_with_all(
     told: Settings, export: Export, sandbox: Sandbox, everything: bool, kind: str
 ) -> None:
-    forget.forget(told, ANN, everything=everything)
+    forget.forget_customer(told, ANN, everything=everything)
     export("2026-03-04", f"A9,{ANN},,20,2026-03-04", header=HEADER)
     assert run_days(told, "2026-03-04")[kind] == 1
 
@@ -95,26 +95,26 @@ def test_the_next_order_of_a_forgotten_customer_is_a_first_one_only_with_all(
 def test_forgetting_works_on_postgresql_as_well(told: Settings, postgresql: str) -> None:
     there = told.model_copy(update={"ledger": postgresql})
     run_days(there, "2026-03-03")
-    erased = forget.forget(there, ANN)
+    erased = forget.forget_customer(there, ANN)
     assert (erased.orders, erased.deliveries) == (1, 1)
     with Ledger.open(postgresql) as ledger:
         assert ledger.deliveries.history("A4") == []
 
 
 def test_forgetting_twice_finds_nothing_more(told: Settings) -> None:
-    forget.forget(told, ANN, everything=True)
-    again = forget.forget(told, ANN, everything=True)
+    forget.forget_customer(told, ANN, everything=True)
+    again = forget.forget_customer(told, ANN, everything=True)
     assert (again.orders, again.deliveries, again.rows, again.files) == (0, 0, 0, 0)
 
 
 def test_a_run_that_posts_is_not_forgotten_under_its_feet(told: Settings) -> None:
     with Ledger.open(told.ledger) as ledger, ledger.lock.hold("a run"), pytest.raises(LedgerBusyError):
-        forget.forget(told, ANN)
+        forget.forget_customer(told, ANN)
 
 
 def test_a_blank_contact_is_refused(told: Settings) -> None:
     with pytest.raises(ConfigurationError, match="Name the e-mail address"):
-        forget.forget(told, " ")
+        forget.forget_customer(told, " ")
 
 
 def test_only_runs_that_are_old_enough_are_pruned(told: Settings) -> None:
@@ -122,7 +122,7 @@ def test_only_runs_that_are_old_enough_are_pruned(told: Settings) -> None:
     old = min(path for path in Path(told.runs).iterdir() if (path / "run.json").exists())
     long_ago = time.time() - 91 * 86_400
     os.utime(old / "run.json", (long_ago, long_ago))
-    assert forget.prune(told, timedelta(days=90)) == 1
+    assert prune.prune_runs(told, timedelta(days=90)) == 1
     assert not old.exists()
     assert (Path(told.runs) / "notes").is_dir()
     run_days(told, "2026-03-01")

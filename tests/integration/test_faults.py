@@ -18,7 +18,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
-from robin_etl.stages.classify import reconciled
+from robin_etl.stages.classify import reconcile_with
 from tests.conftest import KEY, SECRET
 
 CHUNK, CHUNKS = 4, 3
@@ -63,7 +63,7 @@ def deliver(
     timeout: float = 0.5,
 ) -> Delivered:
     """One run of the real thing, from exported rows to answers."""
-    changes = reconciled(rows, ledger).changes
+    changes = reconcile_with(rows, ledger).changes
     with (
         Client(sandbox.url, KEY, SECRET, timeout=timeout) as client,
         LedgerWriter(ledger, "run") as writer,

@@ -16,6 +16,7 @@ from robin_etl import pipeline
 from robin_etl.exceptions import ConfigurationError, ExportMissingError
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 from tests.conftest import HEADER, KEY, SECRET
 
@@ -56,12 +57,10 @@ def put(bucket: str, day: str, *rows: str) -> None:
 def run(settings: Settings, first: str, last: str | None = None) -> dict[str, Any]:
     started = Run.start(
         settings.runs,
-        command="run",
-        first=date.fromisoformat(first),
-        last=date.fromisoformat(last or first),
+        Scope(command="run", first=date.fromisoformat(first), last=date.fromisoformat(last or first)),
         path_of=settings.path,
     )
-    return pipeline.run_all(settings, Run.open(started.location, path_of=settings.path))
+    return pipeline.run_all(settings, Run.open(started.location, path_of=settings.path)).counts()
 
 
 @pytest.mark.parametrize("shards", [1, 3])

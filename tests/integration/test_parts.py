@@ -17,7 +17,7 @@ from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
-from robin_etl.stages.extract import parts
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 from tests.conftest import KEY, SECRET, Export, run_days
 
@@ -32,17 +32,19 @@ def in_parts(settings: Settings, number: int) -> Settings:
 def started(settings: Settings, first: str, last: str | None = None, **options: Any) -> Run:
     return Run.start(
         settings.runs,
-        command="run",
-        first=date.fromisoformat(first),
-        last=date.fromisoformat(last or first),
-        **options,
+        Scope(
+            command="run",
+            first=date.fromisoformat(first),
+            last=date.fromisoformat(last or first),
+            **options,
+        ),
     )
 
 
 def classified(settings: Settings, run: Run) -> None:
     """All stages before load."""
     pipeline.extract(settings, run)
-    for part in range(1, len(parts(run)) + 1):
+    for part in range(1, len(run.partitions) + 1):
         pipeline.classify(settings, run, part)
         pipeline.validate(settings, run, part)
 
@@ -132,7 +134,7 @@ def test_parts_are_posted_together_wave_by_wave_oldest_first_in_full_requests(
         for day, revenue in (("2026-03-01", 5), ("2026-03-02", 6)):
             export(day, *(f"{n},c{n}@x.nl,{revenue},2026-03-01T10:{59 - n}:00Z" for n in range(25)))
         run = started(there, "2026-03-01", "2026-03-02")
-        summary = pipeline.run_all(in_parts(there, 4), run)
+        summary = pipeline.run_all(in_parts(there, 4), run).counts()
         assert state(robin)["situations"] == {"first": 25, "upsell": 25}
     assert [len(orders) for orders in seen] == [10, 10, 5, 10, 10, 5]
     moments = [order["order_date"] for orders in seen[:3] for order in orders]
@@ -171,7 +173,7 @@ def test_a_load_of_parts_that_was_cut_off_goes_on_where_it_stopped(
         with pytest.raises(RobinUnavailableError):
             pipeline.load(there, Run.open(run.location))
         pipeline.load(there, Run.open(run.location))
-        summary = pipeline.report(there, run)
+        summary = pipeline.report(there, run).counts()
         assert len(state(sandbox)["orders"]) == 60
         assert state(sandbox)["repeats"] == []
     assert (summary["first"], summary["repeat"], summary["posted"]) == (9, 51, 60)
@@ -237,12 +239,11 @@ def test_a_baseline_in_parts_acknowledges_all_of_them(
     export(DAY, *(f"{n},c{n % 9}@x.nl,5,2026-03-02" for n in range(40)))
     run = Run.start(
         there.runs,
-        command="baseline",
-        first=date.fromisoformat(DAY),
-        last=date.fromisoformat(DAY),
-        final=True,
+        Scope(
+            command="baseline", first=date.fromisoformat(DAY), last=date.fromisoformat(DAY), final=True
+        ),
     )
-    assert pipeline.baseline(there, run)["acknowledged"] == 40
+    assert pipeline.baseline(there, run).loaded.acknowledged == 40
     assert run_days(there, DAY)["posted"] == 0
 
 
@@ -254,9 +255,9 @@ def test_a_dry_run_in_parts_keeps_the_requests_that_the_real_one_would_send(
     for number in (1, 4):
         there = in_parts(settings, number).model_copy(update={"chunk_size": 25})
         run = started(there, DAY, dry_run=True)
-        summary = pipeline.run_all(there, run)
+        summary = pipeline.run_all(there, run).counts()
         assert (summary["would_post"], summary["would_request"]) == (60, 3)
-        bodies[number] = (run.files.path / "requests.jsonl").read_text()
+        bodies[number] = (run.folder.path / "requests.jsonl").read_text()
     assert bodies[1] == bodies[4]
 
 

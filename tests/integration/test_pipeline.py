@@ -28,6 +28,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 from tests.conftest import KEY, SECRET, Export, run_days
 
@@ -186,14 +187,14 @@ def test_a_load_that_is_tried_again_posts_only_the_rest(settings: Settings, expo
     with Sandbox(robin) as sandbox:
         there = settings.model_copy(update={"base_url": sandbox.url, "chunk_size": 10})
         day = date(2026, 3, 1)
-        started = Run.start(there.runs, command="airflow", first=day, last=day)
+        started = Run.start(there.runs, Scope(command="airflow", first=day, last=day))
         pipeline.extract(there, started)
         pipeline.classify(there, started)
         pipeline.validate(there, started)
         with pytest.raises(RobinUnavailableError):
             pipeline.load(there, Run.open(started.location))
         pipeline.load(there, Run.open(started.location))
-        summary = pipeline.report(there, started)
+        summary = pipeline.report(there, started).counts()
         assert len(told(sandbox)) == 30
     assert (summary["first"], summary["posted"]) == (30, 30)
     assert (summary["requests"], summary["in_doubt"]) == (4, 10)
@@ -205,7 +206,7 @@ def test_changes_that_another_run_overtook_are_made_anew_before_they_are_posted(
     export("2026-03-01", "1,a@x.nl,10,2026-03-01")
     export("2026-03-02", "1,a@x.nl,20,2026-03-01", "2,a@x.nl,20,2026-03-02")
     day = date(2026, 3, 2)
-    slow = Run.start(settings.runs, command="run", first=day, last=day)
+    slow = Run.start(settings.runs, Scope(command="run", first=day, last=day))
     pipeline.extract(settings, slow)
     pipeline.classify(settings, slow)
     pipeline.validate(settings, slow)
@@ -278,8 +279,8 @@ def test_a_baseline_is_acknowledged_without_a_post_and_later_days_build_on_it(
     robin = Recording()
     with Sandbox(robin) as sandbox:
         there = settings.model_copy(update={"base_url": sandbox.url})
-        started = Run.start(there.runs, command="baseline", first=day, last=day, final=True)
-        summary = pipeline.baseline(there, started)
+        started = Run.start(there.runs, Scope(command="baseline", first=day, last=day, final=True))
+        summary = pipeline.baseline(there, started).counts()
         assert (summary["acknowledged"], summary["posted"]) == (2, 0)
         assert robin.bodies == []
         assert counts(run_days(there, "2026-03-02")) == {"first": 1, "repeat": 1, "return": 1}

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from robin_etl import pipeline, reports
+from robin_etl import pipeline
 from robin_etl.exceptions import GateError
 from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
+from robin_etl.stages.pages import INDEX
+from robin_etl.stages.run import Run
 from tests.conftest import Export, run_days
 from tests.integration.test_parts import in_parts, started
 
@@ -41,11 +43,11 @@ class Page(HTMLParser):
 
 
 def page_of(settings: Settings, day: str) -> Page:
-    return Page(max(Path(settings.runs).glob(f"{day}*"), key=lambda path: path.name) / reports.PAGE)
+    return Page(max(Path(settings.runs).glob(f"{day}*"), key=lambda path: path.name) / Run.page.name)
 
 
 def index_of(settings: Settings) -> Page:
-    return Page(Path(settings.runs) / reports.INDEX)
+    return Page(Path(settings.runs) / INDEX)
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_a_dry_run_has_a_page_of_its_own_and_leaves_the_index(
     before = index_of(settings).text
     run = started(settings, "2026-03-01", dry_run=True)
     pipeline.run_all(settings, run)
-    page = Page(Path(run.location) / reports.PAGE)
+    page = Page(Path(run.location) / Run.page.name)
     assert "dry run: nothing was posted" in page.text
     assert "Changes to post 0" in page.text
     assert index_of(settings).text == before
@@ -135,6 +137,6 @@ def test_a_dry_run_has_a_page_of_its_own_and_leaves_the_index(
 def test_only_their_owner_can_read_pages(settings: Settings, export: Export, rows: list[str]) -> None:
     export("2026-03-01", *rows)
     run_days(settings, "2026-03-01")
-    for path in (Path(settings.runs) / reports.INDEX, *Path(settings.runs).glob(f"*/{reports.PAGE}")):
+    for path in (Path(settings.runs) / INDEX, *Path(settings.runs).glob(f"*/{Run.page.name}")):
         assert path.stat().st_mode & 0o077 == 0
     assert json.loads(next(Path(settings.runs).glob("*/summary.json")).read_text())["posted"] == 40

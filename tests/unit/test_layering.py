@@ -127,3 +127,19 @@ def test_importing_a_door_is_light(module: str, heavy: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     shown = processes.run([sys.executable, "-c", code], succeeds=True)
     assert heavy.isdisjoint(shown.stdout.split())
+
+
+def test_classes_are_composed_and_inherit_only_errors_and_what_frameworks_ask_for() -> None:
+    classes = {
+        node.name: (name, [ast.unparse(base) for base in node.bases])
+        for _, name, path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    heirs = [
+        f"{name}: {heir} inherits {base}"
+        for heir, (name, bases) in classes.items()
+        for base in bases
+        if base in classes and name != "exceptions"
+    ]
+    assert heirs == []

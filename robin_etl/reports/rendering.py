@@ -1,0 +1,34 @@
+"""Templates to HTML: one environment for all pages, in which everything is escaped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from robin_etl import __version__
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that a template makes of these values."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return _environment().get_template(template).render(now=now, version=__version__, **values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("robin_etl.reports", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": "{:,}".format, "money": _format_money}
+    return environment
+
+
+def _format_money(cents: float) -> str:
+    return f"{cents / 100:,.2f}"

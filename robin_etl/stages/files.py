@@ -1,0 +1,276 @@
+"""The files in a run's folder, each with a type: rows of known columns, a record, a table, lines.
+
+They hold customers' addresses, so local folders and files are made readable by their owner alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from typing import Any, BinaryIO, Generic, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+from upath import UPath
+from upath.implementations.local import PosixUPath
+
+from robin_etl.core import columns
+from robin_etl.exceptions import ConfigurationError, StoppedError, UnavailableError
+
+R = TypeVar("R")
+
+_BATCH_ROWS = 50_000
+
+# Which rows of a frame are meant.
+Marking = Callable[[pd.DataFrame], pd.Series]
+
+
+class Folder:
+    """A folder on local disk or object storage; writing to it fails with a sentence."""
+
+    def __init__(self, path: UPath) -> None:
+        self.path = path
+
+    def make(self) -> None:
+        """Make it, with the folders above it. Raises `ConfigurationError` where that can't be done."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _restrict(self.path, 0o700)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The run's folder {self.path} can't be made ({error}). Set ROBIN_ETL_RUNS to a "
+                "place that can be written."
+            ) from error
+
+    def has(self, name: str) -> bool:
+        return bool((self.path / name).exists())
+
+    def read(self, name: str) -> bytes:
+        content: bytes = (self.path / name).read_bytes()
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        with self.writing(name) as stream:
+            stream.write(content)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[BinaryIO]:
+        with (self.path / name).open("rb") as stream:
+            yield stream
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """A stream into the file of that name; raises `UnavailableError` where it can't be written."""
+        path = self.path / name
+        try:
+            if isinstance(path, PosixUPath):
+                path.touch()
+                _restrict(path, 0o600)
+            with path.open("wb") as stream:
+                yield stream
+        except OSError as error:
+            raise UnavailableError(
+                f"The run's file {path} can't be written ({error}). What ROBIN acknowledged is in "
+                "the ledger; make room for the run's files, then run again."
+            ) from error
+
+    def replace(self, name: str, new: str) -> None:
+        """Put the file `new` in the place of the file `name`."""
+        (self.path / new).rename(self.path / name)
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """Rows of these columns and types, as Parquet."""
+
+    folder: Folder
+    name: str
+    dtypes: Mapping[str, str]
+
+    def exists(self) -> bool:
+        return self.folder.has(self.name)
+
+    def write(self, frame: pd.DataFrame, *, at_once: int = _BATCH_ROWS) -> None:
+        """Write a frame; `read_batches` gives it back with so many rows `at_once`."""
+        with self.writing(at_once=at_once) as write:
+            write(frame)
+
+    @contextmanager
+    def writing(self, *, at_once: int = _BATCH_ROWS) -> Iterator[Callable[[pd.DataFrame], None]]:
+        """Write frames of the same columns and types behind each other."""
+        with self.folder.writing(self.name) as stream:
+            writer: pq.ParquetWriter | None = None
+            try:
+
+                def write(frame: pd.DataFrame) -> None:
+                    nonlocal writer
+                    table = pa.Table.from_pandas(frame, preserve_index=False)
+                    writer = writer or pq.ParquetWriter(stream, table.schema, use_dictionary=False)
+                    writer.write_table(table, row_group_size=at_once)
+
+                yield write
+            finally:
+                if writer:
+                    writer.close()
+
+    def read(self, names: Iterable[str] | None = None) -> pd.DataFrame:
+        """All rows, with these columns or with all, in their types."""
+        dtypes = self._chosen(names)
+        frame = pd.read_parquet(BytesIO(self.folder.read(self.name)), columns=list(dtypes))
+        return columns.conform(frame, dtypes)
+
+    def read_batches(self, names: Iterable[str] | None = None) -> Iterator[pd.DataFrame]:
+        """The same rows, as many at a time as they were written for."""
+        dtypes = self._chosen(names)
+        for frame in self.read_batches_as_they_are(list(dtypes)):
+            yield columns.conform(frame, dtypes)
+
+    def drop_rows(self, marking: Marking) -> int:
+        """Write the file again without the rows that are marked; how many they were."""
+        if not any(marking(frame).any() for frame in self.read_batches_as_they_are()):
+            return 0
+        count = 0
+        new = FrameFile(self.folder, f"{self.name}.new", self.dtypes)
+        with new.writing() as write:
+            for frame in self.read_batches_as_they_are():
+                marked = marking(frame)
+                count += int(marked.sum())
+                write(frame[~marked])
+        self.folder.replace(self.name, new.name)
+        return count
+
+    def read_batches_as_they_are(self, names: list[str] | None = None) -> Iterator[pd.DataFrame]:
+        """The same without a look at types and missing columns, whoever wrote them."""
+        with self.folder.reading(self.name) as stream:
+            file = pq.ParquetFile(stream)
+            for group in range(file.num_row_groups):  # iter_batches holds on to what it has given
+                yield file.read_row_group(group, columns=names).to_pandas()
+
+    def _chosen(self, names: Iterable[str] | None) -> Mapping[str, str]:
+        return self.dtypes if names is None else {name: self.dtypes[name] for name in names}
+
+
+@dataclass(frozen=True)
+class RecordFile(Generic[R]):
+    """One frozen dataclass, as JSON."""
+
+    folder: Folder
+    name: str
+    kind: type[R]
+
+    def write(self, record: R) -> None:
+        text = TypeAdapter(self.kind).dump_json(record, indent=2)
+        self.folder.write(self.name, text + b"\n")
+
+    def read(self) -> R:
+        """The record; raises `StoppedError` where no stage has left it."""
+        if (record := self.find()) is None:
+            raise StoppedError(
+                f"There is no {self.name} in {self.folder.path}: an earlier stage of the run has not "
+                "ended, or its files are gone. Run the day again."
+            )
+        return record
+
+    def find(self) -> R | None:
+        """The record; None where no stage has left it."""
+        if not self.folder.has(self.name):
+            return None
+        return TypeAdapter(self.kind).validate_json(self.folder.read(self.name))
+
+
+@dataclass(frozen=True)
+class JsonFile:
+    """An object as JSON for others to read: one that knows how it is written (`as_json`)."""
+
+    folder: Folder
+    name: str
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
+        self.folder.write(self.name, text.encode() + b"\n")
+
+    def find(self) -> dict[str, Any] | None:
+        """What was written; None where nothing was."""
+        if not self.folder.has(self.name):
+            return None
+        content: dict[str, Any] = json.loads(self.folder.read(self.name))
+        return content
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """Rows of text as csv, for people: these columns, and further right whatever a row had."""
+
+    folder: Folder
+    name: str
+    columns: tuple[str, ...]
+
+    def exists(self) -> bool:
+        return self.folder.has(self.name)
+
+    def write(self, frame: pd.DataFrame) -> None:
+        buffer = StringIO()
+        frame.to_csv(buffer, index=False)
+        self.folder.write(self.name, buffer.getvalue().encode())
+
+    def read(self) -> pd.DataFrame:
+        """The columns that every row has, as text; others may bear the same names."""
+        frame = self._read(usecols=range(len(self.columns)))
+        return frame.set_axis(list(self.columns), axis=1)
+
+    def drop_rows(self, marking: Marking) -> int:
+        """Write the file again without the rows that are marked; how many they were."""
+        frame = self._read()
+        marked = marking(frame)
+        if marked.any():
+            self.write(frame[~marked])
+        return int(marked.sum())
+
+    def _read(self, **options: Any) -> pd.DataFrame:
+        content = BytesIO(self.folder.read(self.name))
+        frame: pd.DataFrame = pd.read_csv(content, dtype=str, keep_default_na=False, **options)
+        return frame
+
+
+@dataclass(frozen=True)
+class LinesFile:
+    """A text a line."""
+
+    folder: Folder
+    name: str
+
+    def exists(self) -> bool:
+        return self.folder.has(self.name)
+
+    def write(self, lines: Iterable[bytes]) -> int:
+        """Write lines as they come; how many there were."""
+        count = 0
+        with self.folder.writing(self.name) as stream:
+            for line in lines:
+                stream.write(line + b"\n")
+                count += 1
+        return count
+
+    def read(self) -> list[bytes]:
+        return self.folder.read(self.name).splitlines()
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A page for people."""
+
+    folder: Folder
+    name: str
+
+    def write(self, text: str) -> None:
+        self.folder.write(self.name, text.encode())
+
+
+def _restrict(path: UPath, mode: int) -> None:
+    if isinstance(path, PosixUPath):
+        path.chmod(mode)

@@ -1,0 +1,198 @@
+"""What the pages of a run and of all runs show, gathered from its files and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+
+from robin_etl.core.columns import KINDS
+from robin_etl.gate import RuleVerdict, Verdict
+from robin_etl.ledger import Ledger, RunRecord
+from robin_etl.ledger.runs import DONE, RUNNING
+from robin_etl.reports import page as run_page
+from robin_etl.reports.charts import TROUBLES
+from robin_etl.reports.index import RunLine, render_index
+from robin_etl.reports.page import KindTotal, QuarantineLine, RuleLine, RunPage, State, SuiteTable, Tile
+from robin_etl.stages.files import PageFile
+from robin_etl.stages.records import Summary
+from robin_etl.stages.run import Run
+
+INDEX = "index.html"
+
+_MOST_DAYS = 62  # drawn one by one; more are drawn by the month
+_MOST_RUNS = 500
+
+_GOOD, _WARN, _BAD = "good", "warn", "bad"
+
+
+def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | None = None) -> None:
+    """Write the run's page; `stopped` is why it stopped, if it did. Raises `UnavailableError`."""
+    kinds, by_day = _add_up_changes(run)
+    page = RunPage(
+        title=run.title,
+        run=run.id,
+        command=run.scope.command,
+        is_final=run.scope.final,
+        state=_describe_state(summary, stopped, dry_run=run.scope.dry_run),
+        stopped=stopped,
+        tiles=tuple(_choose_tiles(run, summary)),
+        kinds=kinds,
+        by_day=by_day,
+        stale=summary.classified.stale,
+        duplicates=summary.classified.duplicates,
+        left_out=summary.extracted.left_out,
+        without_contact=summary.classified.without_contact,
+        answers=ledger.deliveries.answers_of(run.id),
+        rejected=ledger.deliveries.rejected_by(run.id, run_page.MOST_NAMED),
+        rejected_count=len(summary.delivered.rejected),
+        held_back=summary.delivered.held_back,
+        in_doubt=summary.delivered.in_doubt,
+        quarantine=tuple(_describe_quarantine(run)),
+        suites=tuple(_describe_suites(run)),
+    )
+    run.page.write(run_page.render_page(page))
+
+
+def write_index(run: Run, ledger: Ledger) -> None:
+    """Write the index of the runs beside the run's folder; raises `UnavailableError`."""
+    folder = run.all_runs
+    there = {path.name for path in folder.path.iterdir()}
+    records = ledger.runs.latest(_MOST_RUNS)
+    text = render_index(
+        [_describe_run(record, there) for record in records],
+        ledger.states.totals(),
+        changes=_count_by_day(records, KINDS),
+        troubles=_count_by_day(records, TROUBLES),
+        page_name=Run.page.name,
+    )
+    PageFile(folder, INDEX).write(text)
+
+
+def _describe_state(summary: Summary, stopped: str | None, *, dry_run: bool) -> State:
+    if stopped:
+        return State(_BAD, "stopped")
+    if summary.misses_orders:
+        return State(_WARN, "done, with orders that ROBIN does not have")
+    if summary.extracted.quarantined:
+        return State(_WARN, "done, with quarantined rows")
+    return State(_GOOD, "dry run: nothing was posted" if dry_run else "done")
+
+
+def _choose_tiles(run: Run, summary: Summary) -> Iterator[Tile]:
+    delivered, loaded = summary.delivered, summary.loaded
+    yield Tile("Rows in the export", summary.extracted.exported)
+    if run.scope.dry_run:
+        yield Tile("Changes to post", loaded.would_post or 0)
+    elif loaded.acknowledged is not None:
+        yield Tile("Acknowledged, not posted", loaded.acknowledged)
+    else:
+        yield Tile("Changes ROBIN took", delivered.posted)
+    yield Tile("Unchanged", summary.classified.unchanged)
+    yield Tile("Quarantined", summary.extracted.quarantined, _WARN)
+    yield Tile("Rejected by ROBIN", len(delivered.rejected), _BAD)
+    yield Tile("In doubt", len(delivered.in_doubt), _WARN)
+
+
+def _add_up_changes(run: Run) -> tuple[tuple[KindTotal, ...], pd.DataFrame]:
+    """By kind how many changes there are and what they are worth; and how many by day and kind."""
+    names = ["day", "kind", "revenue", "old_revenue"]
+    sums = [pd.DataFrame(columns=[*names, "changes"])]
+    for partition in run.partitions:
+        if partition.changes.exists():
+            for frame in partition.changes.read_batches(names):
+                counted = frame.assign(changes=1).astype({"revenue": "float", "old_revenue": "float"})
+                sums.append(counted.groupby(["day", "kind"], as_index=False).sum())
+    table = pd.concat(sums[1:] or sums)
+    totals = table.groupby("kind")[[*names[2:], "changes"]].sum().reindex(KINDS, fill_value=0)
+    kinds = tuple(
+        KindTotal(str(kind), int(changes), float(now), float(before))
+        for kind, now, before, changes in totals.itertuples(name=None)
+    )
+    by_day = table.pivot_table(index="day", columns="kind", values="changes", aggfunc="sum")
+    if len(by_day) > _MOST_DAYS:
+        by_day = by_day.groupby(by_day.index.str[:7]).sum()
+    return kinds, by_day.reindex(columns=KINDS).fillna(0).astype(np.int64)
+
+
+def _describe_suites(run: Run) -> Iterator[SuiteTable]:
+    """The verdicts of both suites; that on the changes over all partitions."""
+    if content := run.export_verdict.find():
+        export = Verdict.from_json(content)
+        yield SuiteTable("The export", export.rows, tuple(map(_describe_rule, export.rules)))
+    found = (partition.verdict.find() for partition in run.partitions)
+    if changes := [Verdict.from_json(content) for content in found if content]:
+        rules = tuple(
+            RuleLine(
+                same[0].rule,
+                same[0].severity,
+                same[0].is_row_rule,
+                all(rule.success for rule in same),
+                any(rule.stops for rule in same),
+                sum(rule.broken for rule in same),
+                same[0].failure,
+            )
+            for same in zip(*(verdict.rules for verdict in changes), strict=True)
+        )
+        yield SuiteTable("What was about to be sent", sum(one.rows for one in changes), rules)
+
+
+def _describe_quarantine(run: Run) -> Iterator[QuarantineLine]:
+    if not run.quarantine.exists():
+        return
+    rows = run.quarantine.read()
+    counts = rows.groupby("rules", sort=False).size().sort_values(ascending=False, kind="stable")
+    first = rows.groupby("rules", sort=False).head(run_page.MOST_LINES)
+    lines = first.groupby(["rules", "file"], sort=False)["line"].agg(", ".join)
+    for rules, count in zip(counts.index, counts, strict=True):
+        places = tuple(f"{file}: line {those}" for file, those in lines.loc[rules].items())
+        yield QuarantineLine(str(rules), int(count), places)
+
+
+def _describe_run(record: RunRecord, there: Container[str]) -> RunLine:
+    summary = Summary.parse(record.counts)
+    if record.outcome == RUNNING:
+        state = State(_WARN, "under way")
+    elif record.outcome != DONE or summary is None:
+        state = State(_BAD, record.outcome)
+    else:
+        state = State(_WARN, "incomplete") if summary.is_incomplete else State(_GOOD, "done")
+    return RunLine(
+        days=tuple(dict.fromkeys((record.from_day, record.to_day))),
+        command=record.command,
+        state=state,
+        folder=record.run if record.run in there else "",
+        counts=_list_counts(summary) if summary else None,
+        set_aside=_count(summary, "quarantined") + _count(summary, "rejected"),
+        started_at=record.started_at,
+    )
+
+
+def _list_counts(summary: Summary) -> tuple[int, ...]:
+    return (summary.extracted.exported, *(summary.classified.kinds[kind] for kind in KINDS))
+
+
+def _count(summary: Summary | None, name: str) -> int:
+    """A kind's changes, or what was set aside, by the name that charts have for it."""
+    if summary is None:
+        return 0
+    aside = {"quarantined": summary.extracted.quarantined, "rejected": len(summary.delivered.rejected)}
+    return aside[name] if name in aside else summary.classified.kinds[name]
+
+
+def _count_by_day(records: Iterable[RunRecord], names: tuple[str, ...]) -> pd.DataFrame:
+    """The counts of the runs over a single day, by day; oldest first, the latest 62."""
+    rows = []
+    for record in records:
+        if record.from_day == record.to_day:
+            summary = Summary.parse(record.counts)
+            rows.append({"day": record.from_day, **{name: _count(summary, name) for name in names}})
+    table = pd.DataFrame(rows, columns=["day", *names]).groupby("day")[list(names)].sum()
+    return table.astype(np.int64).tail(_MOST_DAYS)
+
+
+def _describe_rule(rule: RuleVerdict) -> RuleLine:
+    names = [field.name for field in fields(RuleLine)]
+    return RuleLine(**{name: getattr(rule, name) for name in names})

@@ -1,0 +1,279 @@
+"""What the stages of a run leave for each other and for those who watch: counts and names, no rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+from robin_etl.core.columns import KINDS
+
+BASELINE = "baseline"
+
+# Numbers, or names of orders or rules, by name: as they are logged, kept as JSON and shown.
+Counts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a run is about: the days `first` to `last`, or named `exports` (day and path) instead."""
+
+    command: str
+    first: date
+    last: date
+    final: bool = False
+    dry_run: bool = False
+    allow_corrections: bool = False
+    exports: tuple[tuple[date, str], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The days in words."""
+        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.command == BASELINE
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
+    status, and the names of the rules that failed and only warn.
+    """
+
+    files: int = 0
+    exported: int = 0
+    left_out: int = 0
+    quarantined: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def counts(self) -> Counts:
+        """The same by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Partitioning:
+    """In how many partitions the rows were written, at which revision of the ledger."""
+
+    number: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What the comparison of rows with the ledger came to.
+
+    `rows`: those compared, one for each order and day. `kinds`: changes by kind; `waves`: by wave.
+    `without_contact`: corrections that wait for their customer's address. The others are numbers of
+    rows: those that say what ROBIN holds, are older, or were replaced by a later row or version.
+    """
+
+    rows: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    waves: Mapping[int, int] = field(default_factory=dict)
+    unchanged: int = 0
+    stale: int = 0
+    duplicates: int = 0
+    superseded: int = 0
+    without_contact: int = 0
+
+    @classmethod
+    def add_up(cls, partitions: Sequence[Classified]) -> Classified:
+        """What several partitions came to together."""
+        kinds: Counter[str] = Counter()
+        waves: Counter[int] = Counter()
+        for one in partitions:
+            kinds.update(one.kinds)
+            waves.update(one.waves)
+
+        def total(name: str) -> int:
+            return sum(getattr(one, name) for one in partitions)
+
+        numbers = ("rows", "unchanged", "stale", "duplicates", "superseded", "without_contact")
+        return cls(kinds=kinds, waves=waves, **{name: total(name) for name in numbers})
+
+    def counts(self) -> Counts:
+        """The changes by kind, and what became of the other rows."""
+        return {
+            **{kind: self.kinds.get(kind, 0) for kind in KINDS},
+            "unchanged": self.unchanged,
+            "stale": self.stale,
+            "duplicates": self.duplicates,
+            "superseded": self.superseded,
+            "without_contact": self.without_contact,
+        }
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Which revision of the ledger a partition was compared with, and what came of that."""
+
+    revision: int
+    classified: Classified
+
+
+@dataclass(frozen=True)
+class Validated:
+    """How many changes of a partition the gate has passed."""
+
+    changes: int
+
+    def counts(self) -> Counts:
+        """The same by name."""
+        return {"validated": self.changes}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about to post: how many changes, in how many requests."""
+
+    changes: int
+    requests: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the run's tries at loading have found, all of them together.
+
+    `interrupted_runs`: dead runs whose doubt this one reports; `orders`: those that they left so;
+    `held_back`: orders behind a rejected change. Of the rest only one is known, by the kind of run:
+    orders `acknowledged` without a post, or what a dry run `would_post`, in how many requests.
+    """
+
+    interrupted_runs: tuple[str, ...] = ()
+    in_doubt: tuple[str, ...] = ()
+    held_back: tuple[str, ...] = ()
+    acknowledged: int | None = None
+    would_post: int | None = None
+    would_request: int | None = None
+
+    def counts(self) -> Counts:
+        """What the run's kind has: acknowledged, or would_post and would_request."""
+        names = ("acknowledged", "would_post", "would_request")
+        return {name: number for name in names if (number := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What the ledger's log says of a run's changes, over all its tries, with what load has found."""
+
+    posted: int = 0
+    requests: int = 0
+    rejected: tuple[str, ...] = ()
+    in_doubt: tuple[str, ...] = ()
+    held_back: tuple[str, ...] = ()
+
+    def counts(self) -> Counts:
+        """Numbers, then names of orders."""
+        return {
+            "posted": self.posted,
+            "rejected": len(self.rejected),
+            "in_doubt": len(self.in_doubt),
+            "requests": self.requests,
+            "held_back": len(self.held_back),
+            "orders_rejected": list(self.rejected),
+            "orders_in_doubt": list(self.in_doubt),
+            "orders_held_back": list(self.held_back),
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run over all its stages, partitions and tries."""
+
+    run: str
+    first: date
+    last: date
+    extracted: Extracted
+    classified: Classified
+    partitions: int
+    delivered: Delivered
+    loaded: Loaded
+
+    @property
+    def misses_orders(self) -> bool:
+        """Whether ROBIN lacks an order of the run that it should have."""
+        delivered = self.delivered
+        return bool(delivered.rejected or delivered.held_back or self.classified.without_contact)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether somebody has to look at something before ROBIN has all."""
+        return self.misses_orders or bool(self.extracted.quarantined)
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Summary | None:
+        """A summary from what `counts` gave, but for what that leaves out; None where it holds none."""
+        if "run" not in content:
+            return None
+
+        def names(key: str) -> tuple[str, ...]:
+            return tuple(content[key])
+
+        return cls(
+            run=content["run"],
+            first=date.fromisoformat(content["from"]),
+            last=date.fromisoformat(content["to"]),
+            extracted=Extracted(
+                files=content["files"],
+                exported=content["exported"],
+                left_out=content["left_out"],
+                quarantined=content["quarantined"],
+                warnings=names("warnings"),
+            ),
+            classified=Classified(
+                kinds={kind: content[kind] for kind in KINDS},
+                unchanged=content["unchanged"],
+                stale=content["stale"],
+                duplicates=content["duplicates"],
+                superseded=content["superseded"],
+                without_contact=content["without_contact"],
+            ),
+            partitions=content["partitions"],
+            delivered=Delivered(
+                posted=content["posted"],
+                requests=content["requests"],
+                rejected=names("orders_rejected"),
+                in_doubt=names("orders_in_doubt"),
+                held_back=names("orders_held_back"),
+            ),
+            loaded=Loaded(
+                acknowledged=content.get("acknowledged"),
+                would_post=content.get("would_post"),
+                would_request=content.get("would_request"),
+            ),
+        )
+
+    def counts(self) -> Counts:
+        """The counts in the order in which they are shown, then names of orders and rules."""
+        extracted, classified, delivered = self.extracted, self.classified, self.delivered
+        return {
+            "run": self.run,
+            "from": f"{self.first}",
+            "to": f"{self.last}",
+            "exported": extracted.exported,
+            **{kind: classified.kinds.get(kind, 0) for kind in KINDS},
+            "unchanged": classified.unchanged,
+            "stale": classified.stale,
+            "quarantined": extracted.quarantined,
+            "posted": delivered.posted,
+            "rejected": len(delivered.rejected),
+            "in_doubt": len(delivered.in_doubt),
+            "requests": delivered.requests,
+            "duplicates": classified.duplicates,
+            "superseded": classified.superseded,
+            "left_out": extracted.left_out,
+            "held_back": len(delivered.held_back),
+            "without_contact": classified.without_contact,
+            "partitions": self.partitions,
+            "files": extracted.files,
+            "warnings": list(extracted.warnings),
+            "orders_rejected": list(delivered.rejected),
+            "orders_in_doubt": list(delivered.in_doubt),
+            "orders_held_back": list(delivered.held_back),
+            **self.loaded.counts(),
+        }

@@ -1,0 +1,70 @@
+"""Report: put the counts of all stages together, close the run in the ledger, and draw its pages."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pyarrow as pa
+
+from robin_etl.exceptions import RobinEtlError
+from robin_etl.ledger import Ledger
+from robin_etl.ledger.runs import DONE, STOPPED
+from robin_etl.stages import pages
+from robin_etl.stages.records import Classified, Delivered, Extracted, Loaded, Summary
+from robin_etl.stages.run import Run
+
+
+def close_run(run: Run, ledger: Ledger) -> Summary:
+    """Keep the summary and the pages of a run that is through; raises `UnavailableError`."""
+    summary = summarize(run, ledger)
+    run.summary.write(summary.counts())
+    pages.write_page(run, ledger, summary)
+    if not run.scope.dry_run:
+        ledger.runs.finish(run.id, DONE, counts=summary.counts())
+        ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
+        pages.write_index(run, ledger)
+    return summary
+
+
+def close_stopped_run(run: Run, ledger: Ledger, reason: str) -> None:
+    """The same for a run that stops, as far as it can be done: why it stopped is what counts."""
+    if run.scope.dry_run:
+        return
+    with suppress(RobinEtlError):
+        summary = summarize(run, ledger)
+        run.summary.write(summary.counts())
+        ledger.runs.finish(run.id, STOPPED, words=reason, counts=summary.counts())
+        ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
+        # Files of a stage that was cut off can't be read, and may not hide why it was.
+        with suppress(OSError, pa.ArrowException):
+            pages.write_page(run, ledger, summary, stopped=reason)
+        pages.write_index(run, ledger)
+
+
+def summarize(run: Run, ledger: Ledger) -> Summary:
+    """What came of all stages until now, partitions and tries added up."""
+    partitions = run.partitions
+    classified = [record for partition in partitions if (record := partition.classified.find())]
+    return Summary(
+        run=run.id,
+        first=run.scope.first,
+        last=run.scope.last,
+        extracted=run.extracted.find() or Extracted(),
+        classified=Classified.add_up(classified),
+        partitions=len(partitions),
+        delivered=look_up_delivered(run, ledger),
+        loaded=run.loaded.find() or Loaded(),
+    )
+
+
+def look_up_delivered(run: Run, ledger: Ledger) -> Delivered:
+    """What the delivery log says of the run, with what its tries at loading have found."""
+    loaded = run.loaded.find() or Loaded()
+    outcome = ledger.deliveries.outcome_of(run.id)
+    return Delivered(
+        posted=outcome.posted,
+        requests=outcome.requests,
+        rejected=outcome.rejected,
+        in_doubt=tuple(sorted({*outcome.in_doubt, *loaded.in_doubt})),
+        held_back=loaded.held_back,
+    )

@@ -1,0 +1,131 @@
+"""What stages leave for each other comes back as it was, and says the same by name."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from upath import UPath
+
+from robin_etl.core import columns
+from robin_etl.exceptions import StoppedError
+from robin_etl.stages.files import Folder, FrameFile, LinesFile, RecordFile, TableFile
+from robin_etl.stages.records import (
+    Basis,
+    Classified,
+    Delivered,
+    Extracted,
+    Loaded,
+    Partitioning,
+    Scope,
+    Summary,
+)
+from robin_etl.stages.run import Partition, Run, describe_files
+
+DAY = date(2026, 3, 1)
+CLASSIFIED = Classified(3, {"first": 2, "return": 1}, {1: 2, 2: 1}, 4, 5, 6, 7, 8)
+RECORDS = [
+    Scope("run", DAY, DAY),
+    Scope("backfill", DAY, DAY, final=True, exports=((DAY, "a.csv"),)),
+    Extracted(1, 2, 3, 4, ("volume",)),
+    Partitioning(7, 11),
+    Basis(12, CLASSIFIED),
+    Loaded(("dead",), ("1", "2"), ("3",)),
+    Loaded(acknowledged=0),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(UPath(tmp_path / "run"))
+    made.make()
+    return made
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_record_is_read_as_it_was_written(folder: Folder, record: object) -> None:
+    file = RecordFile(folder, "record.json", type(record))
+    assert file.find() is None
+    with pytest.raises(StoppedError, match=r"There is no record\.json in .*Run the day again"):
+        file.read()
+    file.write(record)
+    assert file.read() == file.find() == record
+
+
+def test_a_summary_is_parsed_from_its_counts() -> None:
+    summary = Summary(
+        run="r",
+        first=DAY,
+        last=DAY,
+        extracted=Extracted(1, 2, 3, 4, ("volume",)),
+        classified=Classified(kinds=dict.fromkeys(columns.KINDS, 2), stale=3),
+        partitions=2,
+        delivered=Delivered(5, 6, ("a",), ("b", "c"), ("d",)),
+        loaded=Loaded(would_post=9, would_request=1),
+    )
+    assert Summary.parse(summary.counts()) == summary
+    assert Summary.parse({}) is None
+
+
+def test_partitions_are_added_up() -> None:
+    both = Classified.add_up([CLASSIFIED, CLASSIFIED])
+    assert both == Classified(6, {"first": 4, "return": 2}, {1: 4, 2: 2}, 8, 10, 12, 14, 16)
+    assert Classified.add_up([]) == Classified()
+
+
+@pytest.mark.parametrize(
+    ("extracted", "classified", "delivered", "misses", "incomplete"),
+    [
+        (Extracted(), Classified(), Delivered(posted=1, in_doubt=("1",)), False, False),
+        (Extracted(quarantined=1), Classified(), Delivered(), False, True),
+        (Extracted(), Classified(without_contact=1), Delivered(), True, True),
+        (Extracted(), Classified(), Delivered(rejected=("1",)), True, True),
+        (Extracted(), Classified(), Delivered(held_back=("1",)), True, True),
+    ],
+)
+def test_a_run_is_incomplete_while_somebody_has_to_look_at_something(
+    extracted: Extracted, classified: Classified, delivered: Delivered, misses: bool, incomplete: bool
+) -> None:
+    summary = Summary("r", DAY, DAY, extracted, classified, 1, delivered, Loaded())
+    assert (summary.misses_orders, summary.is_incomplete) == (misses, incomplete)
+
+
+def test_a_frame_is_read_in_its_types_whole_or_in_batches_and_rows_are_dropped(folder: Folder) -> None:
+    dtypes = {"order_number": columns.TEXT, "revenue": columns.CENTS, "broken": columns.FLAG}
+    file = FrameFile(folder, "rows.parquet", dtypes)
+    table = pd.DataFrame({"order_number": ["01", None, "3"], "revenue": [1, None, 3], "broken": True})
+    rows = columns.conform(table, dtypes)
+    assert not file.exists()
+    file.write(rows, at_once=2)
+    pd.testing.assert_frame_equal(file.read(), rows)
+    batches = list(file.read_batches())
+    assert [len(batch) for batch in batches] == [2, 1]
+    pd.testing.assert_frame_equal(pd.concat(batches, ignore_index=True), rows)
+    assert list(file.read(["revenue"]).columns) == ["revenue"]
+    assert file.drop_rows(lambda frame: frame["order_number"].eq("01").fillna(value=False)) == 1
+    assert file.drop_rows(lambda frame: frame["order_number"].eq("01").fillna(value=False)) == 0
+    assert file.read()["revenue"].tolist()[1:] == [3]
+
+
+def test_a_table_gives_its_first_columns_whatever_stands_further_right(folder: Folder) -> None:
+    file = TableFile(folder, "quarantine.csv", ("file", "line"))
+    file.write(pd.DataFrame([["a.csv", 7, "NA"], ["b.csv", 8, ""]], columns=["file", "line", "file"]))
+    assert file.read().to_numpy().tolist() == [["a.csv", "7"], ["b.csv", "8"]]
+    assert file.drop_rows(lambda rows: rows.iloc[:, 2] == "NA") == 1
+    assert file.read().to_numpy().tolist() == [["b.csv", "8"]]
+
+
+def test_lines_come_back_as_they_were_written(folder: Folder) -> None:
+    file = LinesFile(folder, "requests.jsonl")
+    assert file.write(iter([b"{}", b"[1]"])) == 2
+    assert file.read() == [b"{}", b"[1]"]
+
+
+def test_every_file_has_one_name_a_stage_and_a_sentence() -> None:
+    described = list(describe_files())
+    for holder in (Run, Partition):
+        names = [declared.name for owner, declared in described if owner is holder]
+        assert len(names) == len(set(names)) > 0
+    assert all(declared.about.endswith(".") and declared.by for _, declared in described)

@@ -37,7 +37,7 @@ def add_earlier_contacts(settings: Settings, changes: pd.DataFrame) -> pd.DataFr
     changes = changes.copy()
     for day, path in locations.find_exports(settings.exports, earlier, settings.path).items():
         rows = pd.concat(
-            batch.rows[batch.rows["order_number"].isin(wanted["order_number"])]
+            batch.orders.rows[batch.orders.rows["order_number"].isin(wanted["order_number"])]
             for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size)
         )
         known = customers.add_digests(rows, key=settings.digest_key())

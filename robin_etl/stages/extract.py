@@ -41,14 +41,14 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     rows_read = left_out = 0
     with run.exported.writing() as write:
         for exports in _read_together(settings, found):
-            rows = pd.concat([export.rows for export in exports], ignore_index=True)
+            rows = pd.concat([export.orders.rows for export in exports], ignore_index=True)
             rows.index += rows_read
             broken = check.check_batch(rows)
             quarantine.append(_collect_broken(exports, broken, rows_read))
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
             write(customers.add_digests(rows, key=settings.digest_key()))
             rows_read += len(rows)
-            left_out += sum(export.left_out for export in exports)
+            left_out += sum(export.orders.left_out for export in exports)
     verdict = check.finish(run.exported.read)
     pa.default_memory_pool().release_unused()
     run.export_verdict.write(verdict.to_json())
@@ -132,7 +132,7 @@ def _read_together(settings: Settings, found: dict[date, UPath]) -> Iterator[lis
     for day, path in found.items():
         for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size):
             together.append(batch)
-            if sum(len(export.rows) for export in together) >= _CHECKED_ROWS:
+            if sum(len(export.orders.rows) for export in together) >= _CHECKED_ROWS:
                 yield together
                 together = []
     if together:
@@ -146,13 +146,13 @@ def _collect_broken(exports: list[Export], broken: pd.Series, start: int) -> pd.
     """
     found = [pd.DataFrame(columns=["file", "line", "rules"])]
     for export in exports:
-        own = broken[(broken.index >= start) & (broken.index < start + len(export.rows))]
+        own = broken[(broken.index >= start) & (broken.index < start + len(export.orders.rows))]
         if len(own):
             at = own.index - start
-            cells = export.cells.loc[at].reset_index(drop=True)
+            cells = export.orders.cells.loc[at].reset_index(drop=True)
             cells.insert(0, "rules", own.array)
-            cells.insert(0, "line", export.lines.loc[at].array)
+            cells.insert(0, "line", export.orders.lines.loc[at].array)
             cells.insert(0, "file", Path(export.path).name)
             found.append(cells)
-        start += len(export.rows)
+        start += len(export.orders.rows)
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]

@@ -20,7 +20,7 @@ def close_run(run: Run, ledger: Ledger) -> Summary:
     run.summary.write(summary.counts())
     pages.write_page(run, ledger, summary)
     if not run.scope.dry_run:
-        ledger.runs.finish(run.id, DONE, counts=summary.counts())
+        _finish(run, ledger, summary, DONE)
         ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
         pages.write_index(run, ledger)
     return summary
@@ -33,7 +33,7 @@ def close_stopped_run(run: Run, ledger: Ledger, reason: str) -> None:
     with suppress(RobinEtlError):
         summary = summarize(run, ledger)
         run.summary.write(summary.counts())
-        ledger.runs.finish(run.id, STOPPED, words=reason, counts=summary.counts())
+        _finish(run, ledger, summary, STOPPED, reason)
         ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
         # Files of a stage that was cut off can't be read, and may not hide why it was.
         with suppress(OSError, pa.ArrowException):
@@ -67,4 +67,16 @@ def look_up_delivered(run: Run, ledger: Ledger) -> Delivered:
         rejected=outcome.rejected,
         in_doubt=tuple(sorted({*outcome.in_doubt, *loaded.in_doubt})),
         held_back=loaded.held_back,
+    )
+
+
+def _finish(run: Run, ledger: Ledger, summary: Summary, outcome: str, reason: str | None = None) -> None:
+    extracted = summary.extracted
+    ledger.runs.finish(
+        run.id,
+        outcome,
+        words=reason,
+        counts=summary.counts(),
+        files=extracted.files,
+        exported=extracted.exported,
     )

@@ -36,20 +36,20 @@ def parse_moments(text: pd.Series, timezone: str = "UTC", formats: Sequence[str]
     trimmed = trim(text)
     parsed = pd.Series(index=text.index, dtype=TEXT)
     for form in formats:
-        read = _iso_moments(trimmed, timezone) if form == ISO else _moments(trimmed, timezone, form)
+        read = _parse_iso(trimmed, timezone) if form == ISO else _parse_format(trimmed, timezone, form)
         parsed = parsed.fillna(read)
         if parsed.notna().all():
             break
     return parsed
 
 
-def _moments(text: pd.Series, timezone: str, form: str) -> pd.Series:
+def _parse_format(text: pd.Series, timezone: str, form: str) -> pd.Series:
     has_offset = "%z" in form
     read = pd.to_datetime(text, format=form, utc=has_offset, errors="coerce")
-    return _moment_text(read if has_offset else _localized(read, timezone), text.index)
+    return _to_text(read if has_offset else _localize(read, timezone), text.index)
 
 
-def _iso_moments(text: pd.Series, timezone: str) -> pd.Series:
+def _parse_iso(text: pd.Series, timezone: str) -> pd.Series:
     strings = to_strings(text)
     if _are_as_sent(strings):
         return to_series(strings, text.index)
@@ -57,12 +57,12 @@ def _iso_moments(text: pd.Series, timezone: str) -> pd.Series:
     has_offset = pc.and_(
         pc.match_substring_regex(strings, _OFFSET), pc.match_substring_regex(strings, _TIME_OF_DAY)
     )
-    told = _parsed(pc.if_else(has_offset, strings, None))
-    naive = _parsed(pc.if_else(has_offset, None, strings)).dt.tz_convert(None)
-    return _moment_text(told.fillna(_localized(naive, timezone)), text.index)
+    aware = _parse_strings(pc.if_else(has_offset, strings, None))
+    naive = _parse_strings(pc.if_else(has_offset, None, strings)).dt.tz_convert(None)
+    return _to_text(aware.fillna(_localize(naive, timezone)), text.index)
 
 
-def _localized(naive: pd.Series, timezone: str) -> pd.Series:
+def _localize(naive: pd.Series, timezone: str) -> pd.Series:
     first_of_two = np.ones(len(naive), dtype=bool)
     local = naive.dt.tz_localize(timezone, ambiguous=first_of_two, nonexistent="shift_forward")
     moment: pd.Series = local.dt.tz_convert("UTC")
@@ -88,13 +88,13 @@ def _are_as_sent(strings: pa.Array) -> bool:
     return True
 
 
-def _parsed(strings: pa.Array) -> pd.Series:
+def _parse_strings(strings: pa.Array) -> pd.Series:
     joined = pc.replace_substring_regex(strings, r"(\d) ([Z+-])", r"\1\2")
     pointed = pc.replace_substring(joined, ",", ".")
     return pd.to_datetime(to_series(pointed, None), format="ISO8601", utc=True, errors="coerce")
 
 
-def _moment_text(moment: pd.Series, index: pd.Index) -> pd.Series:
+def _to_text(moment: pd.Series, index: pd.Index) -> pd.Series:
     seconds = pa.array(moment.dt.tz_convert(None).dt.floor("s").astype("datetime64[s]"))
     spaced = pc.cast(seconds, pa.string())
     joined = pc.utf8_replace_slice(spaced, start=10, stop=11, replacement="T")

@@ -1,7 +1,7 @@
 """The history of every order: ROBIN's state of it and the rows of its exports, oldest first.
 
 Texts are encoded as whole numbers (**codes**), so that rows can be moved, completed and compared at
-the price of integers; they are decoded once, for what is told in the end. Pure.
+the price of integers; only those that change something are decoded in the end. Pure.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from robin_etl.core.dates import count_seconds
 
 STALE, LEDGER, FRESH = 0, 1, 2
 
-# What an export may leave unsaid; the newest export that said it stands.
-SAID = ("email", "phone", "profit", "webstore_url")
+# What an export may leave blank; the newest export that states it stands.
+OPTIONAL = ("email", "phone", "profit", "webstore_url")
 CLEAR = {"email": "email_address", "phone": "phone_number"}
-DAYS = ("day", *(f"{name}_day" for name in SAID))
+DAYS = ("day", *(f"{name}_day" for name in OPTIONAL))
 _MONEY = ("revenue", "profit")
 
 # What stands for null in a column of codes, and in one of cents.
-UNSAID = -1
+NO_CODE = -1
 NO_CENTS = np.iinfo(np.int64).min
 
 Columns = dict[str, npt.NDArray[Any]]
+Texts = dict[str, ExtensionArray]
 Positions = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class History:
     """
 
     columns: Columns
-    texts: Mapping[str, ExtensionArray]
+    texts: Texts
     order: Positions
     phase: npt.NDArray[np.int8]
     start: Positions
@@ -82,56 +83,56 @@ class History:
         found[self.order[positions]] = positions
         return found
 
-    def row_before(self) -> Positions:
+    def find_rows_before(self) -> Positions:
         """For each row the one that says what ROBIN holds before it; -1 for an order new to ROBIN."""
         positions = np.arange(len(self))
         before = np.where(self.is_ledger, positions, positions - 1)
         return np.where(before >= self.start[self.order], before, -1)
 
-    def completed(self) -> History:
-        """The history with every unsaid value replaced by what was said last, and on which day.
+    def complete(self) -> History:
+        """The history with every blank replaced by what was stated last, and on which day.
 
         Whose an order is, `customer`, follows from that.
         """
-        told = dict(self.columns)
+        columns = dict(self.columns)
         is_any_stale = (self.phase == STALE).any()
-        for name in SAID:
-            nothing = NO_CENTS if name in _MONEY else UNSAID
-            said = self[name] != nothing
-            if said.all() and not is_any_stale:  # each row says it for itself
+        for name in OPTIONAL:
+            nothing = NO_CENTS if name in _MONEY else NO_CODE
+            is_stated = self[name] != nothing
+            if is_stated.all() and not is_any_stale:
                 continue
-            source = self._row_that_said(said, self[f"{name}_day"])
-            told[name] = taken(self[name], source, nothing)
+            sources = self._find_sources(is_stated, self[f"{name}_day"])
+            columns[name] = take(self[name], sources, nothing)
             for beside in (f"{name}_day", CLEAR.get(name)):
                 if beside:
-                    told[beside] = taken(self[beside], source, UNSAID)
-        told["customer"] = _customer(told)
-        return replace(self, columns=told)
+                    columns[beside] = take(self[beside], sources, NO_CODE)
+        columns["customer"] = _choose_customers(columns)
+        return replace(self, columns=columns)
 
-    def _row_that_said(self, said: Mask, said_on: npt.NDArray[np.int32]) -> Positions:
-        """For each row the last row of its order, up to itself, that said the value; -1 without one.
+    def _find_sources(self, is_stated: Mask, stated_on: npt.NDArray[np.int32]) -> Positions:
+        """For each row the last row of its order, up to itself, that states the value; -1 without one.
 
-        A stale row is older than ROBIN's state, but may be newer than the export that said this value
-        (or the only one that ever did): then it, and not the ledger's row, is what was said last.
+        A stale row is older than ROBIN's state, but may be newer than the export that stated this value
+        (or the only one that ever did): then it, and not the ledger's row, is what was stated last.
         """
         if (stale := self.phase == STALE).any():
-            said = said.copy()
-            ledger_day = said_on[self.ledger_row]
-            said &= ~stale | (said_on >= ledger_day[self.order])
+            is_stated = is_stated.copy()
+            ledger_day = stated_on[self.ledger_row]
+            is_stated &= ~stale | (stated_on >= ledger_day[self.order])
             overruled = np.zeros(len(self.start), dtype=np.bool_)
-            overruled[self.order[stale & said]] = True
-            said &= ~(self.is_ledger & overruled[self.order])
-        last = np.maximum.accumulate(np.where(said, np.arange(len(said)), -1))
+            overruled[self.order[stale & is_stated]] = True
+            is_stated &= ~(self.is_ledger & overruled[self.order])
+        last = np.maximum.accumulate(np.where(is_stated, np.arange(len(is_stated)), -1))
         return np.where(last >= self.start[self.order], last, -1)
 
-    def decoded(self, columns: Columns, dtypes: Mapping[str, str]) -> pd.DataFrame:
-        """Rows as they are told: the columns of `dtypes`, from columns of numbers by the same names."""
-        decoded = side_by_side(
-            *(partial(self._decoded, name, columns[name], dtype) for name, dtype in dtypes.items())
+    def decode(self, columns: Columns, dtypes: Mapping[str, str]) -> pd.DataFrame:
+        """The columns of `dtypes`, from columns of numbers by the same names."""
+        decoded = run_side_by_side(
+            *(partial(self._decode_column, name, columns[name], dtype) for name, dtype in dtypes.items())
         )
         return pd.DataFrame(dict(zip(dtypes, decoded, strict=True)))
 
-    def _decoded(self, name: str, numbers: npt.NDArray[Any], dtype: str) -> Any:
+    def _decode_column(self, name: str, numbers: npt.NDArray[Any], dtype: str) -> Any:
         if dtype == TEXT:
             return self.texts[name].take(numbers, allow_fill=True)
         if dtype == CENTS:
@@ -142,9 +143,9 @@ class History:
         return numbers.astype(dtype)
 
 
-def history(exported: pd.DataFrame, ledger: pd.DataFrame) -> History:
+def build_history(exported: pd.DataFrame, ledger: pd.DataFrame) -> History:
     """The history of the orders in exported rows and ledger rows, as `reconcile` takes them."""
-    columns, texts = _encoded(exported, ledger)
+    columns, texts = _encode(exported, ledger)
     codes, days = columns["order_number"], columns["day"]
     held_on = np.full(len(texts["order_number"]), -1, dtype=np.int32)
     held_on[codes[: len(ledger)]] = days[: len(ledger)]
@@ -161,7 +162,7 @@ def history(exported: pd.DataFrame, ledger: pd.DataFrame) -> History:
     return History(columns, texts, order, phase[ordered], start, end)
 
 
-def side_by_side(*calls: Callable[[], T]) -> list[T]:
+def run_side_by_side(*calls: Callable[[], T]) -> list[T]:
     """What these calls give, made on as many threads as there are cores: hashing and moving texts is
     what takes time here, and holds no other thread up.
     """
@@ -169,62 +170,73 @@ def side_by_side(*calls: Callable[[], T]) -> list[T]:
         return [future.result() for future in [threads.submit(call) for call in calls]]
 
 
-def taken(column: npt.NDArray[Any], positions: Positions, nothing: Any) -> npt.NDArray[Any]:
+def take(column: npt.NDArray[Any], positions: Positions, nothing: Any) -> npt.NDArray[Any]:
     """The values at these positions, and `nothing` where the position is -1."""
     if not len(column):
         return np.full(len(positions), nothing, dtype=column.dtype)
     return np.where(positions < 0, nothing, column[positions])
 
 
-def _customer(columns: Columns) -> npt.NDArray[np.int32]:
+def _choose_customers(columns: Columns) -> npt.NDArray[np.int32]:
     """The e-mail address's digest or, without one, the phone number's."""
-    return np.where(columns["email"] == UNSAID, columns["phone"], columns["email"])
+    return np.where(columns["email"] == NO_CODE, columns["phone"], columns["email"])
 
 
-def _encoded(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, dict[str, ExtensionArray]]:
+def _encode(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, Texts]:
     """The ledger's rows and, behind them, the exported ones."""
+    frames = (ledger, exported)
     columns: Columns = {}
-    texts: dict[str, ExtensionArray] = {"kind": pd.array(KINDS, dtype=TEXT)}
-
-    both = (ledger, exported)
-
-    def share_codes(*names: str, sort: bool = False) -> None:
-        parts = [frame[name] for name in names for frame in both if name in frame]
-        codes, words = pd.factorize(pd.concat(parts, ignore_index=True), sort=sort)
-        pieces = iter(np.split(codes.astype(np.int32), np.cumsum([len(part) for part in parts])[:-1]))
-        for name in names:
-            columns[name] = np.concatenate([next(pieces) for frame in both if name in frame])
-            texts[name] = words.array
-
-    def keep_moments(name: str, seconds: str) -> None:
-        moments = pd.concat([ledger[name], exported["order_date"]], ignore_index=True)
-        texts[name] = pd.array(to_arrow(moments, pa.large_string()), dtype=TEXT)
-        columns[seconds] = count_seconds(texts[name])
-
-    side_by_side(
-        partial(share_codes, "order_number"),
-        partial(share_codes, *CONTACT_DTYPES),
-        partial(share_codes, "webstore_url"),
-        partial(share_codes, *DAYS, sort=True),
-        partial(keep_moments, "order_date", "ordered_at"),
-        partial(keep_moments, "placed_at", "placed_second"),
-    )
+    texts: Texts = {"kind": pd.array(KINDS, dtype=TEXT)}
+    for encoded, words in run_side_by_side(
+        partial(_encode_texts, frames, "order_number"),
+        partial(_encode_texts, frames, *CONTACT_DTYPES),
+        partial(_encode_texts, frames, "webstore_url"),
+        partial(_encode_texts, frames, *DAYS, sort=True),
+        partial(_encode_moments, frames, "order_date", "ordered_at"),
+        partial(_encode_moments, frames, "placed_at", "placed_second"),
+    ):
+        columns |= encoded
+        texts |= words
     texts["customer"] = texts["email"]
-    columns["customer"] = _customer(columns)
+    columns["customer"] = _choose_customers(columns)
     for name in _MONEY:
-        money = pd.concat([ledger[name], exported[name]], ignore_index=True)
+        money = pd.concat([frame[name] for frame in frames], ignore_index=True)
         columns[name] = money.to_numpy(dtype=np.int64, na_value=NO_CENTS)
-    for name in SAID:
-        said_on = np.where(exported[name].isna(), UNSAID, columns["day"][len(ledger) :])
-        columns[f"{name}_day"] = np.concatenate([columns[f"{name}_day"], said_on])
+    for name in OPTIONAL:
+        stated_on = np.where(exported[name].isna(), NO_CODE, columns["day"][len(ledger) :])
+        columns[f"{name}_day"] = np.concatenate([columns[f"{name}_day"], stated_on])
 
     # These are never compared as texts, so a row's own place is code enough.
     places = np.arange(len(ledger) + len(exported), dtype=np.int32)
     columns["order_date"] = columns["placed_at"] = places
     for name in CLEAR.values():
         texts[name] = exported[name].array
-        columns[name] = np.maximum(places - len(ledger), UNSAID)
+        columns[name] = np.maximum(places - len(ledger), NO_CODE)
     flags = np.zeros(len(places), dtype=np.bool_)
     flags[: len(ledger)] = ledger["is_first_order"].to_numpy(dtype=np.bool_)
     columns["is_first_order"] = flags
     return columns, texts
+
+
+def _encode_texts(
+    frames: tuple[pd.DataFrame, ...], *names: str, sort: bool = False
+) -> tuple[Columns, Texts]:
+    """Columns as codes of one set of texts, sorted or as they come; a frame may lack one of them."""
+    found = [(name, frame[name]) for name in names for frame in frames if name in frame]
+    codes, words = pd.factorize(pd.concat([column for _, column in found], ignore_index=True), sort=sort)
+    ends = np.cumsum([len(column) for _, column in found])
+    pieces: dict[str, list[npt.NDArray[np.int32]]] = {name: [] for name in names}
+    for (name, _), piece in zip(found, np.split(codes.astype(np.int32), ends[:-1]), strict=True):
+        pieces[name].append(piece)
+    columns = {name: np.concatenate(pieces[name]) for name in names}
+    return columns, dict.fromkeys(names, words.array)
+
+
+def _encode_moments(
+    frames: tuple[pd.DataFrame, pd.DataFrame], name: str, seconds: str
+) -> tuple[Columns, Texts]:
+    """The ledger's moments and the exported `order_date` as `seconds`, and as texts."""
+    ledger, exported = frames
+    moments = pd.concat([ledger[name], exported["order_date"]], ignore_index=True)
+    texts = pd.array(to_arrow(moments, pa.large_string()), dtype=TEXT)
+    return {seconds: count_seconds(texts)}, {name: texts}

@@ -31,7 +31,7 @@ def parse_cents(text: pd.Series) -> pd.Series:
 
 def parse_numbers(text: pd.Series) -> pa.Array:
     """Text as plain decimal numbers (`-1234.5`), null where it is none or too large to carry."""
-    strings = _plain_numbers(to_strings(trim(text)))
+    strings = _expand_scientific(to_strings(trim(text)))
     return pc.if_else(pc.match_substring_regex(strings, _NUMBER), strings, None)
 
 
@@ -43,15 +43,15 @@ def round_to_cents(exact: pa.Array, index: pd.Index) -> pd.Series:
     return pd.Series(pd.arrays.IntegerArray(pc.fill_null(whole, 0).to_numpy(), unreadable), index=index)
 
 
-def _plain_numbers(strings: pa.Array) -> pa.Array:
+def _expand_scientific(strings: pa.Array) -> pa.Array:
     scientific = pc.fill_null(pc.match_substring_regex(strings, _SCIENTIFIC), fill_value=False)
     if not pc.any(scientific).as_py():
         return strings
-    plain = [_plain(value.as_py()) for value in strings.filter(scientific)]
+    plain = [_expand_number(value.as_py()) for value in strings.filter(scientific)]
     return pc.replace_with_mask(strings, scientific, pa.array(plain, pa.string()))
 
 
-def _plain(scientific: str) -> str:
+def _expand_number(scientific: str) -> str:
     """`1.5E2` as `150.00`; a number too large to carry stays as it is, and so unreadable."""
     value = Decimal(scientific)
     return f"{value.quantize(_CENT, ROUND_HALF_UP):f}" if abs(value) < _LARGEST else scientific

@@ -35,21 +35,21 @@ from robin_etl.core.history import (
     DAYS,
     FRESH,
     NO_CENTS,
-    SAID,
+    NO_CODE,
+    OPTIONAL,
     STALE,
-    UNSAID,
     Columns,
     History,
     Mask,
     Positions,
-    history,
-    taken,
+    build_history,
+    take,
 )
 
 # What makes a change when revenue is the same.
-_COMPARED = (*SAID, "ordered_at", "is_first_order")
-# What moves forward without anything to tell ROBIN.
-_KEPT = (*DAYS, "placed_at")
+_COMPARED = (*OPTIONAL, "ordered_at", "is_first_order")
+# What moves forward without a change for ROBIN.
+_SILENT = (*DAYS, "placed_at")
 
 # What a change says of an order, and to whom.
 _STATE = (*LEDGER_DTYPES, *CLEAR.values())
@@ -86,46 +86,37 @@ def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = Fal
     customer that either names, at least every flagged order and the earliest of the others.
     With `final` only the last version of each order is sent.
     """
-    rows = history(exported, ledger)
-    told = _placed(rows, rows.completed())
-    held = _as_robin_holds_it(rows, told)
-
-    # A ledger row that no newer row follows may still have something to tell: that its order is no
-    # longer the first, say. It is then compared with itself as ROBIN holds it.
-    is_fresh = rows.phase == FRESH
-    may_tell = is_fresh | rows.is_ledger
-    candidates = np.flatnonzero(may_tell & (rows.is_end | is_fresh & (not final)))
-    before = (rows.ledger_row[rows.order] if final else rows.row_before())[candidates]
-    kinds = _kinds(told, held, candidates, before)
+    rows = build_history(exported, ledger)
+    states = _flag_firsts(rows, rows.complete())
+    held = _find_held(rows, states)
+    candidates, before = _find_candidates(rows, final=final)
+    kinds = _classify(states, held, candidates, before)
     is_sent = kinds != _NO_CHANGE
     sent, before, kinds = candidates[is_sent], before[is_sent], kinds[is_sent]
-    wave = np.arange(len(sent)) - np.searchsorted(rows.order[sent], rows.order[sent])
-    wave += _is_departure(sent, rows, told)
-    closing = _closing_rows(sent, rows)
     changes = {
-        **{name: told[name][closing if name in _KEPT else sent] for name in _STATE},
+        **_describe_changes(rows, states, sent),
         "kind": kinds,
-        "wave": wave,
-        "old_revenue": taken(held["revenue"], before, NO_CENTS),
-        "old_profit": taken(held["profit"], before, NO_CENTS),
+        "old_revenue": take(held["revenue"], before, NO_CENTS),
+        "old_profit": take(held["profit"], before, NO_CENTS),
     }
-    oldest_first = np.lexsort((sent, told["ordered_at"][sent], wave))
+    oldest_first = np.lexsort((sent, states["ordered_at"][sent], changes["wave"]))
     changes = {name: column[oldest_first] for name, column in changes.items()}
+    is_fresh = rows.phase == FRESH
     return Reconciliation(
-        changes=_with_contacts(rows.decoded(changes, CHANGE_DTYPES), exported),
-        confirmed=rows.decoded(_confirmed(told, rows, sent, final=final), LEDGER_DTYPES),
+        changes=_name_customers(rows.decode(changes, CHANGE_DTYPES), exported),
+        confirmed=rows.decode(_find_confirmed(rows, states, sent, final=final), LEDGER_DTYPES),
         unchanged=int(is_fresh[candidates].sum() - is_fresh[sent].sum()),
         stale=int((rows.phase == STALE).sum()),
         superseded=int(is_fresh.sum() - is_fresh[candidates].sum()),
     )
 
 
-def _placed(rows: History, told: History) -> History:
-    """What is told, with the earliest date of each order, and which is its customer's first."""
-    earliest = _earliest_rows(rows)
+def _flag_firsts(rows: History, completed: History) -> History:
+    """The completed rows with the earliest date of each order, and which is its customer's first."""
+    earliest = _find_earliest_rows(rows)
     numbers = rows["order_number"][rows.end]
     is_first = _is_earliest(
-        told["customer"][rows.end],
+        completed["customer"][rows.end],
         rows["placed_second"][earliest],
         lambda tied: rows.texts["order_number"].take(numbers[tied]),
     )
@@ -134,11 +125,11 @@ def _placed(rows: History, told: History) -> History:
         "placed_second": rows["placed_second"][earliest][rows.order],
         "is_first_order": is_first[rows.order],
     }
-    return replace(told, columns={**told.columns, **placed})
+    return replace(completed, columns={**completed.columns, **placed})
 
 
-def _earliest_rows(rows: History) -> Positions:
-    """For each order the row that tells its earliest date."""
+def _find_earliest_rows(rows: History) -> Positions:
+    """For each order the row with its earliest date."""
     if not len(rows):
         return rows.start
     seconds = rows["placed_second"]
@@ -166,25 +157,38 @@ def _is_earliest(
     return earliest
 
 
-def _as_robin_holds_it(rows: History, told: History) -> History:
-    """What each row leaves ROBIN holding: at a ledger row what it holds now, else what is told."""
-    held = dict(told.columns)
-    differing = (*SAID, "is_first_order") if (rows.phase == STALE).any() else ("is_first_order",)
+def _find_held(rows: History, states: History) -> History:
+    """What ROBIN holds at each row: at a ledger row what it holds now, else the state sent with it."""
+    held = dict(states.columns)
+    differing = (*OPTIONAL, "is_first_order") if (rows.phase == STALE).any() else ("is_first_order",)
     for name in differing:
-        held[name] = np.where(rows.is_ledger, rows[name], told[name])
-    return replace(told, columns=held)
+        held[name] = np.where(rows.is_ledger, rows[name], states[name])
+    return replace(states, columns=held)
 
 
-def _kinds(
-    told: History, held: History, candidates: Positions, before: Positions
+def _find_candidates(rows: History, *, final: bool) -> tuple[Positions, Positions]:
+    """The rows that may be a change, and for each the one that it is compared with, or -1.
+
+    A ledger row that no newer row follows may be one: its order may no longer be the first, say. It is
+    then compared with itself as ROBIN holds it.
+    """
+    is_fresh = rows.phase == FRESH
+    is_current = is_fresh | rows.is_ledger
+    candidates = np.flatnonzero(is_current & (rows.is_end | is_fresh & (not final)))
+    before = rows.ledger_row[rows.order] if final else rows.find_rows_before()
+    return candidates, before[candidates]
+
+
+def _classify(
+    states: History, held: History, candidates: Positions, before: Positions
 ) -> npt.NDArray[np.int8]:
     """The kind of change of these rows against the ones before them, as its place in `KINDS`."""
     is_new = before < 0
     differs = np.zeros(len(candidates), dtype=np.bool_)
     for name in _COMPARED:
-        differs |= told[name][candidates] != held[name][before]
-    now, old = told["revenue"][candidates], held["revenue"][before]
-    is_first = told["is_first_order"][candidates]
+        differs |= states[name][candidates] != held[name][before]
+    now, old = states["revenue"][candidates], held["revenue"][before]
+    is_first = states["is_first_order"][candidates]
     kinds = np.select(
         [is_new & is_first, is_new, now < old, now > old, differs],
         [_FIRST, _REPEAT, _RETURN, _UPSELL, _CORRECTION],
@@ -193,7 +197,16 @@ def _kinds(
     return kinds.astype(np.int8)
 
 
-def _is_departure(sent: Positions, rows: History, told: History) -> Mask:
+def _describe_changes(rows: History, states: History, sent: Positions) -> Columns:
+    """The state that each change leaves, and its wave."""
+    closing = _find_closing_rows(rows, sent)
+    wave = np.arange(len(sent)) - np.searchsorted(rows.order[sent], rows.order[sent])
+    wave += _is_departure(rows, states, sent)
+    state = {name: states[name][closing if name in _SILENT else sent] for name in _STATE}
+    return {**state, "wave": wave}
+
+
+def _is_departure(rows: History, states: History, sent: Positions) -> Mask:
     """Which changes take an order from a customer who is left with corrections no exported row names.
 
     Once such a change is acknowledged, a run that is cut off finds that customer neither in its export
@@ -203,12 +216,12 @@ def _is_departure(sent: Positions, rows: History, told: History) -> Mask:
     is_of_unnamed: Mask = rows.is_ledger[sent] & (rows.start[order] == rows.end[order])
     if not is_of_unnamed.any():
         return is_of_unnamed
-    customer = taken(rows["customer"], rows.ledger_row[order], UNSAID)
-    is_left: Mask = customer != told["customer"][rows.end[order]]
+    customer = take(rows["customer"], rows.ledger_row[order], NO_CODE)
+    is_left: Mask = customer != states["customer"][rows.end[order]]
     return is_left & np.isin(customer, customer[is_of_unnamed])
 
 
-def _closing_rows(sent: Positions, rows: History) -> Positions:
+def _find_closing_rows(rows: History, sent: Positions) -> Positions:
     """For each change the last row that still says the same: the one before the order's next change.
 
     The acknowledged state stands for that row's day, so that a day run late can't undo it.
@@ -219,7 +232,7 @@ def _closing_rows(sent: Positions, rows: History) -> Positions:
     return np.minimum(following, rows.end[rows.order[sent]])
 
 
-def _confirmed(told: History, rows: History, sent: Positions, *, final: bool) -> Columns:
+def _find_confirmed(rows: History, states: History, sent: Positions, *, final: bool) -> Columns:
     """The ledger rows that the rows right after them repeat, with the days of the last of those."""
     has_row = np.flatnonzero(rows.ledger_row >= 0)
     ledger_row = rows.ledger_row[has_row]
@@ -234,14 +247,15 @@ def _confirmed(told: History, rows: History, sent: Positions, *, final: bool) ->
 
     moved = np.zeros(len(closing), dtype=np.bool_)
     for name in (*DAYS, "placed_second"):
-        moved |= told[name][closing] != rows[name][ledger_row]
+        moved |= states[name][closing] != rows[name][ledger_row]
     ledger_row, closing = ledger_row[moved], closing[moved]
     return {
-        name: told[name][closing] if name in _KEPT else rows[name][ledger_row] for name in LEDGER_DTYPES
+        name: states[name][closing] if name in _SILENT else rows[name][ledger_row]
+        for name in LEDGER_DTYPES
     }
 
 
-def _with_contacts(changes: pd.DataFrame, exported: pd.DataFrame) -> pd.DataFrame:
+def _name_customers(changes: pd.DataFrame, exported: pd.DataFrame) -> pd.DataFrame:
     """The changes with their customer named in clear where any exported row of that customer does."""
     for digest, clear in CLEAR.items():
         wanted = changes[clear].isna() & (changes[digest] == changes["customer"])

@@ -54,7 +54,10 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Answered:
-    """ROBIN has answered a request: what that means, and the HTTP status, if there was any."""
+    """ROBIN has answered a request, or has not: what that means, and the HTTP status, if there was any.
+
+    `meaning` is accepted, refused, busy, not sent, lost, or stop, where nothing more is sent.
+    """
 
     meaning: str
     status: int | None

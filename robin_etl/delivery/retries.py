@@ -19,7 +19,7 @@ class RetryPolicy:
     """`attempts` for a request, with `backoff` seconds between at first, then twice as long each time,
     up to a minute, with jitter. `sleep` takes seconds.
 
-    Being asked to wait (429) is no failure; it is heard up to `patience` times.
+    Being asked to wait (429) is no failure; a request is sent again up to `patience` times for it.
     """
 
     attempts: int

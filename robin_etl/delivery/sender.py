@@ -67,9 +67,9 @@ class Delivered:
 class Sender:
     """Delivers the changes of one run, with up to `concurrency` requests in flight.
 
-    Needs an open writer. `observer` is told of each answer, of waits that ROBIN asks for, and of
-    changes that are done with, one event at a time. Setting `stopping` ends the delivery: what is in
-    flight is awaited and acknowledged, nothing new leaves.
+    Needs an open writer. `observer` is called with each answer, with waits that ROBIN asks for, and with
+    changes that are done with: one event at a time, from whichever thread. Setting `stopping` ends the
+    delivery: what is in flight is awaited and acknowledged, nothing new leaves.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Sender:
         """Send every change once: frames of `total` changes in all, wave by wave.
 
         Raises `AuthenticationError`, `AnswerError` or `RobinUnavailableError` where the run has to
-        stop, `InterruptedRunError` where it was told to; what was acknowledged is in the ledger.
+        stop, `InterruptedRunError` where `stopping` was set; what was acknowledged is in the ledger.
         """
         # A little at a time, since senders stand still while a whole frame is made ready.
         little = (
@@ -171,13 +171,13 @@ class Sender:
         rejected = self.delivered.rejected
         blocked = {change.order_number for change in chunk if change.order_number in rejected}
         self.delivered.held_back |= blocked
-        self._tell(events.Progressed(len(blocked)))
+        self._notify(events.Progressed(len(blocked)))
         return [change for change in chunk if change.order_number not in blocked]
 
     # In the threads of the senders
 
     def _send(self, chunk: Chunk) -> Answer | None:
-        """Send one chunk until there is an answer that settles it; None if it was told to stop."""
+        """Send one chunk until there is an answer that settles it; None if it was stopped."""
         try:
             body = payload.encode_body(change.payload for change in chunk)
             answer = self._retries.call(partial(self._attempt, chunk, body), stopping=self._stopping)
@@ -199,7 +199,7 @@ class Sender:
         self._pace.wait()
         request = self._writer.begin(chunk, unless=self._stopping).result()
         if request is None:
-            return Answer(Meaning.NOT_SENT, "told to stop")
+            return Answer(Meaning.NOT_SENT, "stopped before it left")
         with self._lock:
             self.delivered.requests += 1
         try:
@@ -207,14 +207,14 @@ class Sender:
         except AnswerError as error:
             self._stopping.set()  # before any other sender takes its next breath
             self._log(request, REFUSED, error.status, f"{error}")
-            self._tell(events.Answered("stop", error.status))
+            self._notify(events.Answered("stop", error.status))
             raise
         if answer.retry_after is not None:
             self._pace.pause(answer.retry_after)
         self._settle(request, chunk, answer)  # before an observer can fail
-        self._tell(events.Answered(answer.meaning.value, answer.status))
+        self._notify(events.Answered(answer.meaning.value, answer.status))
         if answer.retry_after is not None:
-            self._tell(events.Waiting(answer.retry_after, "ROBIN asks to wait"))
+            self._notify(events.Waiting(answer.retry_after, "ROBIN asks to wait"))
         self._stop_at_first_refusals(answer)
         return answer
 
@@ -229,7 +229,7 @@ class Sender:
                 self._log(request, REJECTED, answer.status, answer.words)
                 with self._lock:
                     self.delivered.rejected[chunk[0].order_number] = answer.words
-                self._tell(events.Progressed(1))
+                self._notify(events.Progressed(1))
             case Meaning.REFUSED | Meaning.BUSY | Meaning.NOT_SENT:
                 self._log(request, REFUSED, answer.status, answer.words)
             case Meaning.LOST:
@@ -258,11 +258,11 @@ class Sender:
             self._stopping.set()
             return
         self.delivered.posted += changes
-        self._tell(events.Progressed(changes))
+        self._notify(events.Progressed(changes))
 
     # In any of them
 
-    def _tell(self, event: events.Event) -> None:
+    def _notify(self, event: events.Event) -> None:
         with self._observing:
             self._observer(event)
 

@@ -174,6 +174,7 @@ class OrderStates:
             copy.write(text.getvalue())
         insert = self._engine.insert(ORDERS).from_select(list(columns.STATE_COLUMNS), sa.select(copied))
         connection.execute(_replace_known(insert))
+        copied.drop(connection)
 
 
 def _replace_known(insert: Any) -> Any:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.json as pajson
 
 from robin_etl.core import columns
+from robin_etl.core.words import count
 from robin_etl.ledger.ledger import Ledger
 
 _NAMED = 100
@@ -55,14 +56,14 @@ class Verification:
     def describe(self) -> Iterator[str]:
         """The same in sentences."""
         yield (
-            f"{self.orders:,} orders; of {self.delivered:,} the delivery log tells what ROBIN was told "
-            "last."
+            f"{count(self.orders, 'order')}; of {self.delivered:,} the delivery log has what ROBIN "
+            "accepted last."
         )
         if self.missing:
-            yield f"Told, but not in the ledger: {', '.join(self.missing[:_SHOWN])}."
+            yield f"Sent, but not in the ledger: {', '.join(self.missing[:_SHOWN])}."
         if self.differing:
             why = " (a baseline may have moved them)" if self.baselines else ""
-            yield f"In the ledger otherwise than told{why}: {', '.join(self.differing[:_SHOWN])}."
+            yield f"In the ledger otherwise than sent{why}: {', '.join(self.differing[:_SHOWN])}."
         if not (self.missing or self.differing):
             yield "The ledger's state follows from its delivery log."
 

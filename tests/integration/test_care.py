@@ -142,7 +142,7 @@ def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None
     done = ledger_command(told, "verify", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["missing"] == ["13"]
-    assert "In the ledger otherwise than told: 12." in ledger_command(told, "verify").stdout
+    assert "In the ledger otherwise than sent: 12." in ledger_command(told, "verify").stdout
 
 
 def test_orders_that_a_baseline_acknowledged_are_no_fault(ledger_url: str) -> None:

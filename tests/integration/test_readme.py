@@ -150,6 +150,11 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
         assert list(ROOT.glob(path.replace("NAME", "*").rstrip("/"))), path
 
 
+def test_every_file_on_the_tour_exists() -> None:
+    for path in re.findall(r"`((?!robin_etl/|tests/)[a-z_/]+\.py)`", TEXTS["docs/tour.md"]):
+        assert (ROOT / "robin_etl" / path).is_file() or (ROOT / path).is_file(), path
+
+
 def test_the_tour_has_every_room() -> None:
     table = "\n".join(re.findall(r"^\| (`.*?) \|", TEXTS["docs/tour.md"], re.MULTILINE)[: len(ROOMS)])
     assert set(ROOMS) <= set(INLINE.findall(table))

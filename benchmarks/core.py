@@ -3,10 +3,10 @@
     python -m benchmarks.core [--size small|full]
 
 Half of the orders are in the ledger, four tenths of those have changed. All three are given the same
-exported and ledger rows, each as its own tables, and give the whole change set: kind, wave, what is
-told, what ROBIN held, the earliest date, the customer's first order. The peers are written for this one
-day: they know no stale rows, no values left unsaid, no second wave and no confirmed days. Each runs
-three times in a process of its own, the best counts, and all have to give the same rows.
+exported and ledger rows, each as its own tables, and give the whole change set: kind, wave, the state
+to send, what ROBIN held, the earliest date, the customer's first order. The peers are written for this
+one day: they know no stale rows, no blank values, no second wave and no confirmed days. Each runs three
+times in a process of its own, the best counts, and all have to give the same rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks import measuring
 
 ROWS = {"small": 20_000, "full": 1_000_000}
 TIMES = 3
-TOLD = ["order_number", "kind", "revenue", "old_revenue", "is_first_order", "placed_at", "customer"]
+COMPARED = ["order_number", "kind", "revenue", "old_revenue", "is_first_order", "placed_at", "customer"]
 
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 
@@ -130,14 +130,14 @@ def polars(frames: Frames) -> Callable[[], pd.DataFrame]:
             .when((pl.col("old_date") != pl.col("order_date")) | (first != pl.col("was_first")))
             .then(pl.lit("correction"))
         )
-        told = both.with_columns(
+        changed = both.with_columns(
             kind.alias("kind"),
             first.alias("is_first_order"),
             pl.col("email").alias("customer"),
             pl.min_horizontal("order_date", "old_placed_at").alias("placed_at"),
             pl.lit(0).alias("wave"),
         )
-        found = told.filter(pl.col("kind").is_not_null()).sort("order_date").collect()
+        found = changed.filter(pl.col("kind").is_not_null()).sort("order_date").collect()
         frame: pd.DataFrame = found.to_pandas()
         return frame
 
@@ -156,11 +156,11 @@ def measure(variant: str, rows: int) -> dict[str, Any]:
         with measuring.timed(seconds, "one"):
             changes = make()
         best = min(best, seconds["one"])
-    told = changes[TOLD].sort_values("order_number", ignore_index=True)
-    told = told.astype(dict.fromkeys(TOLD, "str")).fillna("")
-    told["old_revenue"] = told["old_revenue"].str.removesuffix(".0")
-    told = told.replace({"<NA>": "", "nan": ""})
-    return {"seconds": best, "rows": len(told), "found": int(pd.util.hash_pandas_object(told).sum())}
+    found = changes[COMPARED].sort_values("order_number", ignore_index=True)
+    found = found.astype(dict.fromkeys(COMPARED, "str")).fillna("")
+    found["old_revenue"] = found["old_revenue"].str.removesuffix(".0")
+    found = found.replace({"<NA>": "", "nan": ""})
+    return {"seconds": best, "rows": len(found), "found": int(pd.util.hash_pandas_object(found).sum())}
 
 
 def main() -> None:

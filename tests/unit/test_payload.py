@@ -26,10 +26,10 @@ def changes(*rows: dict[str, object]) -> pd.DataFrame:
 
 
 def sent(*rows: dict[str, object]) -> list[dict[str, object]]:
-    told: list[dict[str, object]] = json.loads(
+    orders: list[dict[str, object]] = json.loads(
         payload.encode_body(payload.encode_payloads(changes(*rows)))
     )["orders"]
-    return told
+    return orders
 
 
 def test_a_first_order_says_no_more_than_it_has() -> None:
@@ -71,8 +71,10 @@ def test_a_body_reads_back_as_what_was_to_be_said(rows: list[dict[str, object]])
     if rows:
         for row, order in zip(rows, sent(*rows), strict=True):
             for name, value in row.items():
-                told = value / 100 if isinstance(value, int) and not isinstance(value, bool) else value
-                assert order.get(name) == told
+                expected = (
+                    value / 100 if isinstance(value, int) and not isinstance(value, bool) else value
+                )
+                assert order.get(name) == expected
 
 
 @given(st.integers(-(10**15), 10**15 - 1))
@@ -133,8 +135,8 @@ def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
         iter([table.iloc[at : at + size] for at in range(0, len(table) + 1, size)]) for table in tables
     ]
     merged = list(payload.merge_partitions(streams))
-    told = [row for table in merged for row in zip(table["wave"], table["order_date"], strict=True)]
-    assert told == sorted(told)
+    sequence = [row for table in merged for row in zip(table["wave"], table["order_date"], strict=True)]
+    assert sequence == sorted(sequence)
     numbers = [number for table in merged for number in table["order_number"]]
     assert sorted(numbers) == sorted(n for table in tables for n in table["order_number"])
 

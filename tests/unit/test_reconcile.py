@@ -35,8 +35,8 @@ def compare(
 def ledger(after: Reconciliation | None) -> pd.DataFrame:
     if after is None:
         return columns.make_empty(columns.LEDGER_DTYPES)
-    told = after.changes.drop_duplicates("order_number", keep="last")
-    return columns.conform(told, columns.LEDGER_DTYPES)
+    last = after.changes.drop_duplicates("order_number", keep="last")
+    return columns.conform(last, columns.LEDGER_DTYPES)
 
 
 def kinds(result: Reconciliation) -> dict[str, str]:
@@ -188,8 +188,8 @@ def test_an_order_leaves_its_customer_a_wave_after_the_corrections_that_this_cau
     returned = {**moved, "day": "2026-03-02", "revenue": 500}
     other = {"order_number": "3", "email_address": "dora@x.nl"}
     result = compare(moved, returned, other, after=before)
-    told = result.changes[["wave", "order_number", "kind"]].to_numpy().tolist()
-    assert told == [
+    changes = result.changes[["wave", "order_number", "kind"]].to_numpy().tolist()
+    assert changes == [
         [0, "3", "correction"],
         [0, "2", "correction"],
         [1, "1", "correction"],
@@ -204,8 +204,8 @@ def test_the_versions_of_an_order_follow_each_other_in_waves() -> None:
         {"order_number": "1", "day": "2026-03-02", "revenue": 400},
         {"order_number": "2", "day": "2026-03-03"},
     )
-    told = result.changes[["order_number", "wave", "kind", "revenue", "old_revenue"]]
-    assert [tuple(row) for row in told.astype(object).fillna(0).to_numpy()] == [
+    changes = result.changes[["order_number", "wave", "kind", "revenue", "old_revenue"]]
+    assert [tuple(row) for row in changes.astype(object).fillna(0).to_numpy()] == [
         ("1", 0, "first", 1000, 0),
         ("2", 0, "repeat", 1000, 0),
         ("1", 1, "return", 400, 1000),
@@ -323,5 +323,5 @@ def test_a_correction_of_an_unnamed_order_bears_its_customers_address_where_a_ro
         {"order_number": "3", "order_date": "2026-02-27T10:00:00Z", "email_address": "bob@x.nl"},
         after=before,
     )
-    told = dict(zip(result.changes["order_number"], result.changes["email_address"], strict=True))
-    assert told == {"3": "bob@x.nl", "4": "ann@x.nl", "5": "ann@x.nl", "6": "bob@x.nl"}
+    contacts = dict(zip(result.changes["order_number"], result.changes["email_address"], strict=True))
+    assert contacts == {"3": "bob@x.nl", "4": "ann@x.nl", "5": "ann@x.nl", "6": "bob@x.nl"}

@@ -63,7 +63,7 @@ def play(folder: str, *, through_airflow: bool) -> dict[str, Any]:
     shutil.rmtree(home, ignore_errors=True)
     days = generate(home / "exports")
     robin = Robin(KEY, SECRET)
-    table = Table(title="What ROBIN was told", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="What ROBIN received", title_justify="left", box=None, pad_edge=False)
     for name in ("day", *SITUATIONS, "quarantined", "unchanged"):
         table.add_column(name, justify="left" if name == "day" else "right")
     with Sandbox(robin) as sandbox:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from robin_etl.airflow import DEFAULT_CONN_ID
+
 if TYPE_CHECKING:
+    from datetime import date
+
     from robin_etl.settings import Settings
 
 
@@ -27,7 +31,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         self,
         *,
         timezone: str = "UTC",
-        robin_conn_id: str = "robin_default",
+        robin_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -45,39 +49,51 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
 
     def poke(self, context: Any) -> bool:
         """Whether the export is there; fails or skips the task once it is too late for it."""
-        from robin_etl.airflow import hook
+        from robin_etl.airflow.failures import stop_retries
+
+        with stop_retries():
+            settings, first, last = self._read(context)
+            return self._look(context, settings, first, last)
+
+    def resume(self, context: Any, event: Any) -> None:  # noqa: ARG002 (Airflow hands it over)
+        """Look again: the export has come, or its time is over."""
+        self._look_or_defer(context)
+
+    def _read(self, context: Any) -> tuple[Settings, date, date]:
+        from robin_etl.airflow.days import find_days
+        from robin_etl.airflow.hook import RobinHook
+
+        settings = RobinHook(self.robin_conn_id).get_settings(context["params"])
+        return settings, *find_days(context, settings, timezone=self.timezone)
+
+    def _look(self, context: Any, settings: Settings, first: date, last: date) -> bool:
+        from robin_etl.core.words import count
         from robin_etl.exports import locations
 
-        with hook.as_task_failures():
-            settings = hook.RobinHook(self.robin_conn_id).settings(context["params"])
-            first, last = hook.days_of(context, settings, timezone=self.timezone)
-            days = locations.list_days(first, last)
-            found = locations.find_exports(
-                settings.exports, days, settings.path, done_marker=settings.done_marker
-            )
+        found = locations.find_exports(
+            settings.exports,
+            locations.list_days(first, last),
+            settings.path,
+            done_marker=settings.done_marker,
+        )
+        days = f"{first}" if first == last else f"{first} to {last}"
         if found:
-            self.log.info("Of %s to %s there are %s exports.", first, last, len(found))
+            self.log.info("Found %s of %s.", count(len(found), "export"), days)
             return True
         if datetime.now(UTC) >= self._deadline(context, settings):
             absent = str(locations.make_missing_error(settings.exports, first, last))
             if settings.export_absent == "skip":
                 raise AirflowSkipException(absent)
             raise AirflowFailException(absent)
-        self.log.info("There is no export for %s at %s yet.", first, settings.exports)
+        self.log.info("There is no export of %s at %s yet.", days, settings.exports)
         return False
-
-    def resume(self, context: Any, event: Any) -> None:  # noqa: ARG002 (Airflow hands it over)
-        """Look again: the export has come, or its time is over."""
-        self._look_or_defer(context)
 
     def _look_or_defer(self, context: Any) -> None:
         if self.poke(context):
             return
-        from robin_etl.airflow import hook
         from robin_etl.airflow.trigger import ExportTrigger
 
-        settings = hook.RobinHook(self.robin_conn_id).settings(context["params"])
-        first, _ = hook.days_of(context, settings, timezone=self.timezone)
+        settings, first, _ = self._read(context)
         self.defer(
             trigger=ExportTrigger(
                 location=settings.exports,

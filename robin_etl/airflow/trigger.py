@@ -28,7 +28,7 @@ class ExportTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow's classes are
         self.done_marker = done_marker
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The trigger as Airflow keeps it."""
+        """Where the class is, and its arguments, as Airflow keeps them."""
         arguments = ("location", "day", "deadline", "seconds", "done_marker")
         return (
             "robin_etl.airflow.trigger.ExportTrigger",
@@ -48,11 +48,11 @@ class ExportTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow's classes are
     def _is_there(self) -> bool:
         from upath import UPath  # noqa: PLC0415 (the triggerer's loop must not wait for imports)
 
-        from robin_etl.airflow import hook  # noqa: PLC0415 (likewise)
+        from robin_etl.airflow.connections import open_storage  # noqa: PLC0415 (likewise)
         from robin_etl.exports import locations  # noqa: PLC0415 (likewise)
         from robin_etl.settings import Settings  # noqa: PLC0415 (likewise)
 
-        settings = hook.opened(Settings.read(exports=self.location), ("exports",))
+        settings = open_storage(Settings.read(exports=self.location), ("exports",))
 
         def fresh(location: str) -> UPath:
             path = settings.path(location)

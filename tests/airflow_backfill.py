@@ -145,7 +145,7 @@ def on_celery(folder: Path) -> None:
                     name=f"worker-{worker}",
                 )
             states = airflow.finished(7, seconds=900)
-            compare(f"celery, backfill in 2 parts, {dict(states)}", sandbox, orders, began)
+            compare(f"celery, backfill in 2 partitions, {dict(states)}", sandbox, orders, began)
             print(f"tasks by worker: {dict(tasks_by_worker(folder / 'airflow'))}")
 
 

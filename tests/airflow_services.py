@@ -212,8 +212,8 @@ class Airflow:
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
-        told = self.get(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances?limit=100")
-        instances: list[dict[str, Any]] = told["task_instances"]
+        answer = self.get(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances?limit=100")
+        instances: list[dict[str, Any]] = answer["task_instances"]
         return instances
 
     def get(self, path: str) -> Mapping[str, Any]:
@@ -221,8 +221,8 @@ class Airflow:
         headers = {"Authorization": f"Bearer {token}"}
         response = requests.get(f"{self.url}/api/v2{path}", headers=headers, timeout=ANSWERED)
         response.raise_for_status()
-        told: Mapping[str, Any] = response.json()
-        return told
+        content: Mapping[str, Any] = response.json()
+        return content
 
 
 def free_port() -> int:

@@ -17,7 +17,9 @@ def make_params() -> dict[str, Any]:
     return {
         "from_date": Param(None, **_DAY, title="From", description="First day of a manual run."),
         "to_date": Param(None, **_DAY, title="To", description="Last day of a range, included."),
-        "final": _flag("Final versions only", "Of each order only its last version in the range.", section="Days"),
+        "final": _flag(
+            "Final versions only", "Of each order only its last version in the range.", section="Days"
+        ),
         "dry_run": _flag(
             "Dry run", "Everything but the posts and the ledger; keeps what would be sent."
         ),

@@ -15,9 +15,10 @@ from robin_etl import pipeline
 from robin_etl.airflow.days import find_days
 from robin_etl.airflow.failures import stop_retries
 from robin_etl.airflow.hook import RobinHook
-from robin_etl.airflow.log import TaskLog, watch_load
-from robin_etl.observer import StageEnded
+from robin_etl.airflow.log import TaskLog
+from robin_etl.observer import Result
 from robin_etl.settings import Settings
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,12 @@ def extract(conn_id: str, timezone: str) -> list[Handed]:
     with stop_retries():
         settings = RobinHook(conn_id).get_settings(context["params"])
         run = _start_run(settings, context, timezone=timezone)
-        counts = pipeline.extract(settings, run)
-        TaskLog()(StageEnded("extract", counts))
-    numbers = range(1, counts["parts"] + 1)
-    return [{"run": run.location, "partition": number, "partitions": len(numbers)} for number in numbers]
+        pipeline.extract(settings, run, TaskLog())
+    partitions = run.partitions
+    return [
+        {"run": run.location, "partition": one.number, "partitions": len(partitions)}
+        for one in partitions
+    ]
 
 
 def classify(partition: Handed, conn_id: str) -> Handed:
@@ -69,19 +72,21 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
     first, last = find_days(context, settings, timezone=timezone)
     run = Run.start(
         settings.runs,
-        command="airflow",
-        first=first,
-        last=last,
-        final=params.get("final", False),
-        dry_run=params.get("dry_run", False),
-        allow_corrections=params.get("allow_corrections", False),
+        Scope(
+            command="airflow",
+            first=first,
+            last=last,
+            final=params.get("final", False),
+            dry_run=params.get("dry_run", False),
+            allow_corrections=params.get("allow_corrections", False),
+        ),
         path_of=settings.path,
     )
     log.info("This run's files are in %s.", run.location)
     return run
 
 
-def _take_partition(stage: Callable[..., Any], partition: Handed, conn_id: str) -> Handed:
+def _take_partition(stage: Callable[..., Result], partition: Handed, conn_id: str) -> Handed:
     """A stage of one partition, which the UI shows by this label."""
     number, of = partition["partition"], partition["partitions"]
     get_current_context()["partition"] = f"partition {number} of {of}"
@@ -89,13 +94,10 @@ def _take_partition(stage: Callable[..., Any], partition: Handed, conn_id: str) 
     return {**counts, "partition": number, "partitions": of}
 
 
-def _run_stage(stage: Callable[..., Any], location: str, conn_id: str, *arguments: Any) -> Handed:
+def _run_stage(stage: Callable[..., Result], location: str, conn_id: str, *arguments: Any) -> Handed:
     context = get_current_context()
     with stop_retries():
         settings = RobinHook(conn_id).get_settings(context["params"])
         run = Run.open(location, path_of=settings.path)
-        observe = TaskLog()
-        watching = {"watched": watch_load(observe, settings)} if stage is pipeline.load else {}
-        counts = stage(settings, run, *arguments, **watching)
-        observe(StageEnded(stage.__name__, counts))
+        counts = stage(settings, run, *arguments, observer=TaskLog()).counts()
     return {"run": location, **{name: value for name, value in counts.items() if isinstance(value, int)}}

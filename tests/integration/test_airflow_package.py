@@ -36,14 +36,14 @@ def airflow(home: Path, *arguments: str, **environment: str) -> processes.Comple
 
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Any:
-    """Sets the connection `robin_default`; the sandbox's with its key, but for what is told."""
+    """Sets the connection `robin_default`; the sandbox's with its key, but for these fields."""
 
-    def told(extra: dict[str, Any] | None = None, **fields: Any) -> None:
+    def set_fields(extra: dict[str, Any] | None = None, **fields: Any) -> None:
         usual = {"conn_type": "robin", "host": sandbox.url, "login": KEY, "password": SECRET}
         monkeypatch.setenv("AIRFLOW_CONN_ROBIN_DEFAULT", json.dumps({**usual, **fields, "extra": extra}))
 
-    told()
-    return told
+    set_fields()
+    return set_fields
 
 
 def hook() -> Any:
@@ -54,11 +54,10 @@ def hook() -> Any:
 
 def test_airflow_lists_the_provider_with_its_connection_type_and_form(home: Path) -> None:
     shown = airflow(home, "-m", "airflow", "providers", "get", "robin-etl", "--full", "-o", "json")
-    told = shown.stdout
     assert shown.returncode == 0, shown.stderr
-    assert "robin_etl.airflow.hook.RobinHook" in told
+    assert "robin_etl.airflow.hook.RobinHook" in shown.stdout
     for label in ("API key", "API secret", "Orders in a request, at most"):
-        assert label in told
+        assert label in shown.stdout
 
 
 def test_the_providers_description_keeps_to_airflows_schema() -> None:
@@ -108,10 +107,10 @@ def test_settings_come_from_parameters_then_connection_then_variable_then_enviro
 ) -> None:
     for name in ("CHUNK_SIZE", "CONCURRENCY", "TIMEOUT", "MAX_ATTEMPTS"):
         monkeypatch.setenv(f"ROBIN_ETL_{name}", "11")
-    told = {"chunk_size": 12, "concurrency": 12, "timeout": 12}
-    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", json.dumps(told))
+    variable = {"chunk_size": 12, "concurrency": 12, "timeout": 12}
+    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", json.dumps(variable))
     connection(extra={"chunk_size": 13, "concurrency": 13, "customer_key": "pepper"})
-    settings = hook().settings({"chunk_size": 14, "from_date": None, "shards": None})
+    settings = hook().get_settings({"chunk_size": 14, "from_date": None, "shards": None})
     found = (settings.chunk_size, settings.concurrency, settings.timeout, settings.max_attempts)
     assert found == (14, 13, 12, 11)
     assert settings.digest_key() == b"pepper"
@@ -124,7 +123,7 @@ def test_a_secrets_backend_may_keep_the_connection(home: Path, tmp_path: Path) -
     done = airflow(
         home,
         "-c",
-        "from robin_etl.airflow.hook import RobinHook; settings = RobinHook().settings();"
+        "from robin_etl.airflow.hook import RobinHook; settings = RobinHook().get_settings();"
         "assert settings.credentials() == ('k', 'from-the-backend'); print(settings)",
         AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
         AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps(
@@ -138,7 +137,7 @@ def test_a_secrets_backend_may_keep_the_connection(home: Path, tmp_path: Path) -
 def test_a_secret_in_the_variable_is_refused(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", '{"API_SECRET": "s3cr3t"}')
     with pytest.raises(ConfigurationError, match="api_secret") as refused:
-        hook().settings()
+        hook().get_settings()
     assert "s3cr3t" not in str(refused.value)
 
 
@@ -147,16 +146,16 @@ def test_a_connection_that_is_not_there_is_named(
 ) -> None:
     connection(extra={"ledger_conn_id": "no_such"})
     with pytest.raises(ConfigurationError, match="no Airflow connection no_such"):
-        hook().settings()
+        hook().get_settings()
     connection()
     monkeypatch.setenv("ROBIN_ETL_EXPORTS", "s3://no_such@bucket/exports")
     with pytest.raises(ConfigurationError, match="no Airflow connection no_such"):
-        hook().settings()
+        hook().get_settings()
     monkeypatch.setenv("ROBIN_ETL_EXPORTS", "sftp://me@host/exports")
-    assert hook().settings().exports == "sftp://me@host/exports"
+    assert hook().get_settings().exports == "sftp://me@host/exports"
     monkeypatch.delenv("AIRFLOW_CONN_ROBIN_DEFAULT")
     with pytest.raises(ConfigurationError, match="no Airflow connection robin_default"):
-        hook().settings()
+        hook().get_settings()
 
 
 def test_the_ledger_may_be_an_airflow_connection(
@@ -165,7 +164,7 @@ def test_the_ledger_may_be_an_airflow_connection(
     database = {"conn_type": "postgres", "host": "db", "login": "me", "password": "p@ss", "schema": "l"}
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER_DB", json.dumps(database))
     connection(extra={"ledger_conn_id": "ledger_db"})
-    assert hook().settings().ledger == "postgresql://me:p%40ss@db/l"
+    assert hook().get_settings().ledger == "postgresql://me:p%40ss@db/l"
 
 
 def test_a_hooks_client_posts(connection: Any, sandbox: Sandbox) -> None:
@@ -182,22 +181,23 @@ def parsed(home: Path) -> dict[str, Any]:
     code = (
         "import airflow.sdk, airflow.sdk.configuration, sys, json; before = set(sys.modules);"
         f"sys.path.insert(0, {str(DAGS)!r}); import robin_orders;"
-        "dag = robin_orders.robin_orders();"
+        "dag = robin_orders.robin_orders_dag();"
         "print(json.dumps({'modules': sorted(set(sys.modules) - before), 'max': dag.max_active_runs,"
         "'catchup': dag.catchup, 'past': [t.depends_on_past for t in dag.tasks],"
         "'loads': dag.task_dict['load'].max_active_tis_per_dag}))"
     )
     done = airflow(home, "-c", code)
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def test_importing_the_dag_imports_neither_pandas_nor_great_expectations(parsed: dict[str, Any]) -> None:
     heavy = {"pandas", "numpy", "pyarrow", "great_expectations", "sqlalchemy.dialects.sqlite", "upath"}
     assert heavy.isdisjoint(parsed["modules"])
     own = {module for module in parsed["modules"] if module.startswith("robin_etl")}
-    assert own <= {"robin_etl", "robin_etl.airflow.sensor"}
+    light = ("dag", "params", "sensor")
+    assert own <= {"robin_etl", "robin_etl.airflow", *(f"robin_etl.airflow.{name}" for name in light)}
 
 
 def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) -> None:
@@ -205,24 +205,24 @@ def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) 
     assert parsed["loads"] == 1
 
 
-def days_of(
+def find_days(
     params: dict[str, Any], logical: datetime | None, timezone: str = "UTC", lag_days: int = 0
 ) -> tuple[date, date]:
-    from robin_etl.airflow import hook
+    from robin_etl.airflow import days
 
     context = {"params": params, "dag_run": SimpleNamespace(logical_date=logical)}
-    return hook.days_of(context, Settings.read(export_lag_days=lag_days), timezone=timezone)
+    return days.find_days(context, Settings.read(export_lag_days=lag_days), timezone=timezone)
 
 
 def test_the_day_is_the_local_date_of_the_logical_date_less_the_lag() -> None:
     evening = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
-    assert days_of({}, evening) == (date(2026, 3, 1), date(2026, 3, 1))
-    assert days_of({}, evening, timezone="Europe/Amsterdam")[0] == date(2026, 3, 2)
-    assert days_of({}, evening, lag_days=1)[0] == date(2026, 2, 28)
+    assert find_days({}, evening) == (date(2026, 3, 1), date(2026, 3, 1))
+    assert find_days({}, evening, timezone="Europe/Amsterdam")[0] == date(2026, 3, 2)
+    assert find_days({}, evening, lag_days=1)[0] == date(2026, 2, 28)
     given = {"from_date": "2026-01-01", "to_date": None}
-    assert days_of(given, evening) == (date(2026, 1, 1), date(2026, 1, 1))
+    assert find_days(given, evening) == (date(2026, 1, 1), date(2026, 1, 1))
     with pytest.raises(ConfigurationError, match="names no day"):
-        days_of({}, None)
+        find_days({}, None)
 
 
 def test_the_trigger_fires_when_the_export_comes_and_not_before(exports: Path, export: Export) -> None:
@@ -262,26 +262,54 @@ def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixt
     from robin_etl.stages.records import Delivered
 
     moments = iter(range(0, 1000, 10))
-    watch = TaskLog(clock=lambda: next(moments))
+    observe = TaskLog(clock=lambda: next(moments))
     with caplog.at_level("INFO", "robin_etl.airflow.log"):
-        watch(Planned(changes=100, requests=10, seconds=3.0))
+        observe(Planned(changes=100, requests=10, seconds=3))
         for _ in range(10):
-            watch(Progressed(10))
-        watch(StageEnded("load", Delivered()))
+            observe(Progressed(10))
+        observe(StageEnded("load", Delivered(posted=99, rejected=("X1",))))
     assert caplog.messages == [
         "100 changes to post in 10 requests: at least 0:00:03 under ROBIN's limits.",
         "30 of 100 changes (30%), about 0:01:10 left.",
         "60 of 100 changes (60%), about 0:00:40 left.",
         "90 of 100 changes (90%), about 0:00:10 left.",
-        "100 of 100 changes are done.",
+        "100 of 100 changes are done with.",
+        "load: posted 99, rejected 1.",
+        "orders rejected: X1.",
     ]
+
+
+def test_a_stage_that_posts_nothing_says_what_it_came_to(caplog: pytest.LogCaptureFixture) -> None:
+    from robin_etl.airflow.log import TaskLog
+    from robin_etl.observer import StageEnded
+    from robin_etl.stages.records import Delivered, Extracted
+
+    with caplog.at_level("INFO", "robin_etl.airflow.log"):
+        TaskLog()(StageEnded("extract", Extracted(exported=1_234)))
+        TaskLog()(StageEnded("load", Delivered()))
+    assert caplog.messages == ["extract: exported 1,234.", "load: nothing to do."]
 
 
 def test_a_failure_callback_that_is_not_there_is_named(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from robin_etl.airflow.hook import call_on_failure
+    from robin_etl.airflow.failures import call_on_failure
 
     monkeypatch.setenv("ROBIN_ETL_ON_FAILURE", "no_such_module:notify")
     with pytest.raises(ConfigurationError, match="no such function"):
-        call_on_failure({})
+        call_on_failure({}, "robin_default")
+
+
+def test_a_dag_has_the_name_connection_hour_and_asset_that_its_call_gives_it(home: Path) -> None:
+    code = (
+        "from robin_etl.airflow.dag import robin_orders_dag;"
+        "dag = robin_orders_dag('shop_b', 'robin_b', schedule='0 7 * * *', timezone='Asia/Tokyo');"
+        "tasks = dag.task_dict;"
+        "assert tasks['wait'].robin_conn_id == 'robin_b';"
+        "assert [outlet.name for outlet in tasks['report'].outlets] == ['shop_b_reported'];"
+        "assert 'robin_b' in dag.doc_md;"
+        "print(dag.dag_id, dag.timetable.expression, dag.timetable.timezone)"
+    )
+    done = airflow(home, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "shop_b 0 7 * * * Asia/Tokyo"

@@ -15,7 +15,7 @@ from robin_etl.settings import Settings
 from tests.airflow_services import DAGS, Airflow, NotYetError
 from tests.conftest import KEY, SECRET, run_days
 
-# A DAG of somebody else's, that wants to know what ROBIN was told.
+# A DAG of somebody else's, that wants to know what ROBIN was sent.
 FOLLOWER = """
 from airflow.sdk import Asset, dag, get_current_context, task
 
@@ -24,7 +24,7 @@ def follower():
     @task
     def counts():
         events = get_current_context()["triggering_asset_events"]
-        extras = [event.extra for told in events.values() for event in told]
+        extras = [event.extra for of_asset in events.values() for event in of_asset]
         return [[extra["run"], extra["posted"]] for extra in extras]
     counts()
 
@@ -116,26 +116,26 @@ def test_a_week_backfilled_by_the_real_scheduler_ends_as_on_the_command_line(tmp
         states = {task["state"] for task in airflow.tasks(closed["dag_runs"][0]["dag_run_id"])}
         assert states == {"skipped"}
 
-        # Whoever is scheduled on the asset is told of each run (of some by two events).
-        def told_to_the_follower() -> dict[str, int]:
-            told: dict[str, int] = {}
+        # Whoever is scheduled on the asset hears of each run (of some by two events).
+        def posted_by_run() -> dict[str, int]:
+            posted: dict[str, int] = {}
             for run in airflow.runs("follower"):
                 if run["state"] == "success":
                     of_run = f"/dags/follower/dagRuns/{run['dag_run_id']}/taskInstances/counts"
-                    told |= dict(airflow.get(f"{of_run}/xcomEntries/return_value")["value"])
-            if len(told) < 6:
-                raise NotYetError(f"told of {len(told)} runs of 6")
-            return told
+                    posted |= dict(airflow.get(f"{of_run}/xcomEntries/return_value")["value"])
+            if len(posted) < 6:
+                raise NotYetError(f"heard of {len(posted)} runs of 6")
+            return posted
 
-        posted = airflow.until(told_to_the_follower, seconds=FINISHED)
+        posted = airflow.until(posted_by_run, seconds=FINISHED)
         assert sum(posted.values()) == sum(expected["situations"].values())
 
-        # All of it again as one manual run over the range, in parts: nothing is left to post.
+        # All of it again as one manual run over the range, in partitions: nothing is left to post.
         before = sandbox.robin.read_state()["requests"]
         airflow.trigger("again", from_date=FIRST, to_date=LAST, shards=2)
         assert airflow.finished(8, seconds=FINISHED) == {"success": 8}
         assert sandbox.robin.read_state()["requests"] == before
         labels = {task["rendered_map_index"] for task in airflow.tasks("again")} - {None}
-        assert labels == {"part 1 of 2", "part 2 of 2"}
+        assert labels == {"partition 1 of 2", "partition 2 of 2"}
     for log in (tmp_path / "airflow").rglob("*.log"):
         assert SECRET not in log.read_text(errors="replace"), log

@@ -36,20 +36,20 @@ from airflow.utils.session import create_session
 
 usual = dict(os.environ)
 for line in sys.stdin:
-    told = json.loads(line)
-    os.environ.update(told.get("env", {}))
+    asked = json.loads(line)
+    os.environ.update(asked.get("env", {}))
     bag = DagBag(dag_folder=sys.argv[1])  # anew, since a test run leaves its parameters in the DAG
     assert not bag.import_errors, bag.import_errors
     dag = bag.dags["robin_orders"]
     for task in dag.tasks:
-        task.retries = told.get("retries", 0)
+        task.retries = asked.get("retries", 0)
         task.retry_delay = timedelta(0)
         task.retry_exponential_backoff = 0
-    day = told.get("day")
+    day = asked.get("day")
     try:
         run = dag.test(
             logical_date=datetime.fromisoformat(day).astimezone(timezone.utc) if day else None,
-            run_conf=told.get("conf"),
+            run_conf=asked.get("conf"),
         )
     except Exception as error:
         print("RESULT " + json.dumps({"state": "refused", "words": str(error)}), flush=True)
@@ -61,12 +61,12 @@ for line in sys.stdin:
         rows = session.query(XComModel.task_id, XComModel.value).filter(XComModel.run_id == run.run_id)
         xcoms = [[task, str(value)] for task, value in rows]
         events = session.query(AssetEvent).filter(AssetEvent.source_run_id == run.run_id)
-        told = [event.extra for event in events]
+        extras = [event.extra for event in events]
     states, tries = {}, {}
     for ti in run.get_task_instances():
         states.setdefault(ti.task_id, []).append(str(ti.state))
         tries[ti.task_id] = ti.try_number
-    result = {"state": str(run.state), "tasks": states, "tries": tries, "xcoms": xcoms, "events": told}
+    result = {"state": str(run.state), "tasks": states, "tries": tries, "xcoms": xcoms, "events": extras}
     print("RESULT " + json.dumps(result), flush=True)
 """
 
@@ -115,9 +115,9 @@ def airflow(airflow_home: Path, shop: Path, module_sandbox: Sandbox) -> Any:
         env=environment(airflow_home, shop, module_sandbox.url),
     ) as process:
 
-        def play(**told: Any) -> dict[str, Any]:
+        def play(**asked: Any) -> dict[str, Any]:
             before = len(process.printed)
-            process.say(json.dumps(told) + "\n")
+            process.say(json.dumps(asked) + "\n")
             line = process.line_with("RESULT ")
             result: dict[str, Any] = json.loads(line.partition("RESULT ")[2])
             return {**result, "log": process.printed[before:]}
@@ -136,7 +136,7 @@ def export(shop: Path) -> Export:
     return write
 
 
-STAGES = ("wait", "extract", "parts.classify", "parts.validate", "load", "report")
+STAGES = ("wait", "extract", "partitions.classify", "partitions.validate", "load", "report")
 
 
 def test_a_day_goes_through_all_stages_and_hands_on_paths_and_counts_alone(
@@ -161,10 +161,10 @@ def test_other_dags_are_told_the_counts_and_where_the_report_is(
     export("2026-03-02", "e1,e@x.nl,10,2026-03-02", "e2,e@x.nl,10,2026-03-02", "e3,e@x.nl,1,x")
     conf = {"from_date": "2026-03-02"}
     env = {"ROBIN_ETL_EXPECTATIONS": str(lenient_suites(shop))}
-    (told,) = airflow(day="2026-05-10", conf=conf, env=env)["events"]
+    (extra,) = airflow(day="2026-05-10", conf=conf, env=env)["events"]
     counts = {"exported": 3, "first": 1, "repeat": 1, "quarantined": 1, "posted": 2, "requests": 1}
-    assert counts.items() <= told.items()
-    assert Path(told["report"]).is_file()
+    assert counts.items() <= extra.items()
+    assert Path(extra["report"]).is_file()
     assert airflow(day="2026-05-11", conf={**conf, "dry_run": True}, env=env)["events"] == []
 
 
@@ -205,14 +205,14 @@ def test_a_manual_run_over_a_range_takes_its_days_from_the_parameters(
     assert "r1" not in module_sandbox.robin.orders
     result = airflow(day="2026-05-02", conf={**conf, "final": True})
     assert result["state"] == "success"
-    assert "2 changes to post in 1 requests" in result["log"]
+    assert "2 changes to post in 1 request:" in result["log"]
     assert "2 of 2 changes are done with" in result["log"]
     assert module_sandbox.robin.orders["r1"]["revenue"] == 4
     assert module_sandbox.robin.read_state()["complaints"] == []
 
 
 @pytest.mark.parametrize("shards", [1, 4])
-def test_a_run_in_parts_is_classified_and_validated_part_by_part_and_loaded_once(
+def test_a_run_in_partitions_is_classified_and_validated_one_by_one_and_loaded_once(
     airflow: Play, export: Export, module_sandbox: Sandbox, shards: int
 ) -> None:
     mark = f"s{shards}"
@@ -222,12 +222,12 @@ def test_a_run_in_parts_is_classified_and_validated_part_by_part_and_loaded_once
     export(f"2026-08-0{shards}", *rows)
     result = airflow(day=f"2026-08-0{shards}", conf={"shards": shards})
     assert result["state"] == "success", result["log"]
-    for task in ("parts.classify", "parts.validate"):
+    for task in ("partitions.classify", "partitions.validate"):
         assert result["tasks"][task] == ["success"] * shards
     assert result["tasks"]["load"] == ["success"]
-    told = {n: order for n, order in module_sandbox.robin.orders.items() if n.startswith(mark)}
-    firsts = {number for number, order in told.items() if order["is_first_order"]}
-    assert len(told) == 60
+    held = {n: order for n, order in module_sandbox.robin.orders.items() if n.startswith(mark)}
+    firsts = {number for number, order in held.items() if order["is_first_order"]}
+    assert len(held) == 60
     assert firsts == {f"{mark}-{3 * n}" for n in range(1, 19)} | {f"{mark}-1", f"{mark}-0"}
     assert module_sandbox.robin.read_state()["complaints"] == []
 

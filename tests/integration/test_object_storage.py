@@ -125,7 +125,7 @@ def test_credentials_of_the_storage_come_from_the_airflow_connection_that_a_loca
     monkeypatch.setenv("ROBIN_ETL_LEDGER", settings.ledger)
     from robin_etl.airflow.hook import RobinHook
 
-    there = RobinHook().settings()
+    there = RobinHook().get_settings()
     assert SECRET_ACCESS not in repr(there)
     summary = run(there, "2026-03-01")
     assert summary["posted"] == 1

@@ -39,7 +39,7 @@ OTHERS = {
         "PGPASSWORD",
         "NO_COLOR",
     ),  # the environment's
-    *("SCHEDULE", "COMMANDS", "VACUUM", "POST"),  # names in files of ours, SQL, HTTP
+    *("COMMANDS", "VACUUM", "POST"),  # names in files of ours, SQL, HTTP
 }
 
 ROOMS = [

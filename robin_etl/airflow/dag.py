@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset, AssetAlias, CronTriggerTimetable, task, task_group
 from airflow.sdk.configuration import conf
 
-from robin_etl.airflow import DEFAULT_CONN_ID
+from robin_etl.airflow import DEFAULT_CONN_ID, Handed
 from robin_etl.airflow.params import make_params
 from robin_etl.airflow.sensor import ExportSensor
 
@@ -32,9 +32,6 @@ without an export are passed over. Progress is in the log of `load`.
 Needs the connection `{conn_id}` of the type ROBIN. Settings come from the run's parameters, the
 connection, the Variable `robin_etl` and the environment, in that order.
 """
-
-# A run's location and its counts: what one task hands to the next.
-Handed = dict[str, Any]
 
 
 def robin_orders_dag(

@@ -78,7 +78,7 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
             return True, f"ROBIN took the key and was sent no order (its answer: {shown})."
         if answer.status is None:
             return False, f"ROBIN was not reached: {shown}."
-        return False, f"ROBIN was reached, but whether it takes the key can't be told: {shown}."
+        return False, f"ROBIN was reached, but whether it takes the key can't be seen: {shown}."
 
 
 def _read_connection(conn_id: str) -> dict[str, Any]:

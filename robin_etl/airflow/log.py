@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from math import ceil
 from typing import Any
 
 from robin_etl.core.words import count
-from robin_etl.observer import Event, Planned, Progressed, StageEnded
+from robin_etl.observer import Event, Planned, Progressed, StageEnded, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class TaskLog:
                 self._start(event)
             case Progressed(changes) if self._plan:
                 self._advance(changes, self._plan.changes)
+            case Waiting(seconds, reason):
+                log.info("%s: %s.", reason, timedelta(seconds=ceil(seconds)))
             case StageEnded(stage, result):
                 if self._plan:
                     total = count(self._plan.changes, "change")

@@ -1,7 +1,4 @@
-"""What the DAG's tasks do: the stages of the pipeline, in the run that a DAG run is about.
-
-A task hands to the next where the run's files are, and its counts: no rows, no names, no secrets.
-"""
+"""What the DAG's tasks do: the stages of the pipeline, in the run that a DAG run is about."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import Any
 from airflow.sdk import get_current_context
 
 from robin_etl import pipeline
+from robin_etl.airflow import Handed
 from robin_etl.airflow.days import find_days
 from robin_etl.airflow.failures import stop_retries
 from robin_etl.airflow.hook import RobinHook
@@ -22,8 +20,6 @@ from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
-
-Handed = dict[str, Any]
 
 
 def extract(conn_id: str, timezone: str) -> list[Handed]:

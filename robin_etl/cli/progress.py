@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from math import ceil
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robin_etl.cli.tables import open_console
 from robin_etl.core.words import count
-from robin_etl.observer import Event, Observer, Planned, Progressed
+from robin_etl.observer import Event, Observer, Planned, Progressed, Waiting
 
 
 @contextmanager
@@ -38,6 +39,8 @@ def show_progress() -> Iterator[Observer]:
                     shown.enter_context(bar)
                 case Progressed(changes):
                     bar.advance(bar.task_ids[-1], changes)
+                case Waiting(seconds, reason):
+                    console.print(f"{reason}: {timedelta(seconds=ceil(seconds))}.")
                 case _:
                     pass
 

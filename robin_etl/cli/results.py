@@ -12,7 +12,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 class ExitCode(IntEnum):
-    """What the shell is told; `INCOMPLETE`: done, but for rows or orders that somebody must look at."""
+    """What a shell gets; `INCOMPLETE`: done, but for rows or orders that somebody must look at."""
 
     DONE = 0
     STOPPED = 1

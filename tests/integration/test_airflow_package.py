@@ -258,7 +258,7 @@ def test_the_trigger_gives_up_at_its_deadline(exports: Path) -> None:
 
 def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixture) -> None:
     from robin_etl.airflow.log import TaskLog
-    from robin_etl.observer import Planned, Progressed, StageEnded
+    from robin_etl.observer import Planned, Progressed, StageEnded, Waiting
     from robin_etl.stages.records import Delivered
 
     moments = iter(range(0, 1000, 10))
@@ -267,12 +267,14 @@ def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixt
         observe(Planned(changes=100, requests=10, seconds=3))
         for _ in range(10):
             observe(Progressed(10))
+        observe(Waiting(30, "ROBIN asks to wait"))
         observe(StageEnded("load", Delivered(posted=99, rejected=("X1",))))
     assert caplog.messages == [
         "100 changes to post in 10 requests: at least 0:00:03 under ROBIN's limits.",
         "30 of 100 changes (30%), about 0:01:10 left.",
         "60 of 100 changes (60%), about 0:00:40 left.",
         "90 of 100 changes (90%), about 0:00:10 left.",
+        "ROBIN asks to wait: 0:00:30.",
         "100 of 100 changes are done with.",
         "load: posted 99, rejected 1.",
         "orders rejected: X1.",

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from robin_etl.cli.main import cli
+from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
@@ -161,6 +162,17 @@ def test_a_backfill_runs_a_range_and_says_what_it_would_take(
     assert last_line(final)["posted"] == 0
 
 
+def test_a_wait_that_robin_asks_for_is_shown(
+    robin_etl: Command, export: Export, sandbox: Sandbox
+) -> None:
+    export("2026-03-01", "1,a@x.nl,10,2026-03-01")
+    sandbox.robin.faults = Faults(script={1: Fault.BUSY_SECONDS})
+    done = robin_etl("run", "--date", "2026-03-01")
+    assert done.returncode == 0, done.stderr
+    assert "ROBIN asks to wait: 0:00:01." in done.stderr
+    assert "Posted 1 change in 2 requests." in done.stdout
+
+
 @pytest.mark.parametrize("by_file", [False, True])
 def test_a_baseline_posts_nothing(
     robin_etl: Command, export: Export, sandbox: Sandbox, by_file: bool
@@ -184,8 +196,8 @@ def test_check_reads_and_validates_and_writes_nothing(
     assert "31 rows, 1 of them to quarantine" in done.stdout
     assert "contact_present" in done.stdout
     assert "@x.nl" not in done.stdout
-    told = last_line(robin_etl("check", str(path), "--json"))
-    assert told["rules"]["contact_present"] == 1  # type: ignore[index]
+    checked = last_line(robin_etl("check", str(path), "--json"))
+    assert checked["rules"]["contact_present"] == 1  # type: ignore[index]
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -204,9 +216,9 @@ def test_status_tells_what_the_ledger_knows(robin_etl: Command, export: Export) 
     shown = robin_etl("status").stdout
     assert "2 orders, 1 of them first orders; revenue 11.50" in shown
     assert "The last run stopped: There is no export for 2026-03-02" in shown
-    told = json.loads(robin_etl("status", "--json").stdout)
-    assert [run["outcome"] for run in told["runs"]] == ["stopped", "done"]
-    assert told["runs"][1]["counts"]["posted"] == 2
+    known = json.loads(robin_etl("status", "--json").stdout)
+    assert [run["outcome"] for run in known["runs"]] == ["stopped", "done"]
+    assert known["runs"][1]["counts"]["posted"] == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

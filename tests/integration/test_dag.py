@@ -120,6 +120,7 @@ def airflow(airflow_home: Path, shop: Path, module_sandbox: Sandbox) -> Any:
             process.say(json.dumps(asked) + "\n")
             line = process.line_with("RESULT ")
             result: dict[str, Any] = json.loads(line.partition("RESULT ")[2])
+            (airflow_home / "output.log").write_text(process.printed, encoding="utf-8")
             return {**result, "log": process.printed[before:]}
 
         yield play

@@ -23,7 +23,7 @@ import pandas as pd
 
 from benchmarks import measuring
 
-DAYS, ORDERS_A_DAY = {"small": 4, "full": 30}, {"small": 150, "full": 2_000}
+DAYS, ORDERS_A_DAY = {"small": 2, "full": 30}, {"small": 150, "full": 2_000}
 FIRST = date(2026, 1, 1)
 FOLDER = measuring.FOLDER / "end_to_end"
 TRIES = {"quiet": 1, "bad": 5, "refused": 2}

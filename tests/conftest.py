@@ -20,7 +20,7 @@ from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
-from tests import processes
+from tests import forking, processes
 
 hypothesis.settings.register_profile("quick", max_examples=18, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)  # `make thorough`
@@ -64,6 +64,13 @@ def sandbox() -> Iterator[Sandbox]:
     """A ROBIN without rate limits on a free port."""
     with Sandbox(Robin(KEY, SECRET, limits=())) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def quick_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `robin-etl` as a process of its own that does not pay for its imports."""
+    with forking.command(tmp_path_factory.mktemp("bin")) as path:
+        yield path
 
 
 @pytest.fixture(scope="session")

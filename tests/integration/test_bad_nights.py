@@ -136,22 +136,22 @@ def test_a_killed_holder_of_the_lock_blocks_nobody(ledger_url: str) -> None:
 
 @pytest.mark.parametrize("room", [150_000, 400_000, 800_000])
 def test_a_full_disk_is_a_sentence_and_the_next_run_mends_it(
-    settings: Settings, export: Export, room: int
+    settings: Settings, export: Export, quick_command: Path, room: int
 ) -> None:
     export("2026-03-01", *(f"{n:04},c{n}@x.nl,10,2026-03-01" for n in range(3000)))
-    command = [str(COMMAND), "run", "--date", "2026-03-01", "--json"]
+    asked = ["run", "--date", "2026-03-01", "--json"]
     robin = Robin(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:
         there = settings.model_copy(update={"base_url": sandbox.url})
         # No file may grow beyond this, which is what a full disk looks like to a process.
         limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))"
-        cramped = processes.run(processes.after(limit, command), env=environment(there))
+        cramped = processes.run(processes.after(limit, [COMMAND, *asked]), env=environment(there))
         assert cramped.returncode == 1
         assert "run again" in cramped.stderr
         assert "Traceback" not in cramped.stderr
         accepted = len(robin.orders)
         assert accepted < 3000
-        mended = processes.run(command, env=environment(there), succeeds=True)
+        mended = processes.run([quick_command, *asked], env=environment(there), succeeds=True)
         summary = json.loads(mended.stdout.splitlines()[-1])
         state = robin.read_state()
         assert len(state["orders"]) == 3000
@@ -211,12 +211,14 @@ def test_run_files_that_cannot_be_written_are_a_sentence(settings: Settings, tmp
 
 
 def test_a_rejected_order_is_shown_with_robins_words_until_it_is_accepted(
-    settings: Settings, export: Export
+    settings: Settings, export: Export, quick_command: Path
 ) -> None:
     from robin_etl.sandbox.faults import Faults
 
     def said(*arguments: str) -> str:
-        return processes.run([COMMAND, *arguments], env=environment(settings), succeeds=True).stdout
+        return processes.run(
+            [quick_command, *arguments], env=environment(settings), succeeds=True
+        ).stdout
 
     export("2026-03-01", *ROWS)
     robin = Robin(KEY, SECRET, limits=(), faults=Faults(refused="^007$"))
@@ -264,11 +266,13 @@ def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None
         assert ledger.deliveries.deliveries_of("loser").empty
 
 
-def test_a_sandbox_fails_as_its_command_line_asks(settings: Settings, export: Export) -> None:
+def test_a_sandbox_fails_as_its_command_line_asks(
+    settings: Settings, export: Export, quick_command: Path
+) -> None:
     export("2026-03-01", *ROWS)
     asked = ["--no-limits", "--fault", "3=reset-after", "--most-orders", "15", "--refuse", "^03[89]$"]
     with processes.started(
-        [COMMAND, "sandbox", "--port", "0", "--key", KEY, "--secret", SECRET, *asked],
+        [quick_command, "sandbox", "--port", "0", "--key", KEY, "--secret", SECRET, *asked],
         env=environment(settings),
     ) as process:
         url = process.next_line().strip().partition("=")[2]
@@ -279,8 +283,10 @@ def test_a_sandbox_fails_as_its_command_line_asks(settings: Settings, export: Ex
     assert summary["in_doubt"] > 0
 
 
-def test_a_fault_that_there_is_not_is_a_usage_error(settings: Settings) -> None:
+def test_a_fault_that_there_is_not_is_a_usage_error(settings: Settings, quick_command: Path) -> None:
     for wrong in (["--fault", "3=oops"], ["--fault", "x"], ["--refuse", "("]):
-        done = processes.run([COMMAND, "sandbox", "--port", "0", *wrong], env=environment(settings))
+        done = processes.run(
+            [quick_command, "sandbox", "--port", "0", *wrong], env=environment(settings)
+        )
         assert done.returncode == 2
         assert "A fault is a number and one of: error-before" in done.stderr

@@ -26,6 +26,7 @@ SHOWN = {
 }
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("benchmark", SHOWN)
 def test_a_benchmark_runs_small_and_all_its_variants_find_the_same(
     benchmark: str, tmp_path: Path
@@ -36,6 +37,7 @@ def test_a_benchmark_runs_small_and_all_its_variants_find_the_same(
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
         succeeds=True,
+        deadline=1500,  # some start a dozen processes, one after the other
     )
     for words in SHOWN[benchmark]:
         assert words in done.stdout

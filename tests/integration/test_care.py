@@ -28,7 +28,7 @@ from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import Export, run_days
-from tests.integration.test_cli import COMMAND, environment
+from tests.integration.test_cli import Command, environment
 from tests.integration.test_ledger import delivery, keys, states
 
 original = command.upgrade
@@ -139,10 +139,10 @@ def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None
     with Ledger.open(told.ledger) as ledger:
         verification = verify(ledger)
     assert (verification.missing, verification.differing) == (("13",), ("12",))
-    done = ledger_command(told, "verify", "--json")
+    done = ledger_command("verify", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["missing"] == ["13"]
-    assert "In the ledger otherwise than sent: 12." in ledger_command(told, "verify").stdout
+    assert "In the ledger otherwise than sent: 12." in ledger_command("verify").stdout
 
 
 def test_orders_that_a_baseline_acknowledged_are_no_fault(ledger_url: str) -> None:
@@ -151,8 +151,12 @@ def test_orders_that_a_baseline_acknowledged_are_no_fault(ledger_url: str) -> No
         assert verify(ledger) == Verification(2, 0, (), (), baselines=False)
 
 
-def ledger_command(settings: Settings, *arguments: str) -> processes.Completed:
-    return processes.run([COMMAND, "ledger", *arguments], env=environment(settings))
+@pytest.fixture
+def ledger_command(told: Settings, quick_command: Path) -> Command:
+    def run(*arguments: str) -> processes.Completed:
+        return processes.run([quick_command, "ledger", *arguments], env=environment(told))
+
+    return run
 
 
 def test_a_backup_is_a_whole_ledger_though_a_run_writes_meanwhile(
@@ -212,7 +216,7 @@ def test_a_damaged_file_is_a_sentence_that_says_what_to_do(told: Settings, damag
     else:
         content = bytearray(b"order_number,email_address\n" * 500)
     path.write_bytes(content)
-    done = ledger_command(told, "verify")
+    done = ledger_command("verify")
     assert done.returncode == 1
     assert "damaged" in done.stderr
     assert "baseline" in done.stderr

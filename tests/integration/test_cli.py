@@ -1,4 +1,4 @@
-"""The installed command, as a process of its own."""
+"""The command line, each command a process of its own; what is about its start, as it is installed."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ def environment(settings: Settings, **changed: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def robin_etl(settings: Settings, tmp_path: Path) -> Command:
+def robin_etl(settings: Settings, tmp_path: Path, quick_command: Path) -> Command:
     """Runs the command; settings by their names without the prefix."""
 
     def run(*arguments: str, **changed: str) -> processes.Completed:
-        done = processes.run([COMMAND, *arguments], env=environment(settings, **changed), cwd=tmp_path)
+        there = environment(settings, **changed)
+        done = processes.run([quick_command, *arguments], env=there, cwd=tmp_path)
         assert SECRET not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -259,6 +260,12 @@ def test_the_demonstration_holds_every_kind_and_ends_without_a_complaint(
     assert json.loads(robin_etl("demo", "--folder", "shown", "--json").stdout)["revenue"] == 669.94
     state = json.loads((tmp_path / "shown" / "robin.json").read_text())
     assert set(state["situations"]) == {"first", "repeat", "return", "upsell", "correction"}
+
+
+def test_it_is_installed(settings: Settings, export: Export, sandbox: Sandbox) -> None:
+    export("2026-03-01", "1,a@x.nl,10,2026-03-01")
+    processes.run([COMMAND, "run", "--date", "2026-03-01"], env=environment(settings), succeeds=True)
+    assert list(sandbox.robin.orders) == ["1"]
 
 
 def test_help_is_there_for_every_command(robin_etl: Command) -> None:

@@ -27,14 +27,19 @@ END = "--the-command-is-done--"
 
 
 class Shell:
-    """One bash, as a reader's: what a block sets, the next one has."""
+    """One bash, as a reader's: what a block sets, the next one has. `commands` is where robin-etl is."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, commands: Path, **environment: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ROBIN_ETL_")}
         self._starting = processes.started(
             ["bash", "--norc"],
             cwd=folder,
-            env={**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1", **environment},
+            env={
+                **kept,
+                "PATH": f"{commands}:{BIN}:{os.environ['PATH']}",
+                "NO_COLOR": "1",
+                **environment,
+            },
         )
         self._process = self._starting.__enter__()
 
@@ -72,8 +77,8 @@ def looks_like(said: list[str], shown: list[str]) -> bool:
 
 
 @contextmanager
-def reader(folder: Path, **environment: str) -> Iterator[Shell]:
-    shell = Shell(folder, **environment)
+def reader(folder: Path, commands: Path) -> Iterator[Shell]:
+    shell = Shell(folder, commands)
     try:
         yield shell
     finally:
@@ -130,7 +135,7 @@ def shop(folder: Path) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, sandbox: Sandbox) -> Iterator[Callable[..., Shell]]:
+def place(tmp_path: Path, sandbox: Sandbox, quick_command: Path) -> Iterator[Callable[..., Shell]]:
     """A reader's shell in an empty folder, with settings for a sandbox."""
     shells = []
 
@@ -142,7 +147,7 @@ def place(tmp_path: Path, sandbox: Sandbox) -> Iterator[Callable[..., Shell]]:
             "ROBIN_ETL_EXPORTS": "exports",
             **environment,
         }
-        shells.append(Shell(tmp_path, **settings))
+        shells.append(Shell(tmp_path, quick_command.parent, **settings))
         return shells[-1]
 
     yield start
@@ -177,14 +182,16 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         ("README.md", "robin-etl sandbox > robin.log &"),
     ],
 )
-def test_what_a_newcomer_types_first(page: str, sandbox_started: str, tmp_path: Path) -> None:
+def test_what_a_newcomer_types_first(
+    page: str, sandbox_started: str, tmp_path: Path, quick_command: Path
+) -> None:
     with Sandbox(Robin(KEY, SECRET)) as taken:
         port = taken.url.rsplit(":", 1)[-1]
     text = (DOCS.parent / page).read_text(encoding="utf-8")
     blocks = BLOCK.findall(text) if page != "README.md" else BLOCK.findall(text)[:1]
     started = f"robin-etl sandbox --port {port} > sandbox.log &"
     listening = "until grep -qs BASE_URL sandbox.log; do read -t 0.1 <> <(:); done"
-    with reader(tmp_path) as shell:
+    with reader(tmp_path, BIN if page == "README.md" else quick_command.parent) as shell:
         for block in blocks:
             here = block.replace(sandbox_started, f"{started}\n$ {listening}\n$ ").replace("8765", port)
             run(page, shell, here)

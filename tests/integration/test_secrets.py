@@ -39,7 +39,7 @@ class Quoting(Robin):
 
 
 @pytest.fixture
-def nights(settings: Settings, export: Export, tmp_path: Path) -> str:
+def nights(settings: Settings, export: Export, tmp_path: Path, quick_command: Path) -> str:
     """Everything that was printed while days went well, badly, and not at all, with --debug."""
     good = [f"{n},c{n}@{DOMAIN},,{n},2026-03-01" for n in range(40)]
     export("2026-03-01", f"p,,{PHONE},5,2026-03-01", *good, header=HEADER)
@@ -56,7 +56,7 @@ def nights(settings: Settings, export: Export, tmp_path: Path) -> str:
         def run(*arguments: str, **changed: str) -> None:
             nonlocal printed
             done = processes.run(
-                [COMMAND, "--debug", *arguments], env={**there, **changed}, cwd=tmp_path
+                [quick_command, "--debug", *arguments], env={**there, **changed}, cwd=tmp_path
             )
             printed += done.stdout + done.stderr
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def in_this_one(name: str, location: str, part: str, url: str, shards: str) -> d
     return stage(name, location, int(part), url, int(shards))
 
 
-RUN = {"full": in_a_process, "small": in_this_one}
+RUN: dict[str, Callable[..., dict[str, Any]]] = {"full": in_a_process, "small": in_this_one}
 
 
 def measure(url: str, shards: int, size: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from robin_etl.settings import Settings
 from tests import processes
 from tests.airflow_services import Airflow, free_port
 from tests.conftest import KEY, REAL_SHOP, SECRET, run_days
-from tests.integration.test_airflow_services import FIRST, LAST, environment, write_week
+from tests.integration.test_airflow_services import FIRST, LAST, environment, write_days
 
 REAL_DAYS = ("2010-12-01", "2011-03-31")
 
@@ -116,7 +116,7 @@ def postgresql(folder: Path) -> Iterator[sa.URL]:
 
 def on_celery(folder: Path) -> None:
     exports = folder / "exports"
-    write_week(exports)
+    write_days(exports)
     orders = expected(folder, exports, FIRST, LAST)
     with (
         redis() as broker,

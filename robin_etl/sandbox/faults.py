@@ -68,7 +68,7 @@ class Faults:
         refused: str | None = None,
         retry_after: int = 1,
     ) -> None:
-        self._script = dict(script or {})
+        self.script = dict(script or {})
         self._share = share
         self._kinds = kinds
         self._random = random.Random(seed)  # noqa: S311 (a seed is the point)
@@ -83,7 +83,7 @@ class Faults:
         """The fault for the request that arrives now."""
         with self._lock:
             self.requests += 1
-            fault = self._script.get(self.requests)
+            fault = self.script.get(self.requests)
             if fault is None and self._random.random() < self._share:
                 fault = self._random.choice(self._kinds)
             if fault is not None:

@@ -295,7 +295,7 @@ def test_all_that_is_in_doubt_or_held_back_is_told_not_the_last_of_it(writer: Le
 def test_requests_go_one_by_one_until_robin_has_accepted_one_and_then_side_by_side(
     writer: LedgerWriter,
 ) -> None:
-    together = threading.Barrier(3, timeout=20)
+    together = threading.Barrier(3, timeout=120)
     alone: list[int] = []
 
     class Counting(Script):
@@ -358,7 +358,7 @@ def answering(status: int, headers: dict[str, str], body: bytes = b"{}") -> Iter
             """Silence."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -369,7 +369,7 @@ def answering(status: int, headers: dict[str, str], body: bytes = b"{}") -> Iter
 
 
 def post(url: str) -> Answer:
-    with Client(url, "key", "hush-hush", timeout=5) as client:
+    with Client(url, "key", "hush-hush", timeout=120) as client:
         return client.post(b"{}")
 
 

@@ -76,11 +76,13 @@ def test_nothing_but_the_digest_is_left_of_a_customer_who_is_forgotten(told: Set
         assert ledger.deliveries.history("B1")
 
 
-def test_with_all_the_digest_goes_too(told: Settings) -> None:
+def test_with_all_the_digest_goes_too_and_a_second_time_finds_nothing_more(told: Settings) -> None:
     forget.forget_customer(told, ANN, everything=True)
     forget.forget_customer(told, PHONE, everything=True)
     assert holding(told, ANN, PHONE, digest(ANN, "email"), digest(PHONE, "phone")) == set()
     assert holding(told, BOB)
+    again = forget.forget_customer(told, ANN, everything=True)
+    assert (again.orders, again.deliveries, again.rows, again.files) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(("everything", "kind"), [(False, "repeat"), (True, "first")])
@@ -92,8 +94,11 @@ def test_the_next_order_of_a_forgotten_customer_is_a_first_one_only_with_all(
     assert run_days(told, "2026-03-04")[kind] == 1
 
 
-def test_forgetting_works_on_postgresql_as_well(told: Settings, postgresql: str) -> None:
-    there = told.model_copy(update={"ledger": postgresql})
+def test_forgetting_works_on_postgresql_as_well(
+    settings: Settings, export: Export, postgresql: str
+) -> None:
+    export("2026-03-03", f"A4,{ANN},,20,2026-03-03", header=HEADER)
+    there = settings.model_copy(update={"ledger": postgresql})
     run_days(there, "2026-03-03")
     erased = forget.forget_customer(there, ANN)
     assert (erased.orders, erased.deliveries) == (1, 1)
@@ -101,20 +106,18 @@ def test_forgetting_works_on_postgresql_as_well(told: Settings, postgresql: str)
         assert ledger.deliveries.history("A4") == []
 
 
-def test_forgetting_twice_finds_nothing_more(told: Settings) -> None:
-    forget.forget_customer(told, ANN, everything=True)
-    again = forget.forget_customer(told, ANN, everything=True)
-    assert (again.orders, again.deliveries, again.rows, again.files) == (0, 0, 0, 0)
+def test_a_run_that_posts_is_not_forgotten_under_its_feet(settings: Settings) -> None:
+    with (
+        Ledger.open(settings.ledger) as ledger,
+        ledger.lock.hold("a run"),
+        pytest.raises(LedgerBusyError),
+    ):
+        forget.forget_customer(settings, ANN)
 
 
-def test_a_run_that_posts_is_not_forgotten_under_its_feet(told: Settings) -> None:
-    with Ledger.open(told.ledger) as ledger, ledger.lock.hold("a run"), pytest.raises(LedgerBusyError):
-        forget.forget_customer(told, ANN)
-
-
-def test_a_blank_contact_is_refused(told: Settings) -> None:
+def test_a_blank_contact_is_refused(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="Name the e-mail address"):
-        forget.forget_customer(told, " ")
+        forget.forget_customer(settings, " ")
 
 
 def test_only_runs_that_are_old_enough_are_pruned(told: Settings) -> None:

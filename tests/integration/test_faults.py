@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ import pytest
 
 from robin_etl.core import columns, customers, limits
 from robin_etl.delivery import Client, Delivered, LedgerWriter, Pace, RetryPolicy, Sender
+from robin_etl.delivery.answers import Answer
 from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
@@ -22,6 +23,8 @@ from robin_etl.stages.classify import reconcile_with
 from tests.conftest import KEY, SECRET
 
 CHUNK, CHUNKS = 4, 3
+HANGING = (Fault.HANG_BEFORE, Fault.HANG_AFTER, Fault.SLOW_HEADERS, Fault.SLOW_BODY)
+PATIENT, HASTY = 120.0, 1.5  # seconds; in the shorter time, ROBIN has to take a request in
 NUMBERS = [f"{n:02}" for n in range(CHUNK * CHUNKS)]
 
 
@@ -52,6 +55,17 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
+class _ByFault:
+    """Posts with the hasty client what is to hang by the script of the faults, else with the patient."""
+
+    def __init__(self, robin: Robin, patient: Client, hasty: Client) -> None:
+        self._faults, self._patient, self._hasty = robin.faults, patient, hasty
+
+    def post(self, body: bytes) -> Answer:
+        fault = self._faults.script.get(self._faults.requests + 1)
+        return (self._hasty if fault in HANGING else self._patient).post(body)
+
+
 def deliver(
     sandbox: Sandbox,
     ledger: Ledger,
@@ -60,16 +74,20 @@ def deliver(
     concurrency: int = 1,
     stopping: Event | None = None,
     chunk_size: int = CHUNK,
-    timeout: float = 0.5,
+    timeout: float = PATIENT,
 ) -> Delivered:
-    """One run of the real thing, from exported rows to answers."""
+    """One run of the real thing, from exported rows to answers.
+
+    A request that ROBIN is to leave hanging is given up soon, any other one never, however slow it is.
+    """
     changes = reconcile_with(rows, ledger).changes
     with (
-        Client(sandbox.url, KEY, SECRET, timeout=timeout) as client,
+        Client(sandbox.url, KEY, SECRET, timeout=timeout) as patient,
+        Client(sandbox.url, KEY, SECRET, timeout=HASTY) as hasty,
         LedgerWriter(ledger, "run") as writer,
     ):
         sender = Sender(
-            client,
+            _ByFault(sandbox.robin, patient, hasty),
             Pace(limits.parse_limits("100000/s")),
             RetryPolicy(3, sleep=lambda _: None),
             writer,
@@ -122,9 +140,10 @@ def test_faults_at_random_among_several_senders_end_right(ledger: Ledger, seed: 
     robin = Robin(KEY, SECRET, limits=(), faults=Faults(share=0.3, seed=seed))
     doubted: set[str] = set()
     with Sandbox(robin) as sandbox:
-        for _ in range(20):
+        for attempt in range(20):
             with suppress(RobinUnavailableError):
-                deliver(sandbox, ledger, concurrency=3, timeout=0.3)
+                # What is called lost too soon is only in doubt; it must end, on a slow machine too.
+                deliver(sandbox, ledger, concurrency=3, timeout=min(0.3 * 1.4**attempt, 20))
                 break
         log = ledger.deliveries.deliveries_of("run")
         doubted |= set(log["order_number"][log["outcome"] == "in doubt"])
@@ -133,29 +152,34 @@ def test_faults_at_random_among_several_senders_end_right(ledger: Ledger, seed: 
 
 def test_several_requests_are_in_flight_within_a_wave_and_none_of_two_waves(ledger: Ledger) -> None:
     class Watching(Robin):
-        """Holds each answer back until as many requests are there as can be, or time is up."""
+        """Holds each answer but the first, which is waited for, back until two requests are there."""
 
         def __init__(self) -> None:
             super().__init__(KEY, SECRET, limits=())
-            self.there = 0
+            self.seen = self.there = 0
             self.most = 0
             self.revenues: list[set[float]] = []
             self.moved = Event()
+            self.counting = Lock()
 
         def answer(self, authorization: str | None, body: bytes) -> tuple[int, Any]:
-            self.there += 1
-            self.most = max(self.most, self.there)
-            if self.there == 2:
-                self.moved.set()
-            self.moved.wait(0.2)
+            with self.counting:
+                self.seen += 1
+                self.there += 1
+                self.most = max(self.most, self.there)
+                alone = self.seen == 1
+                if self.there == 2:
+                    self.moved.set()
+            assert alone or self.moved.wait(PATIENT)
             try:
                 return super().answer(authorization, body)
             finally:
-                self.there -= 1
+                with self.counting:
+                    self.there -= 1
 
     robin = Watching()
     with Sandbox(robin) as sandbox:
-        deliver(sandbox, ledger, concurrency=3, timeout=5)
+        deliver(sandbox, ledger, concurrency=3)
         check_end_state(robin, set())
     assert robin.most >= 2
 
@@ -175,10 +199,10 @@ def test_being_told_to_stop_acknowledges_what_is_in_flight_and_sends_nothing_new
     robin = Stopper(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:
         with pytest.raises(InterruptedRunError, match=f"with {signal_at * CHUNK} changes acknowledged"):
-            deliver(sandbox, ledger, stopping=stopping, timeout=5)
+            deliver(sandbox, ledger, stopping=stopping)
         assert robin.statuses == {201: signal_at}
         assert set(ledger.deliveries.deliveries_of("run")["outcome"]) == {"accepted"}
-        deliver(sandbox, ledger, timeout=5)
+        deliver(sandbox, ledger)
         check_end_state(robin, set())
 
 
@@ -193,7 +217,7 @@ def test_one_refused_order_among_ten_thousand_costs_a_handful_of_requests(ledger
     rows = customers.add_digests(columns.conform(table, columns.EXPORTED_DTYPES), key=b"")
     robin = Robin(KEY, SECRET, limits=(), faults=Faults(refused="^04321$"))
     with Sandbox(robin) as sandbox:
-        delivered = deliver(sandbox, ledger, rows, chunk_size=100, concurrency=4, timeout=10)
+        delivered = deliver(sandbox, ledger, rows, chunk_size=100, concurrency=4)
     assert delivered.rejected == {"04321": '{"error": "order 04321: this one is refused"}'}
     assert len(robin.orders) == delivered.posted == 9_999
     assert delivered.requests - 100 <= 2 * 7  # 2 · log2(100), rounded up

@@ -75,9 +75,9 @@ def write_partitions(run: Run, ledger: Ledger, number: int) -> None:
     if number > 1:
         with ExitStack() as stack:
             writers = []
-            for part in run.split(number):
-                part.folder.make()
-                writers.append(stack.enter_context(part.rows.writing()))
+            for one in run.split(number):
+                one.folder.make()
+                writers.append(stack.enter_context(one.rows.writing()))
                 writers[-1](columns.make_empty(ROW_DTYPES))
             assigned = _assign_rows(run, ledger, number)
             done = 0

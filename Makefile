@@ -91,7 +91,7 @@ test-lowest: install
 	$(UV) venv --quiet --clear .cache/lowest
 	$(UV) pip install --quiet --python .cache/lowest --resolution lowest-direct --editable ".[postgres,s3,test]"
 	.cache/lowest/bin/python -m pytest tests/unit tests/integration/test_pipeline.py tests/integration/test_ledger.py \
-	  tests/integration/test_delivery.py tests/integration/test_parts.py tests/integration/test_reports.py
+	  tests/integration/test_delivery.py tests/integration/test_partitions.py tests/integration/test_reports.py
 
 # Builds wheel and sdist into dist/, and tries the wheel alone in empty environments, without Airflow and with it.
 release: install

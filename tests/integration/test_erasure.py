@@ -21,7 +21,7 @@ from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.upkeep import forget, prune
 from tests.conftest import Export, run_days
-from tests.integration.test_parts import in_parts, started
+from tests.integration.test_partitions import in_parts, started
 
 HEADER = "order_number,email_address,phone_number,revenue,order_date"
 ANN, PHONE = "ann.one@shop.example", "+31699887766"

@@ -17,7 +17,7 @@ from robin_etl.settings import Settings
 from robin_etl.stages.pages import INDEX
 from robin_etl.stages.run import Run
 from tests.conftest import Export, run_days
-from tests.integration.test_parts import in_parts, started
+from tests.integration.test_partitions import in_parts, started
 
 HEADER = "order_number,email_address,revenue,order_date"
 HOSTILE = '<script>alert("x")</script>'

@@ -63,7 +63,7 @@ def test_an_order_that_stands_twice_under_two_customers_is_one_order(
     rows = ["7,a@x.nl,10,2026-03-01", "8,a@x.nl,1,2026-03-02", *others, "7,b@x.nl,12,2026-03-01"]
     export(DAY, *rows, "9,b@x.nl,1,2026-03-02")
     summary = run_days(in_parts(settings, number), DAY)
-    assert (summary["parts"], summary["duplicates"], summary["posted"]) == (number, 1, 23)
+    assert (summary["partitions"], summary["duplicates"], summary["posted"]) == (number, 1, 23)
     told = state(sandbox)["orders"]
     assert (told["7"]["email_address"], told["7"]["revenue"]) == ("b@x.nl", 12)
     firsts = {name: told[name]["is_first_order"] for name in ("7", "8", "9")}
@@ -119,7 +119,7 @@ def test_the_last_row_wins_in_every_part_even_where_it_is_quarantined(
     assert told["8"]["is_first_order"]
 
 
-def test_parts_are_posted_together_wave_by_wave_oldest_first_in_full_requests(
+def test_partitions_are_posted_together_wave_by_wave_oldest_first_in_full_requests(
     settings: Settings, export: Export, sandbox: Sandbox
 ) -> None:
     seen: list[list[dict[str, Any]]] = []
@@ -139,10 +139,10 @@ def test_parts_are_posted_together_wave_by_wave_oldest_first_in_full_requests(
     assert [len(orders) for orders in seen] == [10, 10, 5, 10, 10, 5]
     moments = [order["order_date"] for orders in seen[:3] for order in orders]
     assert moments == sorted(moments)
-    assert (summary["posted"], summary["requests"], summary["parts"]) == (50, 6, 4)
+    assert (summary["posted"], summary["requests"], summary["partitions"]) == (50, 6, 4)
 
 
-def test_parts_that_another_run_linked_meanwhile_are_made_anew_before_anything_is_posted(
+def test_partitions_that_another_run_linked_meanwhile_are_made_anew_before_anything_is_posted(
     settings: Settings, export: Export, sandbox: Sandbox
 ) -> None:
     there = in_parts(settings, 5)
@@ -266,7 +266,7 @@ def test_a_day_without_orders_may_be_split_as_well(
 ) -> None:
     export(DAY)
     summary = run_days(in_parts(settings, 3), DAY)
-    assert (summary["parts"], summary["exported"], summary["posted"]) == (3, 0, 0)
+    assert (summary["partitions"], summary["exported"], summary["posted"]) == (3, 0, 0)
 
 
 def test_the_number_of_parts_goes_by_the_size_of_the_export() -> None:

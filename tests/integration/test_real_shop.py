@@ -89,7 +89,7 @@ def test_in_parts_it_is_the_same(
     there = shop.model_copy(update={"shards": shards})
     run_days(there, "2011-02-01", LAST)
     summary = run_days(there, FIRST, "2011-01-31")
-    assert summary["parts"] == shards
+    assert summary["partitions"] == shards
     assert state(sandbox)["orders"] == as_one_range
 
 

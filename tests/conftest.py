@@ -35,8 +35,9 @@ Export = Callable[..., Path]
 
 # Files whose tests take minutes go first, so that no core waits for one of them at the end.
 LONG = (
-    *("test_airflow_services", "test_dag", "test_benchmarks", "test_bad_nights", "test_docs"),
-    *("test_invariant", "test_secrets", "test_pipeline", "test_cli", "test_real_shop"),
+    *("test_airflow_services", "test_benchmarks", "test_real_shop", "test_dag", "test_bad_nights"),
+    *("test_pipeline", "test_cli", "test_docs", "test_erasure", "test_faults", "test_airflow_package"),
+    *("test_parts", "test_invariant", "test_secrets", "test_object_storage", "test_care"),
 )
 
 

@@ -53,8 +53,8 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
     if extracted.quarantined:
         yield f"Quarantined {count(extracted.quarantined, 'row')}; see quarantine.csv.", "yellow"
     if waiting := summary.classified.without_contact:
-        wait = "waits until its customer is" if waiting == 1 else "wait until their customers are"
-        yield f"{count(waiting, 'correction')} {wait} exported again.", "yellow"
+        corrections = count(waiting, "correction")
+        yield f"Waiting until their customers are exported again: {corrections}.", "yellow"
     orders_to_name = (
         ("ROBIN rejected", delivered.rejected, "red"),
         ("Held back behind a rejected change", delivered.held_back, "red"),

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robin_etl import __version__
+from robin_etl.core import words
 
 
 def render(template: str, **values: Any) -> str:
@@ -26,7 +27,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": "{:,}".format, "money": _format_money}
+    environment.filters |= {
+        "count": "{:,}".format,
+        "counted": words.count,
+        "money": _format_money,
+    }
     return environment
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 import robin_etl
 from robin_etl import pipeline
+from robin_etl.core.words import count
 from robin_etl.exceptions import StoppedError
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
@@ -81,13 +82,13 @@ def play(folder: str, *, through_airflow: bool) -> dict[str, Any]:
             after = robin.read_state()["situations"]
             counts = [after.get(name, 0) - before.get(name, 0) for name in SITUATIONS]
             shown = [*counts, summary["quarantined"], summary["unchanged"]]
-            table.add_row(f"{day}", *(str(count) for count in shown))
+            table.add_row(f"{day}", *map(str, shown))
         state = robin.read_state()
     (home / "robin.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     Console(width=80).print(table)
     click.echo(
-        f"ROBIN holds {len(state['orders'])} orders worth {state['revenue']:.2f} and has "
-        f"{len(state['complaints'])} complaints.\n"
+        f"ROBIN holds {count(len(state['orders']), 'order')} worth {state['revenue']:.2f} and has "
+        f"{count(len(state['complaints']), 'complaint')}.\n"
     )
     click.echo(_where_to_look(home, through_airflow=through_airflow))
     return state

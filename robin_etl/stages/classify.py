@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from robin_etl.core import columns, customers, versions
 from robin_etl.core.reconcile import Reconciliation, reconcile
+from robin_etl.core.words import count
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
 from robin_etl.stages.contacts import add_earlier_contacts, lacks_contact
@@ -78,7 +79,7 @@ def reconcile_with(exported: pd.DataFrame, ledger: Ledger, *, final: bool = Fals
 def _warn_of_nameless(changes: pd.DataFrame) -> None:
     if len(changes):
         log.warning(
-            "%d corrections wait until their customers' address is exported again: %s.",
-            len(changes),
+            "Waiting until their customers are exported again: %s (%s).",
+            count(len(changes), "correction"),
             ", ".join(changes["order_number"].head(_NAMED)),
         )

@@ -72,13 +72,22 @@ def load_suite(path: UPath) -> Suite:
             f"The suite {path} needs a number max_quarantined in its meta: the share of rows that "
             "may be quarantined before the run stops, such as 0.05."
         )
-    volume = meta.get("volume", {})
     return Suite(
         path=path,
         rules=tuple(content.get("expectations", ())),
         max_quarantined=float(share),
-        volume=Volume(int(volume.get("days", 0)), float(volume.get("least_share", 0))),
+        volume=_read_volume(meta.get("volume", {}), path),
     )
+
+
+def _read_volume(content: Any, path: UPath) -> Volume:
+    try:
+        return Volume(int(content.get("days", 0)), float(content.get("least_share", 0)))
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigurationError(
+            f"The suite {path} has a volume in its meta that is none: it needs the numbers days and "
+            'least_share, such as {"days": 7, "least_share": 0.5}.'
+        ) from None
 
 
 def check_rules_known(suite: Suite) -> None:

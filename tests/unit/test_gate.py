@@ -265,7 +265,14 @@ def test_mostly_does_not_hide_the_rows_that_break_a_rule(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("{", "is not JSON"), ("{}", "max_quarantined"), ("[]", "max_quarantined")]
+    ("content", "words"),
+    [
+        ("{", "is not JSON"),
+        ("{}", "max_quarantined"),
+        ("[]", "max_quarantined"),
+        ('{"meta": {"max_quarantined": 0.1, "volume": {"days": "seven"}}}', "a volume in its meta"),
+        ('{"meta": {"max_quarantined": 0.1, "volume": 7}}', "a volume in its meta"),
+    ],
 )
 def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "suite.json"

@@ -67,7 +67,7 @@ def command(folder: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Serve until killed; returns in each child, as the command that it is."""
+    """Serve as long as standard input is open; each child goes on as the command that it is."""
     from robin_etl.cli import tables  # noqa: F401
     from robin_etl.cli.main import main as robin_etl
     from robin_etl.gate.importing import import_great_expectations
@@ -81,6 +81,9 @@ def main() -> None:
         print("ready", flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
         while True:
+            ready, _, _ = select.select([listening.fileno(), sys.stdin.fileno()], [], [])
+            if sys.stdin.fileno() in ready:  # closed: who started this is gone, killed perhaps
+                return
             asking, _ = listening.accept()
             if os.fork() == 0:
                 break

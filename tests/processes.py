@@ -174,24 +174,40 @@ def end(process: subprocess.Popen[str] | subprocess.Popen[bytes], *, kindly: boo
             os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    file = _UNDER_WAY / f"{process.pid}"
+    _kill(file)
     process.wait()
-    (_UNDER_WAY / f"{process.pid}").unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
 
 
 def note(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """Note that a session's leader is under way, until `end` ends it."""
     _UNDER_WAY.mkdir(parents=True, exist_ok=True)
-    (_UNDER_WAY / f"{process.pid}").touch()
+    (_UNDER_WAY / f"{process.pid}").write_text(_start_of(process.pid))
 
 
 def end_what_is_left() -> None:
     """End the sessions that a test process began and could not end, since it was killed itself."""
     for file in _UNDER_WAY.glob("*"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(int(file.name), signal.SIGKILL)
+        _kill(file)
     shutil.rmtree(_UNDER_WAY, ignore_errors=True)
+
+
+def _kill(file: Path) -> None:
+    """Kill the session that a file notes, but not another one that has got its number since."""
+    number = int(file.name)
+    start = file.read_text() if file.exists() else ""
+    if _start_of(number) in ("", start):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(number, signal.SIGKILL)
+
+
+def _start_of(number: int) -> str:
+    """When the process of this number began, in the machine's ticks; empty where there is none."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
 def after(code: str, arguments: Arguments) -> Arguments:

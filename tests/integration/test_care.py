@@ -131,7 +131,9 @@ def test_the_state_that_robin_was_told_is_verified(told: Settings) -> None:
         assert verify(ledger) == Verification(20, 20, (), (), baselines=False)
 
 
-def test_a_state_that_was_tampered_with_or_lost_is_named(told: Settings) -> None:
+def test_a_state_that_was_tampered_with_or_lost_is_named(
+    told: Settings, ledger_command: Command
+) -> None:
     with closing(sqlite3.connect(told.ledger)) as connection:
         connection.execute("update orders set revenue = 1 where order_number = '12'")
         connection.execute("delete from orders where order_number = '13'")
@@ -201,7 +203,9 @@ def test_a_backup_overwrites_nothing_and_leaves_postgresql_to_its_own_tool(
 
 
 @pytest.mark.parametrize("damage", ["its header", "a page in the middle", "cut in half", "another file"])
-def test_a_damaged_file_is_a_sentence_that_says_what_to_do(told: Settings, damage: str) -> None:
+def test_a_damaged_file_is_a_sentence_that_says_what_to_do(
+    told: Settings, ledger_command: Command, damage: str
+) -> None:
     with Ledger.open(told.ledger) as ledger:
         ledger.engine.write_back()
     path = Path(told.ledger)

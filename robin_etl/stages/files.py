@@ -25,6 +25,7 @@ from robin_etl.exceptions import ConfigurationError, StoppedError, UnavailableEr
 R = TypeVar("R")
 
 _BATCH_ROWS = 50_000
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 
 # Which rows of a frame are meant.
 Marking = Callable[[pd.DataFrame], pd.Series]
@@ -164,7 +165,7 @@ class RecordFile(Generic[R]):
     kind: type[R]
 
     def write(self, record: R) -> None:
-        text = TypeAdapter(self.kind).dump_json(record, indent=2)
+        text = _adapt(self.kind).dump_json(record, indent=2)
         self.folder.write(self.name, text + b"\n")
 
     def read(self) -> R:
@@ -180,7 +181,7 @@ class RecordFile(Generic[R]):
         """The record; None where no stage has left it."""
         if not self.folder.has(self.name):
             return None
-        return TypeAdapter(self.kind).validate_json(self.folder.read(self.name))
+        return _adapt(self.kind).validate_json(self.folder.read(self.name))
 
 
 @dataclass(frozen=True)
@@ -269,6 +270,13 @@ class PageFile:
 
     def write(self, text: str) -> None:
         self.folder.write(self.name, text.encode())
+
+
+def _adapt(kind: type[R]) -> TypeAdapter[R]:
+    """What reads and writes a record's JSON; making it costs more than using it."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def _restrict(path: UPath, mode: int) -> None:

@@ -60,12 +60,12 @@ def write_index(run: Run, ledger: Ledger) -> None:
     """Write the index of the runs beside the run's folder; raises `UnavailableError`."""
     folder = run.all_runs
     there = {path.name for path in folder.path.iterdir()}
-    records = ledger.runs.latest(_MOST_RUNS)
+    runs = [(one, Summary.parse(one.counts)) for one in ledger.runs.latest(_MOST_RUNS)]
     text = render_index(
-        [_describe_run(record, there) for record in records],
+        [_describe_run(record, summary, there) for record, summary in runs],
         ledger.states.totals(),
-        changes=_count_by_day(records, KINDS),
-        troubles=_count_by_day(records, TROUBLES),
+        changes=_count_by_day(runs, KINDS),
+        troubles=_count_by_day(runs, TROUBLES),
         page_name=Run.page.name,
     )
     PageFile(folder, INDEX).write(text)
@@ -151,8 +151,7 @@ def _describe_quarantine(run: Run) -> Iterator[QuarantineLine]:
         yield QuarantineLine(str(rules), int(count), places)
 
 
-def _describe_run(record: RunRecord, there: Container[str]) -> RunLine:
-    summary = Summary.parse(record.counts)
+def _describe_run(record: RunRecord, summary: Summary | None, there: Container[str]) -> RunLine:
     if record.outcome == RUNNING:
         state = State(_WARN, "under way")
     elif record.outcome != DONE or summary is None:
@@ -182,13 +181,15 @@ def _count(summary: Summary | None, name: str) -> int:
     return aside[name] if name in aside else summary.classified.kinds[name]
 
 
-def _count_by_day(records: Iterable[RunRecord], names: tuple[str, ...]) -> pd.DataFrame:
+def _count_by_day(
+    runs: Iterable[tuple[RunRecord, Summary | None]], names: tuple[str, ...]
+) -> pd.DataFrame:
     """The counts of the runs over a single day, by day; oldest first, the latest 62."""
-    rows = []
-    for record in records:
-        if record.from_day == record.to_day:
-            summary = Summary.parse(record.counts)
-            rows.append({"day": record.from_day, **{name: _count(summary, name) for name in names}})
+    rows = [
+        {"day": record.from_day, **{name: _count(summary, name) for name in names}}
+        for record, summary in runs
+        if record.from_day == record.to_day
+    ]
     table = pd.DataFrame(rows, columns=["day", *names]).groupby("day")[list(names)].sum()
     return table.astype(np.int64).tail(_MOST_DAYS)
 

@@ -24,7 +24,9 @@ class Totals:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as it is logged: its days and moments as text, the words it stopped with, its counts."""
+    """A run as it is logged: its days and moments as text, the words it stopped with, its counts, the
+    highest revenue of any row in cents, and what the rows were read by.
+    """
 
     run: str
     command: str
@@ -37,6 +39,8 @@ class RunRecord:
     files: int | None
     exported: int | None
     counts: Mapping[str, Any]
+    highest: int | None
+    read_by: Mapping[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

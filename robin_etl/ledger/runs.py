@@ -14,7 +14,15 @@ from robin_etl.ledger.records import RunRecord
 from robin_etl.ledger.schema import RUNS
 
 # What came of a run.
-RUNNING, DONE, STOPPED, INTERRUPTED = "running", "done", "stopped", "interrupted"
+RUNNING, DONE, DEGRADED, STOPPED, INTERRUPTED = (
+    "running",
+    "done",
+    "degraded",
+    "stopped",
+    "interrupted",
+)
+# A run that is through, whether or not somebody has to look at something.
+FINISHED = (DONE, DEGRADED)
 
 
 class RunLog:
@@ -48,8 +56,12 @@ class RunLog:
         counts: Mapping[str, Any],
         files: int | None = None,
         exported: int | None = None,
+        highest: int | None = None,
+        read_by: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log how a run ended: its counts, and of how many files and rows, if that is known."""
+        """Log how a run ended: its counts; of how many files and rows, if that is known; the `highest`
+        revenue in cents; and what the rows were read by.
+        """
         row = {
             "outcome": outcome,
             "words": words,
@@ -57,6 +69,8 @@ class RunLog:
             "counts": json.dumps(dict(counts)),
             "files": files,
             "exported": exported,
+            "highest": highest,
+            "read_by": None if read_by is None else json.dumps(dict(read_by)),
         }
         with self._engine.write() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run == run).values(row))
@@ -70,13 +84,36 @@ class RunLog:
         """The latest runs, newest first."""
         query = sa.select(RUNS).order_by(RUNS.c.started_at.desc()).limit(limit)
         rows = self._engine.fetch(query)
-        return [RunRecord(**{**row, "counts": json.loads(row["counts"] or "{}")}) for row in rows]
+        return [_make_record(row) for row in rows]
+
+    def last_read_by(self) -> dict[str, Any] | None:
+        """What the last finished run read by; None where no run has kept it."""
+        query = (
+            sa.select(RUNS.c.read_by)
+            .where(RUNS.c.outcome.in_(FINISHED), RUNS.c.read_by.is_not(None))
+            .order_by(RUNS.c.started_at.desc())
+            .limit(1)
+        )
+        with self._engine.read() as connection:
+            text = connection.execute(query).scalar()
+        return None if text is None else dict(json.loads(text))
+
+    def highest_revenues(self, runs: int) -> list[int]:
+        """The highest revenue, in cents, of each of so many finished runs that had any, newest first."""
+        query = (
+            sa.select(RUNS.c.highest)
+            .where(RUNS.c.outcome.in_(FINISHED), RUNS.c.highest.is_not(None))
+            .order_by(RUNS.c.started_at.desc())
+            .limit(runs)
+        )
+        with self._engine.read() as connection:
+            return [int(highest) for highest in connection.execute(query).scalars()]
 
     def rows_per_day(self, days: int) -> list[float]:
         """The rows of a day's export in the last finished runs, newest first."""
         query = (
             sa.select(RUNS.c.exported, RUNS.c.files)
-            .where(RUNS.c.outcome == DONE, RUNS.c.files > 0)
+            .where(RUNS.c.outcome.in_(FINISHED), RUNS.c.files > 0)
             .order_by(RUNS.c.started_at.desc())
             .limit(days)
         )
@@ -88,3 +125,8 @@ class RunLog:
         query = sa.select(sa.exists().where(RUNS.c.command == command))
         with self._engine.read() as connection:
             return bool(connection.execute(query).scalar_one())
+
+
+def _make_record(row: Mapping[str, Any]) -> RunRecord:
+    read = {name: json.loads(row[name] or "null") for name in ("counts", "read_by")}
+    return RunRecord(**{**row, **read, "counts": read["counts"] or {}})

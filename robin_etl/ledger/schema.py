@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 # Opening a ledger of a newer version is refused; an older one is brought up to this by `migrations`,
 # where each version has a file.
-VERSION = 3
+VERSION = 4
 
 # Order numbers and dates are compared byte by byte on every database, as Python compares them.
 _TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
@@ -21,6 +21,11 @@ META = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     # Who holds the posting lock, for the words to whoever waits; the lock itself is elsewhere.
     sa.Column("holder", _TEXT),
+    # Whose states these are: the address of the ROBIN that they are of, and fingerprints of the API key
+    # and of the customer key. Null until the first post or baseline.
+    sa.Column("address", _TEXT),
+    sa.Column("account", _TEXT),
+    sa.Column("customer_key", _TEXT),
 )
 
 ORDERS = sa.Table(
@@ -62,6 +67,8 @@ REQUESTS = sa.Table(
     sa.Column("words", _TEXT),
     sa.Column("sent_at", _TEXT, nullable=False),
     sa.Column("answered_at", _TEXT),
+    # Whether ROBIN has taken it and spoke of errors all the same; null where it said nothing of it.
+    sa.Column("speaks_of_errors", sa.Boolean),
     sqlite_with_rowid=False,
 )
 sa.Index("requests_by_run", REQUESTS.c.run)
@@ -104,5 +111,8 @@ RUNS = sa.Table(
     sa.Column("files", sa.Integer),
     sa.Column("exported", sa.BigInteger),
     sa.Column("counts", _TEXT),
+    # The highest revenue of any row, in cents, and what the rows were read by, as JSON.
+    sa.Column("highest", sa.BigInteger),
+    sa.Column("read_by", _TEXT),
 )
 sa.Index("runs_by_start", RUNS.c.started_at)

@@ -51,12 +51,12 @@ class GateError(StoppedError):
         self.rules = rules
 
 
-class CorrectionsError(StoppedError):
-    """More corrections than a shop makes in a day. Attributes: `corrections`, how many."""
+class GuardError(StoppedError):
+    """A plan looks like no day of a shop. Attributes: `guards`, the names of those that tripped."""
 
-    def __init__(self, message: str, *, corrections: int) -> None:
+    def __init__(self, message: str, *, guards: tuple[str, ...]) -> None:
         super().__init__(message)
-        self.corrections = corrections
+        self.guards = guards
 
 
 class AnswerError(StoppedError):

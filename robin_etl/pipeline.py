@@ -1,9 +1,9 @@
-"""The story that both doors tell: extract, classify, validate, load, report.
+"""The story that both doors tell: extract, classify, validate, plan, load, report.
 
 Each stage reads what the one before left in the run's folder, leaves its own files there, and returns a
-record of what came of it. Nothing is posted before validate has passed. A large run is split by customer
-into partitions: classify and validate take one each; extract and load go over all of them, and hold no
-more than one.
+record of what came of it. Nothing is posted before validate has passed and no guard stops the plan. A
+large run is split by customer into partitions: classify and validate take one each; the others go over
+all of them, and hold no more than one.
 
 `observer` is called with what happens (`robin_etl.observer`).
 """
@@ -18,7 +18,8 @@ from robin_etl.settings import Settings
 from robin_etl.stages.classify import classify_rows
 from robin_etl.stages.extract import extract_exports
 from robin_etl.stages.load import acknowledge_changes, post_changes, rehearse_posts
-from robin_etl.stages.records import Classified, Delivered, Extracted, Loaded, Summary, Validated
+from robin_etl.stages.plan import make_plan
+from robin_etl.stages.records import Classified, Delivered, Extracted, Loaded, Plan, Summary, Validated
 from robin_etl.stages.report import close_run, look_up_delivered
 from robin_etl.stages.run import Run
 from robin_etl.stages.stage import run_stage
@@ -34,6 +35,7 @@ def run_all(settings: Settings, run: Run, observer: Observer = ignore) -> Summar
         classify(settings, run, partition.number, observer)
     for partition in run.partitions:
         validate(settings, run, partition.number, observer)
+    plan(settings, run, observer)
     load(settings, run, observer)
     return report(settings, run, observer)
 
@@ -43,6 +45,7 @@ def baseline(settings: Settings, run: Run, observer: Observer = ignore) -> Summa
     extract(settings, run, observer)
     for partition in run.partitions:
         classify(settings, run, partition.number, observer)
+    plan(settings, run, observer)
     acknowledge(settings, run, observer)
     return report(settings, run, observer)
 
@@ -72,12 +75,17 @@ def validate(settings: Settings, run: Run, partition: int = 1, observer: Observe
     return run_stage("validate", work, settings, run, observer, partition=partition, restarts=False)
 
 
+def plan(settings: Settings, run: Run, observer: Observer = ignore) -> Plan:
+    """Add up what all partitions are about to tell; raises `GuardError` where a guard stops the run."""
+    return run_stage("plan", partial(make_plan, settings, run), settings, run, observer)
+
+
 def load(settings: Settings, run: Run, observer: Observer = ignore) -> Delivered | Loaded:
     """Post the changes of all partitions, or in a dry run keep what would be posted.
 
-    Raises `CorrectionsError` for more corrections than a shop makes, `LedgerBusyError` while another run
-    posts, and what stops delivery: `AuthenticationError`, `AnswerError`, `RobinUnavailableError`,
-    `InterruptedRunError`.
+    Raises `GuardError` where the ledger has moved and a guard stops the run now, `LedgerBusyError` while
+    another run posts, and what stops delivery: `AuthenticationError`, `AnswerError`,
+    `RobinUnavailableError`, `InterruptedRunError`.
     """
 
     def work(ledger: Ledger) -> Delivered | Loaded:

@@ -17,6 +17,7 @@ from pydantic_settings import (
 from upath import UPath
 
 from robin_etl.core import limits
+from robin_etl.core.guards import GuardLimits
 from robin_etl.exceptions import ConfigurationError
 
 PREFIX = "ROBIN_ETL_"
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
         "", description="Time zone of dates without an offset; overrides the profile's."
     )
     currency: str = Field("", description="The only currency that is sent, such as EUR.")
+    webstore_url: str = Field("", description="Web store of orders whose row names none.")
     done_marker: str = Field(
         "", description="Suffix of the file that marks an export as complete, such as `.done`."
     )
@@ -90,6 +92,10 @@ class Settings(BaseSettings):
     )
     customer_key: SecretStr = Field(
         SecretStr(""), description="Key of the customer digests, up to 64 bytes."
+    )
+    guards: GuardLimits = Field(
+        default_factory=GuardLimits,
+        description='Where guards stop a run, those that differ: `{"scale": 50, "returns_share": 0.8}`.',
     )
     export_lag_days: int = Field(
         0, ge=0, description="Days that an export's date is behind the day it is run."

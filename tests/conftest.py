@@ -142,14 +142,8 @@ def settings(tmp_path: Path, exports: Path, sandbox: Sandbox) -> Settings:
 
 
 def run_days(settings: Settings, first: str, last: str | None = None, **options: Any) -> dict[str, Any]:
-    """All stages over these days; the summary."""
-    started = Run.start(
-        settings.runs,
-        Scope(
-            command="run",
-            first=date.fromisoformat(first),
-            last=date.fromisoformat(last or first),
-            **options,
-        ),
-    )
+    """All stages over these days, as history unless the scope's `options` say otherwise; the summary."""
+    days = {"first": date.fromisoformat(first), "last": date.fromisoformat(last or first)}
+    scope = Scope(**{"command": "run", "is_history": True, **days, **options})
+    started = Run.start(settings.runs, scope)
     return pipeline.run_all(settings, started).counts()

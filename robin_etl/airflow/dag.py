@@ -19,8 +19,9 @@ from robin_etl.airflow.sensor import ExportSensor
 _DOC = """### Tell ROBIN every day which orders of the shop are first, repeat, return and upsell
 
 `wait` for the day's export → `extract` it and let the gate set aside what can't be sent → for each
-partition `classify` (compare with what ROBIN has acknowledged) and `validate` → `load`: post the changes
-inside ROBIN's limits → `report`.
+partition `classify` (compare with what ROBIN has acknowledged) and `validate` → `plan`: add up what is
+about to be told, and stop where a guard does → `load`: post the changes inside ROBIN's limits →
+`report`.
 
 **A run failed?** Clear it, or trigger it again: it posts what is left, and nothing twice. Only what
 may pass is retried by itself; a stop for authentication, validation or configuration fails at once,
@@ -65,9 +66,10 @@ def robin_orders_dag(
         wait = ExportSensor(task_id="wait", robin_conn_id=conn_id, timezone=timezone, poke_interval=60)
         extracted = extract(conn_id, timezone)
         classified = partitions.partial(conn_id=conn_id).expand(partition=extracted)
+        planned = plan(extracted, conn_id)
         loaded = load(extracted, conn_id)
         wait >> extracted
-        classified >> loaded
+        classified >> planned >> loaded
         report.override(outlets=[_alias_of(dag_id)])(loaded, conn_id, dag_id)
     return dag
 
@@ -100,6 +102,14 @@ def validate(partition: Handed, conn_id: str) -> Handed:
 def partitions(partition: Handed, conn_id: str) -> Any:
     """The two stages that take a partition each."""
     return validate(classify(partition, conn_id), conn_id)
+
+
+@task(multiple_outputs=False)
+def plan(extracted: list[Handed], conn_id: str) -> Handed:
+    """Add up what is about to be told; stop where a guard does."""
+    from robin_etl.airflow import tasks
+
+    return tasks.plan(extracted, conn_id)
 
 
 # One run posts at a time; ROBIN's limits would have the others wait anyway.

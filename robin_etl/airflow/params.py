@@ -6,6 +6,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from robin_etl.core.guards import GUARDS
+
 _DAY = {"type": ["null", "string"], "format": "date", "section": "Days"}
 _OVERRIDE = {"section": "Settings of this run"}
 _NAME = {"type": ["null", "string"], "minLength": 1, **_OVERRIDE}
@@ -23,8 +25,13 @@ def make_params() -> dict[str, Any]:
         "dry_run": _flag(
             "Dry run", "Everything but the posts and the ledger; keeps what would be sent."
         ),
-        "allow_corrections": _flag(
-            "Allow corrections in masses", "Needed once after a new column or a changed mapping."
+        "allow": Param(
+            [],
+            type="array",
+            items={"type": "string", "enum": list(GUARDS)},
+            examples=list(GUARDS),
+            title="Allow guards",
+            description="Guards that this run may pass, after somebody has looked at its plan.",
         ),
         "exports": Param(
             None,

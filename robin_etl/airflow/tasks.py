@@ -46,6 +46,11 @@ def validate(partition: Handed, conn_id: str) -> Handed:
     return _take_partition(pipeline.validate, partition, conn_id)
 
 
+def plan(extracted: list[Handed], conn_id: str) -> Handed:
+    """Add up what all partitions are about to tell, and stop where a guard does."""
+    return _run_stage(pipeline.plan, extracted[0]["run"], conn_id)
+
+
 def load(extracted: list[Handed], conn_id: str) -> Handed:
     """Post the changes of all partitions."""
     return _run_stage(pipeline.load, extracted[0]["run"], conn_id)
@@ -74,12 +79,20 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
             last=last,
             final=params.get("final", False),
             dry_run=params.get("dry_run", False),
-            allow_corrections=params.get("allow_corrections", False),
+            allow=tuple(params.get("allow") or ()),
+            is_history=_is_history(context),
         ),
         path_of=settings.path,
     )
     log.info("This run's files are in %s.", run.location)
     return run
+
+
+def _is_history(context: Mapping[str, Any]) -> bool:
+    """Whether a DAG run says that its orders may be old: a range by hand, or Airflow's own backfill."""
+    params = context["params"]
+    is_range = bool(params.get("from_date") and params.get("to_date"))
+    return is_range or context["dag_run"].run_type == "backfill"
 
 
 def _take_partition(stage: Callable[..., Result], partition: Handed, conn_id: str) -> Handed:

@@ -13,7 +13,8 @@ from robin_etl import observer
 from robin_etl.cli import days
 from robin_etl.cli.days import day_option
 from robin_etl.cli.results import ExitCode, json_option, print_json
-from robin_etl.exceptions import RobinEtlError
+from robin_etl.core.guards import GUARDS
+from robin_etl.exceptions import GuardError, RobinEtlError
 
 if TYPE_CHECKING:
     from robin_etl.settings import Settings
@@ -23,19 +24,23 @@ if TYPE_CHECKING:
 _dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Post nothing and leave the ledger as it is."
 )
-_allow_corrections_option = click.option(
-    "--allow-corrections", is_flag=True, help="Allow more corrections than usual."
+_allow_option = click.option(
+    "--allow",
+    multiple=True,
+    metavar="GUARD",
+    type=click.Choice(GUARDS),
+    help=f"Let a guard pass, once for each: {', '.join(GUARDS)}.",
 )
 
 
 @click.command(short_help="Run one day.")
 @day_option("--date", "day", help="The export's date; default: today less EXPORT_LAG_DAYS.")
 @_dry_run_option
-@_allow_corrections_option
+@_allow_option
 @click.argument("file", required=False)
 @json_option
 def run(
-    day: date | None, dry_run: bool, allow_corrections: bool, file: str | None, as_json: bool
+    day: date | None, dry_run: bool, allow: tuple[str, ...], file: str | None, as_json: bool
 ) -> ExitCode:
     """Run all stages for one day: for that day's export, or for FILE.
 
@@ -57,7 +62,7 @@ def run(
             first=day,
             last=day,
             dry_run=dry_run,
-            allow_corrections=allow_corrections,
+            allow=allow,
             exports=((day, file),) if file else (),
         ),
     )
@@ -69,10 +74,10 @@ def run(
 @day_option("--to", "last", required=True, help="The last day, included.")
 @click.option("--final", is_flag=True, help="Send only the last version of each order.")
 @_dry_run_option
-@_allow_corrections_option
+@_allow_option
 @json_option
 def backfill(
-    first: date, last: date, final: bool, dry_run: bool, allow_corrections: bool, as_json: bool
+    first: date, last: date, final: bool, dry_run: bool, allow: tuple[str, ...], as_json: bool
 ) -> ExitCode:
     """Run a range of days as one; a day without an export is skipped.
 
@@ -91,8 +96,9 @@ def backfill(
             first=first,
             last=last,
             final=final,
+            is_history=True,
             dry_run=dry_run,
-            allow_corrections=allow_corrections,
+            allow=allow,
         ),
     )
     return _run_all(settings, started, as_json=as_json)
@@ -102,10 +108,16 @@ def backfill(
 @day_option("--from", "first", help="The first day.")
 @day_option("--to", "last", help="The last day, included.")
 @day_option("--date", "day", help="The day of a FILE without a date in its name.")
+@_allow_option
 @click.argument("files", nargs=-1)
 @json_option
 def baseline(
-    first: date | None, last: date | None, day: date | None, files: tuple[str, ...], as_json: bool
+    first: date | None,
+    last: date | None,
+    day: date | None,
+    allow: tuple[str, ...],
+    files: tuple[str, ...],
+    as_json: bool,
 ) -> ExitCode:
     """Acknowledge exports without posting.
 
@@ -134,11 +146,12 @@ def baseline(
             first=first,
             last=last,
             final=True,
-            allow_corrections=True,
+            allow=allow,
+            is_history=True,
             exports=exports,
         ),
     )
-    with _naming_folder(started):
+    with _explaining_stop(started, as_json=as_json):
         summary = pipeline.baseline(settings, started)
     _show(summary, started, as_json=as_json)
     return ExitCode.INCOMPLETE if summary.extracted.quarantined else ExitCode.DONE
@@ -157,25 +170,36 @@ def _run_all(settings: Settings, started: Run, *, as_json: bool) -> ExitCode:
     from robin_etl.cli.progress import show_progress
 
     watching = nullcontext(observer.ignore) if as_json else show_progress()
-    with _naming_folder(started), watching as observe:
+    with _explaining_stop(started, as_json=as_json), watching as observe:
         summary = pipeline.run_all(settings, started, observe)
     _show(summary, started, as_json=as_json)
     return ExitCode.INCOMPLETE if summary.is_incomplete else ExitCode.DONE
 
 
 @contextmanager
-def _naming_folder(started: Run) -> Iterator[None]:
-    """Name the run's folder after an error, since its files say more."""
+def _explaining_stop(started: Run, *, as_json: bool) -> Iterator[None]:
+    """Show the plan that a guard stops, and name the run's folder, since its files say more."""
     try:
         yield
-    except RobinEtlError:
+    except RobinEtlError as error:
+        if isinstance(error, GuardError) and not as_json:
+            _show_plan(started)
         click.echo(f"The run's files are in {started.location}.", err=True)
         raise
+
+
+def _show_plan(started: Run) -> None:
+    from robin_etl.cli import tables
+    from robin_etl.stages.plan import list_first_changes
+
+    tables.show_plan(started.plan.read(), list_first_changes(started, tables.CHANGES_SHOWN))
 
 
 def _show(summary: Summary, started: Run, *, as_json: bool) -> None:
     from robin_etl.cli import tables
 
+    if started.scope.dry_run and not as_json:
+        _show_plan(started)
     if as_json:
         print_json(summary.counts())
     else:

@@ -15,10 +15,15 @@ from robin_etl.core.words import count
 if TYPE_CHECKING:
     from robin_etl.ledger import DeliveryRecord, RunRecord, Totals
     from robin_etl.stages.check import Check
-    from robin_etl.stages.records import Summary
+    from robin_etl.stages.plan import PlannedChange
+    from robin_etl.stages.records import Plan, Summary
 
+CHANGES_SHOWN = 10  # of a plan
 _NAMED = 10  # orders named in a line; the run's files have all
-_NUMBERS = {"revenue", "profit", "was", "status", "posted", "rejected", "rows"}
+_NUMBERS = {
+    *("revenue", "profit", "was", "will be", "difference"),
+    *("changes", "status", "posted", "rejected", "rows"),
+}
 
 _COUNTED = ("exported", *KINDS, "unchanged", "stale")
 
@@ -42,6 +47,26 @@ def show_summary(summary: Summary, folder: str, *, dry_run: bool) -> None:
     for line, style in _describe_outcome(summary):
         console.print(line, markup=False, style=style)
     console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
+
+
+def show_plan(plan: Plan, first: Sequence[PlannedChange]) -> None:
+    """What a run is about to tell: the first changes, money by kind, and the guards that trip."""
+    console = open_console()
+    if first:
+        changes = _make_table("order", "kind", "was", "will be")
+        for one in first:
+            changes.add_row(Text(one.order_number), one.kind, one.was, one.will_be)
+        console.print(changes)
+        if plan.changes > len(first):
+            console.print(f"… and {count(plan.changes - len(first), 'more change')}.")
+    kinds = _make_table("kind", "changes", "revenue", "was", "difference")
+    for kind, total in plan.kinds.items():
+        money = (f"{cents / 100:,.2f}" for cents in (total.revenue, total.before, total.difference))
+        kinds.add_row(kind, f"{total.changes:,}", *money)
+    console.print(kinds)
+    for guard in plan.guards:
+        words = "is allowed" if guard.is_allowed else "trips"
+        console.print(f"The guard {guard.name} {words}: {guard.words}", markup=False, style="yellow")
 
 
 def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:

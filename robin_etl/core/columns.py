@@ -67,12 +67,18 @@ LEDGER_DTYPES: dict[str, str] = {
 STATE_COLUMNS = tuple(name for name in LEDGER_DTYPES if name != "email")
 
 # What is to be sent: the state ROBIN will hold, what it held before, and the contact to name.
+# `exported_on` is the day of the export that says so first. Of an order that is new to ROBIN nothing was
+# held, and the flags of what it held are false.
 CHANGE_DTYPES: dict[str, str] = {
     **LEDGER_DTYPES,
     "kind": TEXT,
     "wave": COUNT,
+    "exported_on": TEXT,
     "old_revenue": CENTS,
     "old_profit": CENTS,
+    "old_order_date": TEXT,
+    "was_first_order": FLAG,
+    "is_other_customer": FLAG,
     "email_address": TEXT,
     "phone_number": TEXT,
 }

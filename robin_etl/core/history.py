@@ -197,7 +197,7 @@ def _encode(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, Text
     ):
         columns |= encoded
         texts |= words
-    texts["customer"] = texts["email"]
+    texts |= {"customer": texts["email"], "exported_on": texts["day"]}
     columns["customer"] = _choose_customers(columns)
     for name in _MONEY:
         money = pd.concat([frame[name] for frame in frames], ignore_index=True)
@@ -209,6 +209,7 @@ def _encode(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, Text
     # These are never compared as texts, so a row's own place is code enough.
     places = np.arange(len(ledger) + len(exported), dtype=np.int32)
     columns["order_date"] = columns["placed_at"] = places
+    texts["old_order_date"] = texts["order_date"]
     for name in CLEAR.values():
         texts[name] = exported[name].array
         columns[name] = np.maximum(places - len(ledger), NO_CODE)

@@ -95,9 +95,9 @@ def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = Fal
     sent, before, kinds = candidates[is_sent], before[is_sent], kinds[is_sent]
     changes = {
         **_describe_changes(rows, states, sent),
+        **_describe_held(states, held, sent, before),
         "kind": kinds,
-        "old_revenue": take(held["revenue"], before, NO_CENTS),
-        "old_profit": take(held["profit"], before, NO_CENTS),
+        "exported_on": rows["day"][sent],
     }
     oldest_first = np.lexsort((sent, states["ordered_at"][sent], changes["wave"]))
     changes = {name: column[oldest_first] for name, column in changes.items()}
@@ -204,6 +204,18 @@ def _describe_changes(rows: History, states: History, sent: Positions) -> Column
     wave += _is_departure(rows, states, sent)
     state = {name: states[name][closing if name in _SILENT else sent] for name in _STATE}
     return {**state, "wave": wave}
+
+
+def _describe_held(states: History, held: History, sent: Positions, before: Positions) -> Columns:
+    """What ROBIN holds of each change's order before it; nothing of one that is new."""
+    is_known = before >= 0
+    return {
+        "old_revenue": take(held["revenue"], before, NO_CENTS),
+        "old_profit": take(held["profit"], before, NO_CENTS),
+        "old_order_date": take(held["order_date"], before, NO_CODE),
+        "was_first_order": is_known & take(held["is_first_order"], before, nothing=False),
+        "is_other_customer": is_known & (held["customer"][before] != states["customer"][sent]),
+    }
 
 
 def _is_departure(rows: History, states: History, sent: Positions) -> Mask:

@@ -84,7 +84,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
             "revenue": revenue,
             "profit": profit,
             "order_date": dates.parse_moments(placed, profile.timezone, profile.date_formats),
-            "webstore_url": file.find_texts(*sources.webstore_url),
+            "webstore_url": _find_webstores(file, profile),
             "revenue_text": revenue_text,
             "profit_text": profit_text,
             "order_date_text": placed,
@@ -107,6 +107,11 @@ def _find_unsendable(rows: pd.DataFrame) -> pd.Series:
         if pc.any(bad).as_py():
             found = found.mask(pd.Series(pc.fill_null(bad, fill_value=False), index=found.index), name)
     return found
+
+
+def _find_webstores(file: FileCells, profile: Profile) -> pd.Series:
+    named = file.find_texts(*profile.columns.webstore_url)
+    return named.fillna(profile.webstore_url) if profile.webstore_url else named
 
 
 def _find_other_currency(file: FileCells, profile: Profile) -> pd.Series:

@@ -13,6 +13,9 @@ from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import RunRecord
 from robin_etl.ledger.schema import RUNS
 
+# The command whose runs post nothing.
+BASELINE = "baseline"
+
 # What came of a run.
 RUNNING, DONE, DEGRADED, STOPPED, INTERRUPTED = (
     "running",
@@ -110,10 +113,13 @@ class RunLog:
             return [int(highest) for highest in connection.execute(query).scalars()]
 
     def rows_per_day(self, days: int) -> list[float]:
-        """The rows of a day's export in the last finished runs, newest first."""
+        """The rows of a day's export in the last finished runs, newest first.
+
+        A baseline's files may hold years.
+        """
         query = (
             sa.select(RUNS.c.exported, RUNS.c.files)
-            .where(RUNS.c.outcome.in_(FINISHED), RUNS.c.files > 0)
+            .where(RUNS.c.outcome.in_(FINISHED), RUNS.c.files > 0, RUNS.c.command != BASELINE)
             .order_by(RUNS.c.started_at.desc())
             .limit(days)
         )

@@ -111,6 +111,11 @@ class OrderStates:
         with self._engine.read() as connection:
             return int(connection.execute(sa.select(META.c.revision)).scalar_one())
 
+    def has_any(self) -> bool:
+        """Whether the ledger holds any order."""
+        with self._engine.read() as connection:
+            return bool(connection.execute(sa.select(sa.exists(sa.select(ORDERS.c.day)))).scalar_one())
+
     def totals(self) -> Totals:
         """What the ledger holds."""
         flagged = sa.func.sum(sa.case((ORDERS.c.is_first_order == sa.true(), 1), else_=0))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from robin_etl.core.figures import KindTotal
 from robin_etl.ledger import AnswerCount, RejectedOrder
 from robin_etl.reports import charts
 from robin_etl.reports.rendering import render
@@ -33,17 +34,12 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class KindTotal:
-    """The changes of one kind: how many, and their revenue in cents, now and before."""
+class GuardLine:
+    """A guard that tripped: its name and figures, and whether the run was allowed to pass it."""
 
-    kind: str
-    changes: int
-    revenue: float
-    before: float
-
-    @property
-    def difference(self) -> float:
-        return self.revenue - self.before
+    name: str
+    words: str
+    is_allowed: bool
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,10 @@ class QuarantineLine:
 
 @dataclass(frozen=True)
 class RunPage:
-    """All that the page shows. `by_day`: changes by day (the index) and kind (the columns)."""
+    """All that the page shows. `kinds`: the changes by kind; `by_day`: by day (the index) and kind (the
+    columns); `planned_requests` and `planned_seconds`: what posting them takes at least, once it is
+    known.
+    """
 
     title: str
     run: str
@@ -88,7 +87,10 @@ class RunPage:
     state: State
     stopped: str | None
     tiles: tuple[Tile, ...]
-    kinds: tuple[KindTotal, ...]
+    kinds: Mapping[str, KindTotal]
+    guards: tuple[GuardLine, ...]
+    planned_requests: int
+    planned_seconds: float
     by_day: pd.DataFrame
     stale: int
     duplicates: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from math import ceil
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -30,6 +31,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "count": "{:,}".format,
         "counted": words.count,
+        "duration": lambda seconds: str(timedelta(seconds=ceil(seconds))),
         "money": _format_money,
     }
     return environment

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from robin_etl.core import columns, customers, versions
+from robin_etl.core.figures import measure_changes
 from robin_etl.core.reconcile import Reconciliation, reconcile
 from robin_etl.core.words import count
 from robin_etl.ledger import Ledger
@@ -56,7 +57,8 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
         superseded=result.superseded,
         without_contact=without_contact,
     )
-    partition.basis.write(Basis(revision, classified))
+    figures = measure_changes(changes, old_after_days=settings.guards.old_orders_days)
+    partition.basis.write(Basis(revision, classified, figures))
     return classified
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
+from hashlib import blake2b
 from pathlib import Path
 from statistics import median
 
@@ -17,10 +18,11 @@ from upath import UPath
 from robin_etl.core import columns, customers, partition
 from robin_etl.exports import files, locations, profiles
 from robin_etl.exports.files import Export
+from robin_etl.exports.profiles import Profile
 from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
-from robin_etl.stages.records import Extracted, Partitioning
+from robin_etl.stages.records import Extracted, Partitioning, ReadBy
 from robin_etl.stages.run import ROW_DTYPES, Run
 
 log = logging.getLogger(__name__)
@@ -34,13 +36,14 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
 
     Raises `ExportMissingError`, `ExportError` or `GateError`.
     """
+    profile = profiles.load_configured(settings)
     found = _find_files(settings, run)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
     check = SuiteCheck(suite, {"fewest_rows": _compute_fewest_rows(ledger, suite, len(found))})
     quarantine = []
     rows_read = left_out = 0
     with run.exported.writing() as write:
-        for exports in _read_together(settings, found):
+        for exports in _read_together(settings, profile, found):
             rows = pd.concat([export.orders.rows for export in exports], ignore_index=True)
             rows.index += rows_read
             broken = check.check_batch(rows)
@@ -59,6 +62,7 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
         left_out=left_out,
         quarantined=verdict.broken_rows,
         warnings=verdict.warnings,
+        read_by=describe_reading(profile),
     )
     run.extracted.write(extracted)
     for rule in verdict.warnings:
@@ -125,9 +129,22 @@ def _compute_fewest_rows(ledger: Ledger, suite: Suite, count: int) -> int:
     return int(suite.volume.least_share * median(usual) * count) if usual else 0
 
 
-def _read_together(settings: Settings, found: dict[date, UPath]) -> Iterator[list[Export]]:
+def describe_reading(profile: Profile) -> ReadBy:
+    """What rows are read by, where that is a profile which settings have filled."""
+    said = profile.model_dump_json(exclude_defaults=True, exclude={"name", "title"})
+    return ReadBy(
+        profile=profile.name,
+        mapping=blake2b(said.encode(), digest_size=8).hexdigest(),
+        timezone=profile.timezone,
+        currency=profile.currency.code if profile.currency else "",
+        webstore_url=profile.webstore_url,
+    )
+
+
+def _read_together(
+    settings: Settings, profile: Profile, found: dict[date, UPath]
+) -> Iterator[list[Export]]:
     """The exports in batches of a size that is worth checking; at least one, if there is a file."""
-    profile = profiles.load_configured(settings)
     together: list[Export] = []
     for day, path in found.items():
         for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from threading import Event
-
-import pandas as pd
 
 from robin_etl import signals
 from robin_etl.core import columns, limits, payload
 from robin_etl.delivery import Client, LedgerWriter, Pace, RetryPolicy, Sender
-from robin_etl.gate import guard_corrections
 from robin_etl.ledger import Ledger
 from robin_etl.observer import Observer, Planned
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import compare_rows
 from robin_etl.stages.extract import write_partitions
-from robin_etl.stages.records import Classified, Loaded, Plan
+from robin_etl.stages.plan import make_plan, read_changes
+from robin_etl.stages.records import Loaded
 from robin_etl.stages.run import Partition, Run
 from robin_etl.stages.validate import validate_changes
 
@@ -26,8 +23,8 @@ def post_changes(settings: Settings, run: Run, ledger: Ledger, observer: Observe
     """Post what the partitions have to tell ROBIN; the ledger moves as ROBIN answers.
 
     Only one run posts at a time. Where the ledger has moved since classify (another run, or an earlier
-    try of this one), the changes are made and validated anew before anything is posted. Raises
-    `CorrectionsError`, what `Sender.deliver` raises, and `LedgerBusyError`.
+    try of this one), the changes are made, validated and planned anew before anything is posted. Raises
+    `GuardError`, what `Sender.deliver` raises, and `LedgerBusyError`.
     """
     key, secret = settings.credentials()
     with (
@@ -38,9 +35,9 @@ def post_changes(settings: Settings, run: Run, ledger: Ledger, observer: Observe
         _add(run, Loaded(interrupted_runs=interrupted.runs, in_doubt=interrupted.orders))
         for partition in _renew(settings, run, ledger):
             validate_changes(settings, run, partition)
-        plan = make_plan(settings, run)
+        plan = make_plan(settings, run, ledger)
         _confirm(run, ledger)
-        observer(_announce(settings, plan))
+        observer(Planned(plan.changes, plan.requests, plan.seconds))
         stopping = Event()
         pace = _make_pace(settings, ledger, stopping)
         retry = RetryPolicy(settings.max_attempts, sleep=stopping.wait, backoff=settings.backoff)
@@ -63,7 +60,7 @@ def post_changes(settings: Settings, run: Run, ledger: Ledger, observer: Observe
 
 def rehearse_posts(settings: Settings, run: Run) -> Loaded:
     """Keep the bodies that would be posted; touch neither ROBIN nor the ledger."""
-    plan = make_plan(settings, run)
+    plan = run.plan.read()
     chunks = payload.split_into_chunks(read_changes(run), settings.chunk_size, payload.encode_payloads)
     requests = run.requests.write(payload.encode_body(chunk) for _, chunk in chunks)
     loaded = Loaded(would_post=plan.changes, would_request=requests)
@@ -75,6 +72,7 @@ def acknowledge_changes(settings: Settings, run: Run, ledger: Ledger) -> Loaded:
     """Take the changes over into the ledger without posting any."""
     with ledger.lock.hold(run.id):
         _renew(settings, run, ledger)
+        make_plan(settings, run, ledger)
         _confirm(run, ledger)
         acknowledged = 0
         for partition in run.partitions:
@@ -84,23 +82,6 @@ def acknowledge_changes(settings: Settings, run: Run, ledger: Ledger) -> Loaded:
     loaded = Loaded(acknowledged=acknowledged)
     run.loaded.write(loaded)
     return loaded
-
-
-def make_plan(settings: Settings, run: Run) -> Plan:
-    """What the partitions are about to post together; raises `CorrectionsError`."""
-    classified = Classified.add_up([one.basis.read().classified for one in run.partitions])
-    if not run.scope.allow_corrections:
-        guard_corrections(classified.kinds.get(columns.CORRECTION, 0), classified.rows)
-    waves = classified.waves
-    return Plan(
-        changes=sum(waves.values()),
-        requests=sum(-(-changes // settings.chunk_size) for changes in waves.values()),
-    )
-
-
-def read_changes(run: Run) -> Iterator[pd.DataFrame]:
-    """The changes of all partitions, wave by wave, oldest first."""
-    return payload.merge_partitions([partition.changes.read_batches() for partition in run.partitions])
 
 
 def _renew(settings: Settings, run: Run, ledger: Ledger) -> tuple[Partition, ...]:
@@ -122,12 +103,6 @@ def _confirm(run: Run, ledger: Ledger) -> None:
     for partition in run.partitions:
         for confirmed in partition.confirmed.read_batches():
             ledger.states.acknowledge(columns.iterate_states(confirmed))
-
-
-def _announce(settings: Settings, plan: Plan) -> Planned:
-    known = limits.parse_limits(settings.rate_limits)
-    seconds = limits.compute_least_duration(known, plan.requests)
-    return Planned(plan.changes, plan.requests, seconds)
 
 
 def _make_pace(settings: Settings, ledger: Ledger, stopping: Event) -> Pace:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 
 from robin_etl.core.columns import KINDS
+from robin_etl.core.figures import Figures, KindTotal
 from robin_etl.gate import RuleVerdict, Verdict
 from robin_etl.ledger import Ledger, RunRecord
 from robin_etl.ledger.runs import DONE, RUNNING
 from robin_etl.reports import page as run_page
 from robin_etl.reports.charts import TROUBLES
 from robin_etl.reports.index import RunLine, render_index
-from robin_etl.reports.page import KindTotal, QuarantineLine, RuleLine, RunPage, State, SuiteTable, Tile
+from robin_etl.reports.page import GuardLine, QuarantineLine, RuleLine, RunPage, State, SuiteTable, Tile
 from robin_etl.stages.files import PageFile
 from robin_etl.stages.records import Summary
 from robin_etl.stages.run import Run
@@ -30,7 +31,7 @@ _GOOD, _WARN, _BAD = "good", "warn", "bad"
 
 def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | None = None) -> None:
     """Write the run's page; `stopped` is why it stopped, if it did. Raises `UnavailableError`."""
-    kinds, by_day = _add_up_changes(run)
+    plan = run.plan.find()
     page = RunPage(
         title=run.title,
         run=run.id,
@@ -39,8 +40,11 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
         state=_describe_state(summary, stopped, dry_run=run.scope.dry_run),
         stopped=stopped,
         tiles=tuple(_choose_tiles(run, summary)),
-        kinds=kinds,
-        by_day=by_day,
+        kinds=_total_kinds(run),
+        guards=tuple(GuardLine(**vars(guard)) for guard in plan.guards) if plan else (),
+        planned_requests=plan.requests if plan else 0,
+        planned_seconds=plan.seconds if plan else 0,
+        by_day=_count_changes(run),
         stale=summary.classified.stale,
         duplicates=summary.classified.duplicates,
         left_out=summary.extracted.left_out,
@@ -96,25 +100,26 @@ def _choose_tiles(run: Run, summary: Summary) -> Iterator[Tile]:
     yield Tile("In doubt", len(delivered.in_doubt), _WARN)
 
 
-def _add_up_changes(run: Run) -> tuple[tuple[KindTotal, ...], pd.DataFrame]:
-    """By kind how many changes there are and what they are worth; and how many by day and kind."""
-    names = ["day", "kind", "revenue", "old_revenue"]
-    sums = [pd.DataFrame(columns=[*names, "changes"])]
+def _total_kinds(run: Run) -> Mapping[str, KindTotal]:
+    """By kind how many changes there are and what they are worth, as far as they were compared."""
+    bases = [basis for partition in run.partitions if (basis := partition.basis.find())]
+    return Figures.add_up([basis.figures for basis in bases]).kinds
+
+
+def _count_changes(run: Run) -> pd.DataFrame:
+    """How many changes there are by day and kind."""
+    counts = [pd.DataFrame(columns=["day", "kind", "changes"])]
     for partition in run.partitions:
         if partition.changes.exists():
-            for frame in partition.changes.read_batches(names):
-                counted = frame.assign(changes=1).astype({"revenue": "float", "old_revenue": "float"})
-                sums.append(counted.groupby(["day", "kind"], as_index=False).sum())
-    table = pd.concat(sums[1:] or sums)
-    totals = table.groupby("kind")[[*names[2:], "changes"]].sum().reindex(KINDS, fill_value=0)
-    kinds = tuple(
-        KindTotal(str(kind), int(changes), float(now), float(before))
-        for kind, now, before, changes in totals.itertuples(name=None)
-    )
+            counts += [
+                frame.value_counts().rename("changes").reset_index()
+                for frame in partition.changes.read_batches(["day", "kind"])
+            ]
+    table = pd.concat(counts[1:] or counts)
     by_day = table.pivot_table(index="day", columns="kind", values="changes", aggfunc="sum")
     if len(by_day) > _MOST_DAYS:
         by_day = by_day.groupby(by_day.index.str[:7]).sum()
-    return kinds, by_day.reindex(columns=KINDS).fillna(0).astype(np.int64)
+    return by_day.reindex(columns=KINDS).fillna(0).astype(np.int64)
 
 
 def _describe_suites(run: Run) -> Iterator[SuiteTable]:

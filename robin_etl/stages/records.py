@@ -9,8 +9,8 @@ from datetime import date
 from typing import Any
 
 from robin_etl.core.columns import KINDS
-
-BASELINE = "baseline"
+from robin_etl.core.figures import Figures, KindTotal
+from robin_etl.ledger.runs import BASELINE
 
 # Numbers, or names of orders or rules, by name: as they are logged, kept as JSON and shown.
 Counts = dict[str, Any]
@@ -18,14 +18,18 @@ Counts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run is about: the days `first` to `last`, or named `exports` (day and path) instead."""
+    """What a run is about: the days `first` to `last`, or named `exports` (day and path) instead.
+
+    `allow` names the guards that it may pass; `is_history` says that its orders may be old.
+    """
 
     command: str
     first: date
     last: date
     final: bool = False
     dry_run: bool = False
-    allow_corrections: bool = False
+    allow: tuple[str, ...] = ()
+    is_history: bool = False
     exports: tuple[tuple[date, str], ...] = ()
 
     @property
@@ -39,9 +43,39 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class ReadBy:
+    """What says how an export's rows are read: the profile, `mapping` as a digest of all that it says,
+    and the settings that fill it.
+    """
+
+    profile: str
+    mapping: str
+    timezone: str
+    currency: str
+    webstore_url: str
+
+    def compare(self, earlier: Mapping[str, Any]) -> tuple[str, ...]:
+        """What differs from what an earlier run read by, in words."""
+        names = {
+            "profile": "profile",
+            "timezone": "time zone",
+            "currency": "currency",
+            "webstore_url": "web store",
+        }
+        differing = tuple(
+            f"{words} {getattr(self, name) or 'none'} instead of {earlier.get(name) or 'none'}"
+            for name, words in names.items()
+            if getattr(self, name) != earlier.get(name, "")
+        )
+        if differing or self.mapping == earlier.get("mapping"):
+            return differing
+        return (f"the profile {self.profile} maps otherwise",)
+
+
+@dataclass(frozen=True)
 class Extracted:
     """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
-    status, and the names of the rules that failed and only warn.
+    status, the names of the rules that failed and only warn, and what it `read_by`.
     """
 
     files: int = 0
@@ -49,10 +83,11 @@ class Extracted:
     left_out: int = 0
     quarantined: int = 0
     warnings: tuple[str, ...] = ()
+    read_by: ReadBy | None = None
 
     def counts(self) -> Counts:
-        """The same by name."""
-        return asdict(self)
+        """The numbers and the rules by name."""
+        return {name: value for name, value in asdict(self).items() if name != "read_by"}
 
 
 @dataclass(frozen=True)
@@ -110,10 +145,13 @@ class Classified:
 
 @dataclass(frozen=True)
 class Basis:
-    """Which revision of the ledger a partition was compared with, and what came of that."""
+    """Which revision of the ledger a partition was compared with, what came of that, and what the
+    changes come to.
+    """
 
     revision: int
     classified: Classified
+    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -128,11 +166,39 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class PlannedGuard:
+    """A guard that trips at a plan: its name and figures in words, and whether the run may pass it."""
+
+    name: str
+    words: str
+    is_allowed: bool
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What a run is about to post: how many changes, in how many requests."""
+    """What a run is about to tell: how many changes, in how many requests, which take `seconds` at
+    least; what the changes come to by kind, in cents; and the guards that trip at it.
+    """
 
     changes: int
     requests: int
+    seconds: float
+    kinds: Mapping[str, KindTotal]
+    guards: tuple[PlannedGuard, ...]
+
+    @property
+    def stopping(self) -> tuple[PlannedGuard, ...]:
+        """The guards that the run may not pass."""
+        return tuple(guard for guard in self.guards if not guard.is_allowed)
+
+    def counts(self) -> Counts:
+        """The numbers, and the names of the guards that trip."""
+        return {
+            "changes": self.changes,
+            "requests": self.requests,
+            "seconds": self.seconds,
+            "guards": [guard.name for guard in self.guards],
+        }
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 
 import pyarrow as pa
 
@@ -28,17 +29,17 @@ def close_run(run: Run, ledger: Ledger) -> Summary:
 
 def close_stopped_run(run: Run, ledger: Ledger, reason: str) -> None:
     """The same for a run that stops, as far as it can be done: why it stopped is what counts."""
-    if run.scope.dry_run:
-        return
     with suppress(RobinEtlError):
         summary = summarize(run, ledger)
         run.summary.write(summary.counts())
-        _finish(run, ledger, summary, STOPPED, reason)
-        ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
+        if not run.scope.dry_run:
+            _finish(run, ledger, summary, STOPPED, reason)
+            ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
         # Files of a stage that was cut off can't be read, and may not hide why it was.
         with suppress(OSError, pa.ArrowException):
             pages.write_page(run, ledger, summary, stopped=reason)
-        pages.write_index(run, ledger)
+        if not run.scope.dry_run:
+            pages.write_index(run, ledger)
 
 
 def summarize(run: Run, ledger: Ledger) -> Summary:
@@ -79,4 +80,5 @@ def _finish(run: Run, ledger: Ledger, summary: Summary, outcome: str, reason: st
         counts=summary.counts(),
         files=extracted.files,
         exported=extracted.exported,
+        read_by=asdict(extracted.read_by) if extracted.read_by else None,
     )

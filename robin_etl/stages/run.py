@@ -32,7 +32,7 @@ from robin_etl.stages.files import (
     RecordFile,
     TableFile,
 )
-from robin_etl.stages.records import Basis, Classified, Extracted, Loaded, Partitioning, Scope
+from robin_etl.stages.records import Basis, Classified, Extracted, Loaded, Partitioning, Plan, Scope
 
 # A row that goes on, with the digests of its contact; `broken` where a row rule has set it aside.
 ROW_DTYPES: dict[str, str] = {**EXPORTED_DTYPES, **CONTACT_DTYPES, "broken": FLAG}
@@ -112,7 +112,8 @@ class Partition:
         "basis.json",
         _record(Basis),
         "classify, load",
-        "Which revision of the ledger the changes come from, and what came of that comparison.",
+        "Which revision of the ledger the changes come from, what came of that comparison, and the "
+        "figures of the changes.",
     )
     verdict = Declared(
         "verdict_changes.json", JsonFile, "validate", "What the gate says of what is about to be sent."
@@ -146,6 +147,12 @@ class Run:
     extracted = Declared("extract.json", _record(Extracted), "extract", "What was read.")
     partitioning = Declared(
         "partitions.json", _record(Partitioning), "extract", "How the rows were split by customer."
+    )
+    plan = Declared(
+        "plan.json",
+        _record(Plan),
+        "plan, load",
+        "What is about to be told: counts and money by kind, requests, and the guards that trip.",
     )
     requests = Declared(
         "requests.jsonl", LinesFile, "load", "Of a dry run: the bodies that would be sent, one a line."

@@ -17,7 +17,7 @@ from robin_etl.stages.run import Run
 from tests.conftest import Export
 
 DAY = date(2026, 3, 1)
-STAGES = ("extract", "classify", "validate", "load", "report")
+STAGES = ("extract", "classify", "validate", "plan", "load", "report")
 
 
 def watch(settings: Settings, *, dry_run: bool = False) -> list[Event]:
@@ -50,7 +50,7 @@ def test_partitions_are_named_by_their_number(
     events = watch(settings.model_copy(update={"shards": 2}))
     named = [(event.stage, event.partition) for event in events if isinstance(event, StageStarted)]
     of_partitions = [(stage, number) for stage in ("classify", "validate") for number in (1, 2)]
-    assert named == [("extract", None), *of_partitions, ("load", None), ("report", None)]
+    assert named == [("extract", None), *of_partitions, ("plan", None), ("load", None), ("report", None)]
 
 
 def test_a_wait_that_robin_asks_for_is_reported(

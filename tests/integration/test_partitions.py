@@ -11,7 +11,7 @@ import pytest
 
 from robin_etl import pipeline
 from robin_etl.core import partition
-from robin_etl.exceptions import ConfigurationError, CorrectionsError, GateError, RobinUnavailableError
+from robin_etl.exceptions import ConfigurationError, GateError, GuardError, RobinUnavailableError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.robin import Robin
@@ -187,7 +187,7 @@ def test_corrections_in_masses_are_counted_over_all_parts(
     header = "order_number,email_address,revenue,order_date,profit"
     export(DAY, *(f"{row},3" for row in rows), header=header)
     run_days(settings, "2026-03-01")
-    with pytest.raises(CorrectionsError, match="1100 corrections in 1100 rows"):
+    with pytest.raises(GuardError, match="1,100 corrections in 1,100 rows"):
         run_days(in_parts(settings, 4), DAY)
 
 

@@ -16,10 +16,10 @@ import pytest
 from robin_etl import pipeline
 from robin_etl.exceptions import (
     AuthenticationError,
-    CorrectionsError,
     ExportError,
     ExportMissingError,
     GateError,
+    GuardError,
     LedgerBusyError,
     RobinUnavailableError,
     StoppedError,
@@ -324,10 +324,10 @@ def test_corrections_in_masses_stop_the_run_unless_they_are_allowed(
     export("2026-03-01", *rows)
     export("2026-03-02", *(f"{row},3" for row in rows), header=header)
     run_days(settings, "2026-03-01")
-    with pytest.raises(CorrectionsError, match="1100 corrections in 1100 rows") as caught:
+    with pytest.raises(GuardError, match="1,100 corrections in 1,100 rows") as caught:
         run_days(settings, "2026-03-02")
-    assert caught.value.corrections == 1100
-    summary = run_days(settings, "2026-03-02", allow_corrections=True)
+    assert caught.value.guards == ("corrections",)
+    summary = run_days(settings, "2026-03-02", allow=("corrections",))
     assert summary["correction"] == summary["posted"] == 1100
     told(sandbox)
 

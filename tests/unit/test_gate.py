@@ -11,8 +11,8 @@ import pytest
 from upath import UPath
 
 from robin_etl.core import columns
-from robin_etl.exceptions import ConfigurationError, CorrectionsError, GateError
-from robin_etl.gate import Suite, SuiteCheck, Verdict, check_frame, guard_corrections, load_suite
+from robin_etl.exceptions import ConfigurationError, GateError
+from robin_etl.gate import Suite, SuiteCheck, Verdict, check_frame, load_suite
 
 SUITES = UPath(__file__).parents[2] / "expectations"
 
@@ -339,14 +339,3 @@ def test_rows_that_come_in_batches_are_judged_as_if_they_came_at_once(tmp_path: 
     }
     # Only what the rules on the whole name has to be held.
     assert asked == [["order_number", "revenue", "profit"]]
-
-
-@pytest.mark.parametrize(("corrections", "rows"), [(1_000, 1_000), (1_100, 5_500), (0, 0)])
-def test_corrections_as_a_shop_makes_them_pass(corrections: int, rows: int) -> None:
-    guard_corrections(corrections, rows)
-
-
-def test_more_corrections_than_a_shop_makes_stop_the_run() -> None:
-    with pytest.raises(CorrectionsError, match="1100 corrections in 5499 rows") as caught:
-        guard_corrections(1_100, 5_499)
-    assert caught.value.corrections == 1_100

@@ -10,6 +10,7 @@ import pytest
 from upath import UPath
 
 from robin_etl.core import columns
+from robin_etl.core.figures import Figures, KindTotal, Tally
 from robin_etl.exceptions import StoppedError
 from robin_etl.stages.files import Folder, FrameFile, LinesFile, RecordFile, TableFile
 from robin_etl.stages.records import (
@@ -19,6 +20,8 @@ from robin_etl.stages.records import (
     Extracted,
     Loaded,
     Partitioning,
+    Plan,
+    PlannedGuard,
     Scope,
     Summary,
 )
@@ -26,12 +29,20 @@ from robin_etl.stages.run import Partition, Run, describe_files
 
 DAY = date(2026, 3, 1)
 CLASSIFIED = Classified(3, {"first": 2, "return": 1}, {1: 2, 2: 1}, 4, 5, 6, 7, 8)
+FIGURES = Figures(
+    kinds={"first": KindTotal(2, 300, 0)},
+    returns=Tally(1, ("7",)),
+    scaled={"100": Tally(1, ("7",))},
+    new=2,
+    new_by_day={"2026-03-01": 2},
+)
 RECORDS = [
     Scope("run", DAY, DAY),
     Scope("backfill", DAY, DAY, final=True, exports=((DAY, "a.csv"),)),
     Extracted(1, 2, 3, 4, ("volume",)),
     Partitioning(7, 11),
-    Basis(12, CLASSIFIED),
+    Basis(12, CLASSIFIED, FIGURES),
+    Plan(3, 2, 1.5, FIGURES.kinds, (PlannedGuard("scale", "words", is_allowed=True),)),
     Loaded(("dead",), ("1", "2"), ("3",)),
     Loaded(acknowledged=0),
 ]

@@ -147,6 +147,10 @@ class Profile(BaseModel):
         default=False, description="Whether a line without a number belongs to the order above it."
     )
     columns: Columns
+    webstore_url: str = Field(
+        "",
+        description="Web store of orders whose row names none; ROBIN_ETL_WEBSTORE_URL overrides it.",
+    )
     strip: Mapping[str, str] = Field(
         {}, description='Text to remove from the front of a column\'s cells: `order_number = "#"`.'
     )
@@ -201,7 +205,7 @@ class Profile(BaseModel):
         return next((" or ".join(names) for names in either if not there.intersection(names)), None)
 
     def complete(self, settings: Settings) -> Profile:
-        """With what settings say of the time zone and the currency.
+        """With what settings say of the time zone, the currency and the web store.
 
         Raises `ConfigurationError` where that is left to them and they don't.
         """
@@ -220,4 +224,6 @@ class Profile(BaseModel):
         if currency:
             code = (settings.currency or currency.code).upper()
             currency = currency.model_copy(update={"code": code})
-        return self.model_copy(update={"timezone": zone, "currency": currency})
+        webstore_url = settings.webstore_url or self.webstore_url
+        completed = {"timezone": zone, "currency": currency, "webstore_url": webstore_url}
+        return self.model_copy(update=completed)

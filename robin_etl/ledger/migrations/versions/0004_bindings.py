@@ -1,4 +1,4 @@
-"""A ledger knows whose states it holds, a run what it read by, a request whether ROBIN spoke of errors."""
+"""A ledger knows whose it is, a run what it read by, a request whether ROBIN spoke of errors."""
 
 import sqlalchemy as sa
 from alembic import op

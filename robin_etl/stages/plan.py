@@ -78,7 +78,7 @@ def _describe_changes(changes: pd.DataFrame) -> list[PlannedChange]:
     is_earned = is_known & changes["profit"].fillna(0).ne(changes["old_profit"].fillna(0))
     for told, old, new in (
         (is_earned, _format_profit(changes["old_profit"]), _format_profit(changes["profit"])),
-        (moved, ", " + changes["old_order_date"], ", " + changes["order_date"]),
+        (moved, *_format_moments(changes["old_order_date"], changes["order_date"])),
     ):
         was, will_be = was + old.where(told, "").fillna(""), will_be + new.where(told, "").fillna("")
     will_be += changes["is_other_customer"].map({True: ", another customer", False: ""}).astype(TEXT)
@@ -91,6 +91,13 @@ def _describe_changes(changes: pd.DataFrame) -> list[PlannedChange]:
 def _format_cents(cents: pd.Series) -> pd.Series:
     """As text with two decimals; nothing for null."""
     return cents.map(lambda value: f"{value / 100:,.2f}", na_action="ignore").astype(TEXT).fillna("")
+
+
+def _format_moments(old: pd.Series, new: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """The days of two moments or, on one day, their times."""
+    is_one_day = old.str[:10] == new.str[:10]
+    before, after = (", " + one.str[:10].where(~is_one_day, one.str[11:]) for one in (old, new))
+    return before, after
 
 
 def _format_profit(cents: pd.Series) -> pd.Series:

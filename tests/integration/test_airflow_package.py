@@ -184,7 +184,8 @@ def parsed(home: Path) -> dict[str, Any]:
         "dag = robin_orders.robin_orders_dag();"
         "print(json.dumps({'modules': sorted(set(sys.modules) - before), 'max': dag.max_active_runs,"
         "'catchup': dag.catchup, 'past': [t.depends_on_past for t in dag.tasks],"
-        "'loads': dag.task_dict['load'].max_active_tis_per_dag}))"
+        "'loads': dag.task_dict['load'].max_active_tis_per_dag,"
+        "'before': {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks}}))"
     )
     done = airflow(home, "-c", code)
     assert done.returncode == 0, done.stderr
@@ -196,13 +197,41 @@ def test_importing_the_dag_imports_neither_pandas_nor_great_expectations(parsed:
     heavy = {"pandas", "numpy", "pyarrow", "great_expectations", "sqlalchemy.dialects.sqlite", "upath"}
     assert heavy.isdisjoint(parsed["modules"])
     own = {module for module in parsed["modules"] if module.startswith("robin_etl")}
-    light = ("dag", "params", "sensor")
-    assert own <= {"robin_etl", "robin_etl.airflow", *(f"robin_etl.airflow.{name}" for name in light)}
+    light = ("airflow.dag", "airflow.params", "airflow.sensor", "core", "core.guards")
+    assert own <= {"robin_etl", "robin_etl.airflow", *(f"robin_etl.{name}" for name in light)}
 
 
 def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) -> None:
     assert (parsed["max"], parsed["catchup"], set(parsed["past"])) == (1, False, {False})
     assert parsed["loads"] == 1
+
+
+def test_nothing_is_posted_before_the_plan_of_all_partitions_has_passed(parsed: dict[str, Any]) -> None:
+    before = parsed["before"]
+    assert "partitions.validate" in before["plan"]
+    assert "plan" in before["load"]
+    assert before["report"] == ["load"]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_right"),
+    [([], True), (["scale", "empty"], True), (["nonsense"], False), ("scale", False), ([1], False)],
+)
+def test_the_guards_to_allow_are_checked_as_airflow_reads_the_dag_back(
+    home: Path, given: Any, is_right: bool
+) -> None:
+    from airflow.exceptions import ParamValidationError
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from robin_etl.airflow.dag import robin_orders_dag
+
+    read_back = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(robin_orders_dag()))
+    params = read_back.params.deep_merge({"allow": given})
+    if is_right:
+        params.validate()
+    else:
+        with pytest.raises(ParamValidationError):
+            params.validate()
 
 
 def find_days(

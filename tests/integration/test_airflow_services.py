@@ -83,6 +83,8 @@ def environment(folder: Path, exports: Path, url: str) -> dict[str, str]:
         "ROBIN_ETL_RUNS": str(folder / "airflow-runs"),
         "ROBIN_ETL_RATE_LIMITS": "100000/s",
         "ROBIN_ETL_EXPORT_ABSENT": "skip",
+        # Of a day these would stop its first run, and the last for its late order.
+        "ROBIN_ETL_GUARDS": json.dumps({"no_history": 0, "old_orders": 0, "old_orders_share": 0}),
         "ROBIN_ETL_EXPORT_WAIT": "0",
     }
 

@@ -17,8 +17,9 @@ from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
+from robin_etl.settings import Settings
 from tests import processes
-from tests.conftest import KEY, SECRET, Export
+from tests.conftest import KEY, SECRET, Export, run_days
 
 DAGS = Path(__file__).parents[2] / "dags"
 
@@ -32,8 +33,17 @@ from airflow.utils.db import initdb
 initdb()
 from airflow.models.asset import AssetEvent
 from airflow.models.xcom import XComModel
+from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.utils.session import create_session
+from airflow.utils.types import DagRunType
 
+create = SerializedDAG.create_dagrun
+
+def create_as_asked(dag, **given):
+    # A test run is a manual one, unless it stands for another.
+    return create(dag, **{**given, "run_type": DagRunType(asked.get("run_type", "manual"))})
+
+SerializedDAG.create_dagrun = create_as_asked
 usual = dict(os.environ)
 for line in sys.stdin:
     asked = json.loads(line)
@@ -137,7 +147,7 @@ def export(shop: Path) -> Export:
     return write
 
 
-STAGES = ("wait", "extract", "partitions.classify", "partitions.validate", "load", "report")
+STAGES = ("wait", "extract", "partitions.classify", "partitions.validate", "plan", "load", "report")
 
 
 def test_a_day_goes_through_all_stages_and_hands_on_paths_and_counts_alone(
@@ -246,6 +256,75 @@ def test_a_gate_stop_fails_at_once_and_posts_nothing(
     assert "g1" not in module_sandbox.robin.orders
 
 
+OLD_ORDERS = [f"old{n},old{n}@x.nl,10,2024-03-01" for n in range(25)]
+
+
+def test_a_guard_stops_a_scheduled_run_at_once_and_lets_one_pass_that_names_it(
+    airflow: Play, export: Export, module_sandbox: Sandbox
+) -> None:
+    export("2026-06-10", *OLD_ORDERS)
+    before = module_sandbox.robin.read_state()["requests"]
+    stopped = airflow(day="2026-06-10", run_type="scheduled", retries=2)
+    assert stopped["state"] == "failed"
+    assert stopped["tasks"]["plan"] == ["failed"]
+    assert stopped["tries"]["plan"] == 1
+    assert stopped["tasks"]["load"] == stopped["tasks"]["report"] == ["upstream_failed"]
+    assert "The guard old_orders stopped 2026-06-10: 25 of 25 new orders (old0, " in stopped["log"]
+    assert "(in Airflow with allow: old_orders)" in stopped["log"]
+    assert module_sandbox.robin.read_state()["requests"] == before
+
+    passed = airflow(day="2026-06-10", conf={"allow": ["old_orders"]})
+    assert passed["state"] == "success", passed["log"]
+    assert {f"old{n}" for n in range(25)} <= set(module_sandbox.robin.orders)
+
+
+@pytest.mark.parametrize(
+    ("conf", "run_type", "is_history"),
+    [
+        ({"from_date": "2026-06-11"}, "manual", False),
+        ({"from_date": "2026-06-11", "to_date": "2026-06-11"}, "manual", True),
+        ({}, "backfill", True),
+    ],
+    ids=["a manual day", "a range of one day", "airflow's backfill"],
+)
+def test_a_range_and_a_backfill_say_that_their_orders_are_history_and_a_day_does_not(
+    airflow: Play, export: Export, shop: Path, conf: dict[str, Any], run_type: str, is_history: bool
+) -> None:
+    export("2026-06-11", "h1,h1@x.nl,10,2024-03-01")
+    guards = json.dumps({"old_orders": 0, "no_history": 0})
+    env = {"ROBIN_ETL_GUARDS": guards, "ROBIN_ETL_LEDGER": str(shop / "empty-ledger.db")}
+    result = airflow(day="2026-06-11", run_type=run_type, conf={**conf, "dry_run": True}, env=env)
+    assert result["tasks"]["plan"] == ["success" if is_history else "failed"], result["log"]
+    for guard in ("old_orders", "no_history"):
+        assert (f"The guard {guard} stopped 2026-06-11: " in result["log"]) != is_history
+
+
+def test_a_header_without_rows_after_a_week_of_orders_is_red_unless_a_backfill_asks_for_it(
+    airflow: Play, export: Export, shop: Path, module_sandbox: Sandbox
+) -> None:
+    ledger = str(shop / "busy-ledger.db")
+    settings = Settings.read(
+        base_url=module_sandbox.url,
+        api_key=KEY,
+        api_secret=SECRET,
+        exports=str(shop / "exports"),
+        ledger=ledger,
+        runs=str(shop / "runs"),
+        rate_limits="100000/s",
+    )
+    for day in range(12, 19):
+        placed = f"2026-06-{day}"
+        export(placed, *(f"{day}-{n},b{n}@x.nl,10,{placed}" for n in range(100)))
+    run_days(settings, "2026-06-12", "2026-06-18")
+    export("2026-06-19")
+    asked: dict[str, Any] = {"day": "2026-06-19", "env": {"ROBIN_ETL_LEDGER": ledger}}
+    stopped = airflow(**asked, run_type="scheduled")
+    assert stopped["state"] == "failed"
+    assert stopped["tasks"]["plan"] == ["failed"]
+    assert "the export has no rows, and the days before had 100" in stopped["log"]
+    assert airflow(**asked, run_type="backfill")["state"] == "success"
+
+
 def test_a_refused_key_fails_at_once_and_tells_whom_the_setting_names(
     airflow: Play, export: Export, module_sandbox: Sandbox, airflow_home: Path
 ) -> None:
@@ -337,7 +416,15 @@ def test_an_export_that_may_still_come_is_waited_for_until_its_time_is_over(airf
 
 
 @pytest.mark.parametrize(
-    "conf", [{"from_date": "yesterday"}, {"shards": 0}, {"chunk_size": "many"}, {"dry_run": "perhaps"}]
+    "conf",
+    [
+        {"from_date": "yesterday"},
+        {"shards": 0},
+        {"chunk_size": "many"},
+        {"dry_run": "perhaps"},
+        {"allow": ["nonsense"]},
+        {"allow": "scale"},
+    ],
 )
 def test_nonsense_is_refused_before_anything_runs(airflow: Play, conf: dict[str, Any]) -> None:
     result = airflow(day="2026-03-01", conf=conf)

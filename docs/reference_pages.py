@@ -128,7 +128,7 @@ def _content(declared: Declared[Any]) -> Iterator[str]:
 def commands() -> Iterator[str]:
     yield "# Commands"
     yield ""
-    yield "Exit codes: 0 done; 1 stopped (validation, authentication, ROBIN not reachable);"
+    yield "Exit codes: 0 done; 1 stopped (validation, a guard, authentication, ROBIN not reachable);"
     yield "2 wrong usage or settings; 3 done, but with rejected or quarantined rows."
     yield "See {doc}`../after-a-bad-night`."
     yield ""

@@ -107,12 +107,13 @@ def test_settings_come_from_parameters_then_connection_then_variable_then_enviro
 ) -> None:
     for name in ("CHUNK_SIZE", "CONCURRENCY", "TIMEOUT", "MAX_ATTEMPTS"):
         monkeypatch.setenv(f"ROBIN_ETL_{name}", "11")
-    variable = {"chunk_size": 12, "concurrency": 12, "timeout": 12}
+    variable = {"chunk_size": 12, "concurrency": 12, "timeout": 12, "guards": {"scale": 50}}
     monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", json.dumps(variable))
     connection(extra={"chunk_size": 13, "concurrency": 13, "customer_key": "pepper"})
     settings = hook().get_settings({"chunk_size": 14, "from_date": None, "shards": None})
     found = (settings.chunk_size, settings.concurrency, settings.timeout, settings.max_attempts)
     assert found == (14, 13, 12, 11)
+    assert (settings.guards.scale, settings.guards.returns) == (50, 100)
     assert settings.digest_key() == b"pepper"
     assert settings.credentials() == (KEY, SECRET)
 

@@ -172,7 +172,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "RATE_LIMITS" in (tmp_path / "settings.html").read_text(encoding="utf-8")
     assert "shopify" in (tmp_path / "reference/profiles.html").read_text(encoding="utf-8")
     assert "email_day" in (tmp_path / "reference/ledger.html").read_text(encoding="utf-8")
-    assert "--allow-corrections" in (tmp_path / "reference/commands.html").read_text(encoding="utf-8")
+    assert "--allow" in (tmp_path / "reference/commands.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,19 @@ def test_the_page_on_ones_own_orders(tmp_path: Path, place: Callable[..., Shell]
 def test_the_pages_on_old_shops(page: str, tmp_path: Path, place: Callable[..., Shell]) -> None:
     shop(tmp_path)
     follow(page, place())
+
+
+def test_the_page_on_guards(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    def known(revenue: str) -> list[str]:
+        return [f"{1000 + n},c{n}@example.com,{revenue},2026-11-01" for n in range(30)]
+
+    stall = [f"S{100 + n},s{n}@example.com,8,2026-09-05" for n in range(24)]
+    write(tmp_path, "2026-11-01", *known("12.34"))
+    write(tmp_path, "2026-11-02", *known("1234"), "1030,c3@example.com,2500,2026-11-02")
+    write(tmp_path, "2026-11-03", "1031,c4@example.com,25,2026-11-03", *stall)
+    shell = place()
+    shell.run("robin-etl run --date 2026-11-01")
+    follow("how-to/guard.md", shell)
 
 
 def test_the_page_on_profiles(tmp_path: Path, place: Callable[..., Shell]) -> None:

@@ -42,8 +42,22 @@ def make_plan(settings: Settings, run: Run, ledger: Ledger) -> Plan:
         ),
     )
     run.plan.write(plan)
-    _stop_unless_allowed(plan, run.title)
+    stop_unless_allowed(plan, run.title)
     return plan
+
+
+def stop_unless_allowed(plan: Plan, title: str) -> None:
+    """Raise `GuardError` where a guard trips that the run, whose days are `title`, may not pass."""
+    if not (stopping := plan.stopping):
+        return
+    names = [guard.name for guard in stopping]
+    said = " ".join(f"The guard {guard.name} stopped {title}: {guard.words}" for guard in stopping)
+    options = " ".join(f"--allow {name}" for name in names)
+    raise GuardError(
+        f"{said} Nothing was posted. Look at the plan in the run's report. If it is meant, run again "
+        f"with {options} (in Airflow with allow: {', '.join(names)}).",
+        guards=tuple(names),
+    )
 
 
 @dataclass(frozen=True)
@@ -116,17 +130,4 @@ def _find_circumstances(run: Run, ledger: Ledger, classified: Classified) -> Cir
         is_baseline=run.scope.is_baseline,
         holds_orders=ledger.states.has_any(),
         differing=read_by.compare(earlier) if read_by and earlier else (),
-    )
-
-
-def _stop_unless_allowed(plan: Plan, title: str) -> None:
-    if not (stopping := plan.stopping):
-        return
-    names = [guard.name for guard in stopping]
-    said = " ".join(f"The guard {guard.name} stopped {title}: {guard.words}" for guard in stopping)
-    options = " ".join(f"--allow {name}" for name in names)
-    raise GuardError(
-        f"{said} Nothing was posted. Look at the plan in the run's report. If it is meant, run again "
-        f"with {options} (in Airflow with allow: {', '.join(names)}).",
-        guards=tuple(names),
     )

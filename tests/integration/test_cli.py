@@ -256,8 +256,10 @@ def test_the_demonstration_holds_every_kind_and_ends_without_a_complaint(
 ) -> None:
     done = robin_etl("demo", "--folder", "shown")
     assert done.returncode == 0, done.stderr
-    assert "ROBIN holds 28 orders worth 669.94 and has 0 complaints." in done.stdout
-    assert json.loads(robin_etl("demo", "--folder", "shown", "--json").stdout)["revenue"] == 669.94
+    assert "ROBIN holds 53 orders worth 1227.94 and has 0 complaints." in done.stdout
+    assert "\nThe guard old_orders stopped 2026-11-06: 24 of 25 new orders (S101, " in done.stdout
+    assert "\n2026-11-06: run --allow old_orders\n" in done.stdout
+    assert json.loads(robin_etl("demo", "--folder", "shown", "--json").stdout)["revenue"] == 1227.94
     state = json.loads((tmp_path / "shown" / "robin.json").read_text())
     assert set(state["situations"]) == {"first", "repeat", "return", "upsell", "correction"}
 

@@ -6,12 +6,14 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 import pytest
 
 from robin_etl.cli.main import cli
+from robin_etl.core.guards import GUARDS, GuardLimits
 from robin_etl.sandbox import demo
 from robin_etl.settings import PREFIX, Settings
 
@@ -125,6 +127,13 @@ def test_every_setting_is_on_its_page_with_its_default() -> None:
             assert default == f"`{shown}`"
 
 
+def test_every_guard_and_number_of_one_is_on_its_page_with_its_default() -> None:
+    page = TEXTS["docs/how-to/guard.md"]
+    numbers = {name: f"{number}" for name, number in asdict(GuardLimits()).items()}
+    assert dict(re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", page, re.MULTILINE)) == numbers
+    assert re.findall(r"^### (\w+)$", page, re.MULTILINE) == list(GUARDS)
+
+
 def test_every_make_target_on_a_page_exists_and_every_one_is_on_a_page() -> None:
     code = "\n".join(code for text in TEXTS.values() for code in code_in(text))
     named = set(re.findall(r"(?:^|\$ )make ([a-z-]+)", code, re.MULTILINE))
@@ -168,9 +177,14 @@ def test_the_demonstrations_output_is_the_one_in_readme(tmp_path: Path, capsys: 
     demo.play(str(tmp_path / "demo"), through_airflow=False)
     printed = capsys.readouterr().out  # type: ignore[attr-defined]
     days, _, _ = printed.partition("Where to look")
-    table = re.sub(r"\A(?:\d{4}-\d\d-\d\d: run\n)+", "", days)
-    shown = "\n".join(line.rstrip() for line in table.strip().splitlines())
-    assert shown.count("\n") == 6
+    end = re.sub(r"\A(?:\d{4}-\d\d-\d\d: run\n)+", "", days)
+    shown = "\n".join(line.rstrip() for line in end.strip().splitlines())
+    assert shown.count("\n") == 9
+    # README shows `make demo`, which goes through Airflow.
+    by_hand = "run --allow old_orders"
+    assert by_hand in shown
+    through_airflow = """airflow dags test robin_orders --conf '{"allow": ["old_orders"]}'"""
+    shown = shown.replace(by_hand, through_airflow)
     assert f"```text\n{shown}\n```" in README
     state = json.loads((tmp_path / "demo" / "robin.json").read_text())
     assert state["complaints"] == []

@@ -67,6 +67,16 @@ class AnswerError(StoppedError):
         self.status = status
 
 
+class NotRobinError(AnswerError):
+    """Something that is not ROBIN answered, such as a proxy or a login page, so whether ROBIN has the
+    orders is in doubt. Attributes: `words`, the beginning of the answer.
+    """
+
+    def __init__(self, message: str, *, status: int, words: str) -> None:
+        super().__init__(message, status=status)
+        self.words = words
+
+
 class AuthenticationError(AnswerError):
     """ROBIN refused the API key or secret (401, 403)."""
 
@@ -81,6 +91,10 @@ class InterruptedRunError(UnavailableError):
 
 class LedgerError(StoppedError):
     """The ledger can't be used as it is."""
+
+
+class BindingError(StoppedError):
+    """The ledger belongs to another ROBIN, another account of it, or another customer key."""
 
 
 class LedgerBusyError(UnavailableError):

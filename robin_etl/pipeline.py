@@ -16,6 +16,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.observer import Observer, ignore
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import classify_rows
+from robin_etl.stages.destination import require_credentials
 from robin_etl.stages.extract import extract_exports
 from robin_etl.stages.load import acknowledge_changes, post_changes, rehearse_posts
 from robin_etl.stages.plan import make_plan
@@ -28,8 +29,7 @@ from robin_etl.stages.validate import validate_changes
 
 def run_all(settings: Settings, run: Run, observer: Observer = ignore) -> Summary:
     """Tell ROBIN what changed: all stages, one after the other, and partition after partition."""
-    if not run.scope.dry_run:
-        settings.credentials()
+    require_credentials(settings, run)
     extract(settings, run, observer)
     for partition in run.partitions:
         classify(settings, run, partition.number, observer)
@@ -42,6 +42,7 @@ def run_all(settings: Settings, run: Run, observer: Observer = ignore) -> Summar
 
 def baseline(settings: Settings, run: Run, observer: Observer = ignore) -> Summary:
     """Acknowledge instead of posting: orders that ROBIN has, or should never celebrate."""
+    require_credentials(settings, run)
     extract(settings, run, observer)
     for partition in run.partitions:
         classify(settings, run, partition.number, observer)
@@ -53,7 +54,8 @@ def baseline(settings: Settings, run: Run, observer: Observer = ignore) -> Summa
 def extract(settings: Settings, run: Run, observer: Observer = ignore) -> Extracted:
     """Read the run's exports, let the gate set rows aside, and write the rest in partitions.
 
-    Raises `ExportMissingError`, `ExportError` or `GateError`.
+    Raises `BindingError` where the ledger belongs to another ROBIN or customer key,
+    `ExportMissingError`, `ExportError` or `GateError`.
     """
     return run_stage("extract", partial(extract_exports, settings, run), settings, run, observer)
 
@@ -90,7 +92,7 @@ def load(settings: Settings, run: Run, observer: Observer = ignore) -> Delivered
 
     def work(ledger: Ledger) -> Delivered | Loaded:
         if run.scope.dry_run:
-            return rehearse_posts(settings, run)
+            return rehearse_posts(settings, run, ledger)
         post_changes(settings, run, ledger, observer)
         return look_up_delivered(run, ledger)
 

@@ -16,7 +16,7 @@ from pydantic_settings import (
 )
 from upath import UPath
 
-from robin_etl.core import limits
+from robin_etl.core import limits, statuses
 from robin_etl.core.guards import GuardLimits
 from robin_etl.exceptions import ConfigurationError
 
@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     chunk_size: int = Field(100, ge=1, description="Maximum number of orders in a request.")
     concurrency: int = Field(4, ge=1, le=64, description="Maximum number of requests in flight.")
     rate_limits: str = Field("3/s,180/min,10000/h,100000/d", description="Requests that ROBIN allows.")
+    accepted_statuses: str = Field(
+        "201", description="HTTP statuses that acknowledge a request, such as `200,201`."
+    )
     timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")
     max_attempts: int = Field(6, ge=1, description="Attempts for each request.")
     backoff: float = Field(
@@ -117,6 +120,12 @@ class Settings(BaseSettings):
     @classmethod
     def _rate_limits_are_readable(cls, text: str) -> str:
         limits.parse_limits(text)
+        return text
+
+    @field_validator("accepted_statuses")
+    @classmethod
+    def _accepted_statuses_are_readable(cls, text: str) -> str:
+        statuses.parse_statuses(text)
         return text
 
     @field_validator("customer_key")
@@ -180,13 +189,15 @@ class Settings(BaseSettings):
             )
         return UPath(f"{scheme}://{rest}", **self._storage[connection])
 
-    def credentials(self) -> tuple[str, str]:
-        """API key and secret; raises `ConfigurationError` where one is missing."""
+    def credentials(self, *, to: str = "post") -> tuple[str, str]:
+        """API key and secret; raises `ConfigurationError` where one is missing. `to`: what they are
+        needed for, as a verb.
+        """
         key, secret = self.api_key.get_secret_value(), self.api_secret.get_secret_value()
         if not (key and secret):
             absent = "ROBIN_ETL_API_KEY" if not key else "ROBIN_ETL_API_SECRET"
             raise ConfigurationError(
-                f"{absent} is not set; ROBIN's API key and secret are needed to post."
+                f"{absent} is not set; ROBIN's API key and secret are needed to {to}."
             )
         return key, secret
 

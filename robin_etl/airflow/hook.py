@@ -58,9 +58,7 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
 
     def get_conn(self) -> Client:
         """A client for the connection's ROBIN; use it as a context manager."""
-        settings = self.get_settings()
-        key, secret = settings.credentials()
-        return Client(settings.base_url, key, secret, timeout=settings.timeout)
+        return Client.of(self.get_settings())
 
     def test_connection(self) -> tuple[bool, str]:
         """Post a request without any order, and say what that shows.

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 30.0
 _NAMED = 20
+_LABELS = {"remarks": "ROBIN took the orders and spoke of errors"}
 
 
 class TaskLog:
@@ -79,4 +80,6 @@ def _write_counts(stage: str, counts: Mapping[str, Any]) -> None:
     for name, names in counts.items():
         if isinstance(names, tuple | list) and names:
             more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-            log.warning("%s: %s%s.", name.replace("_", " "), ", ".join(names[:_NAMED]), more)
+            log.warning(
+                "%s: %s%s.", _LABELS.get(name, name.replace("_", " ")), ", ".join(names[:_NAMED]), more
+            )

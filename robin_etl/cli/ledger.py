@@ -1,4 +1,4 @@
-"""Commands on what the ledger holds: status, history, rejected, ledger verify, ledger backup."""
+"""Commands on what the ledger holds: status, history, rejected, and ledger verify, backup and bind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robin_etl.core.words import count
 @click.option("--runs", "limit", default=10, show_default=True, help="How many runs to show.")
 @json_option
 def status(limit: int, as_json: bool) -> None:
-    """Show what the ledger holds: its orders and its latest runs.
+    """Show what the ledger holds, which ROBIN it belongs to, and its latest runs.
 
     Example: robin-etl status --runs 30
     """
@@ -22,10 +22,12 @@ def status(limit: int, as_json: bool) -> None:
 
     with Ledger.open(Settings.read().ledger, read_only=True) as opened:
         totals, runs = opened.states.totals(), opened.runs.latest(limit)
+        binding = opened.bindings.read()
     if as_json:
-        print_json({**totals.as_json(), "runs": [run.as_json() for run in runs]})
+        bound = binding.as_json() if binding else None
+        print_json({**totals.as_json(), "binding": bound, "runs": [run.as_json() for run in runs]})
     else:
-        tables.show_status(totals, runs)
+        tables.show_status(totals, binding, runs)
 
 
 @click.command(short_help="Show what happened to an order.")
@@ -51,9 +53,9 @@ def rejected(as_json: bool) -> None:
     _show_deliveries("No order stands rejected.", order=None, as_json=as_json)
 
 
-@click.group(short_help="Verify and back up the ledger.")
+@click.group(short_help="Verify, back up and bind the ledger.")
 def ledger() -> None:
-    """Verify and back up the ledger."""
+    """Verify and back up the ledger, and bind it to the ROBIN that its orders are of."""
 
 
 @ledger.command("verify")
@@ -93,6 +95,33 @@ def backup_ledger(target: str, as_json: bool) -> None:
         print_json({"target": target, "bytes": size})
     else:
         click.echo(f"Copied the ledger to {target}: {count(size, 'byte')}.")
+
+
+@ledger.command("bind")
+@click.option("--moved", is_flag=True, help="The same ROBIN has a new address.")
+@json_option
+def bind_ledger(moved: bool, as_json: bool) -> None:
+    """Bind the ledger to the address and the API key of the settings, for a key that was renewed.
+
+    The orders in the ledger must be those of that ROBIN; for another one use another ledger.
+
+    Example: robin-etl ledger bind
+    """
+    from robin_etl.delivery import check_address
+    from robin_etl.ledger import Binding, Ledger
+    from robin_etl.settings import Settings
+
+    settings = Settings.read()
+    settings.credentials(to="bind a ledger")
+    check_address(settings.base_url)
+    now = Binding.of(settings)
+    with Ledger.open(settings.ledger) as opened, opened.lock.hold("ledger bind"):
+        before = opened.bindings.rebind(now, is_moved=moved)
+    if as_json:
+        print_json({"before": before.as_json() if before else None, "now": now.as_json()})
+        return
+    click.echo(f"Until now: {before.describe()}." if before else "It was not bound until now.")
+    click.echo(f"The ledger belongs to {now.describe()}.")
 
 
 def _show_deliveries(nothing: str, *, order: str | None, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from robin_etl.core.columns import KINDS
 from robin_etl.core.words import count
 
 if TYPE_CHECKING:
-    from robin_etl.ledger import DeliveryRecord, RunRecord, Totals
+    from robin_etl.ledger import Binding, DeliveryRecord, RunRecord, Totals
     from robin_etl.stages.check import Check
     from robin_etl.stages.plan import PlannedChange
     from robin_etl.stages.records import Plan, Summary
@@ -88,6 +88,10 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
     for words, orders, style in orders_to_name:
         if orders:
             yield f"{words}: {_name_orders(orders)}.", style
+    if delivered.remarked:
+        yield f"ROBIN took {count(delivered.remarked, 'change')} and spoke of errors:", "yellow"
+        for words in delivered.remarks:
+            yield f"  {words}", "yellow"
     for rule in extracted.warnings:
         yield f"Warning: the rule {rule} failed.", "yellow"
 
@@ -132,8 +136,8 @@ def show_check(check: Check) -> None:
         console.print(rules)
 
 
-def show_status(totals: Totals, runs: Sequence[RunRecord]) -> None:
-    """What the ledger holds, and its latest runs, newest first."""
+def show_status(totals: Totals, binding: Binding | None, runs: Sequence[RunRecord]) -> None:
+    """What the ledger holds, which ROBIN it belongs to, and its latest runs, newest first."""
     console = open_console()
     if not totals.orders and not runs:
         console.print("The ledger is empty: no run has been made yet.")
@@ -141,6 +145,13 @@ def show_status(totals: Totals, runs: Sequence[RunRecord]) -> None:
     console.print(
         f"{count(totals.orders, 'order')}, {totals.first_orders:,} of them first orders; revenue "
         f"{totals.revenue / 100:,.2f}; newest export {totals.newest_day}."
+    )
+    console.print(
+        f"It belongs to {binding.describe()}."
+        if binding
+        else "It is not bound to a ROBIN yet: the next run or baseline binds it.",
+        markup=False,
+        soft_wrap=True,
     )
     table = _make_table("started", "days", "command", "outcome", "posted", "rejected")
     for run in runs:
@@ -158,7 +169,9 @@ def show_status(totals: Totals, runs: Sequence[RunRecord]) -> None:
 
 
 def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
-    """Deliveries, a line each, with ROBIN's words under those that it did not accept."""
+    """Deliveries, a line each, with ROBIN's words under those that it did not accept, or accepted and
+    spoke of errors.
+    """
     console = open_console()
     table = _make_table(
         *("sent", "order", "kind", "revenue", "was", "outcome", "status"), pad_edge=False
@@ -174,8 +187,8 @@ def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
             str(delivery.status or ""),
         )
     console.print(table)
-    refusals = (one.words for one in deliveries if one.outcome != "accepted")
-    for words in dict.fromkeys(filter(None, refusals)):
+    telling = (one.words for one in deliveries if one.outcome != "accepted" or one.speaks_of_errors)
+    for words in dict.fromkeys(filter(None, telling)):
         console.print(f"ROBIN: {words}", markup=False)
 
 

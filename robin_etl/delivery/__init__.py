@@ -1,7 +1,7 @@
 """Delivery: what talks to ROBIN, within its limits, and logs what it says."""
 
 from robin_etl.delivery.answers import Answer, Meaning
-from robin_etl.delivery.client import ORDERS_PATH, Client
+from robin_etl.delivery.client import ORDERS_PATH, Client, check_address
 from robin_etl.delivery.pace import Pace
 from robin_etl.delivery.retries import RetryPolicy
 from robin_etl.delivery.sender import Delivered, Sender
@@ -17,4 +17,5 @@ __all__ = [
     "Pace",
     "RetryPolicy",
     "Sender",
+    "check_address",
 ]

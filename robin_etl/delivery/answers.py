@@ -1,22 +1,20 @@
-"""ROBIN's answers: what each asks of the sender, and its words without what must not be kept."""
+"""ROBIN's answers: what each asks of the sender."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
 
-from robin_etl.exceptions import AnswerError, AuthenticationError
+from robin_etl.delivery.words import cut, is_page, make_harmless, speaks_of_errors
+from robin_etl.exceptions import AnswerError, AuthenticationError, NotRobinError
 
-# Contacts in a body that is sent, and whatever may be an address in an answer.
-_SHORTEST = 5
-_CONTACT = re.compile(rb'"(?:email_address|phone_number)":\s*"([^"\\]{%d,})"' % _SHORTEST)
-_ADDRESS = re.compile(r"[^\s@\"'<>(),;:\\]+(?:@|%40|\\u0040)[^\s@\"'<>(),;:\\]+")
-_HIDDEN = "(contact)"
+_WORDS_KEPT = 500
+_WORDS_SHOWN = 120
+ACCEPTED = frozenset((HTTPStatus.CREATED,))  # what ROBIN's documentation calls created
 
 
 class Meaning(Enum):
@@ -31,12 +29,16 @@ class Meaning(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """ROBIN's answer, or the lack of one (`status` None). `retry_after` is in seconds, if given."""
+    """ROBIN's answer, or the lack of one (`status` None). `retry_after` is in seconds, if given.
+
+    `speaks_of_errors`: whether it is accepted, and its words speak of errors all the same.
+    """
 
     meaning: Meaning
     words: str
     status: int | None = None
     retry_after: float | None = None
+    speaks_of_errors: bool = False
 
     @property
     def is_retryable(self) -> bool:
@@ -47,14 +49,30 @@ class Answer:
         return f"{self.status} {self.words}".strip() if self.status else self.words
 
 
-def interpret(status: int, headers: Mapping[str, str], words: str, *, url: str) -> Answer:
-    """What an answer means, by its status.
+def interpret(
+    status: int,
+    headers: Mapping[str, str],
+    said: str | None,
+    *,
+    url: str,
+    accepted: Container[int] = ACCEPTED,
+) -> Answer:
+    """What an answer means, by its status and by what it `said`, which is None where that did not come.
 
-    Raises `AuthenticationError` on 401 and 403, `AnswerError` on every other answer that sending again
-    can't change: redirects, 404 and unknown 4xx.
+    Raises `AuthenticationError` on 401 and 403; `NotRobinError` on a 2xx that is none of those that are
+    `accepted`, or a page of HTML; `AnswerError` on every other answer that sending again can't change:
+    redirects, 404 and unknown 4xx.
     """
+    harmless = make_harmless(said or "")
+    words = cut(harmless, _WORDS_KEPT)
     match status:
         case _ if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            content_type = headers.get("Content-Type") or ""
+            if status not in accepted or is_page(content_type, said):
+                raise _make_not_robin_error(status, content_type, harmless, url, accepted)
+            if said and speaks_of_errors(said):
+                words = cut(harmless, _WORDS_KEPT, around_errors=True)
+                return Answer(Meaning.ACCEPTED, words, status, speaks_of_errors=True)
             return Answer(Meaning.ACCEPTED, words, status)
         case 400 | 413 | 422:
             return Answer(Meaning.REFUSED, words, status)
@@ -71,11 +89,35 @@ def interpret(status: int, headers: Mapping[str, str], words: str, *, url: str) 
                 status=status,
             )
     location = headers.get("Location")
-    where = f", pointing to {location}" if location else ""
+    where = f", pointing to {cut(make_harmless(location), _WORDS_SHOWN)}" if location else ""
     raise AnswerError(
         f"ROBIN answered {status}{where} to POST {url}. Nothing more was sent. Look at "
         "the base URL, then run again.",
         status=status,
+    )
+
+
+def _make_not_robin_error(
+    status: int, content_type: str, harmless: str, url: str, accepted: Container[int]
+) -> NotRobinError:
+    shown = cut(harmless, _WORDS_SHOWN)
+    kind = cut(make_harmless(content_type), _WORDS_SHOWN) or "no content type"
+    begins = f'beginning with "{shown}"' if shown else "without any text"
+    if status in accepted:
+        why, gateway = "a page of HTML is no answer of ROBIN's", ""
+    else:
+        why = "this status acknowledges nothing"
+        gateway = (
+            f" If a gateway is meant to answer {status} for ROBIN, add that to "
+            "ROBIN_ETL_ACCEPTED_STATUSES."
+        )
+    return NotRobinError(
+        f"POST {url} was answered by what is not ROBIN: {status}, {kind}, {begins}; {why}. Nothing is "
+        "acknowledged by it, and nothing more was sent; whether ROBIN has what was sent is in doubt. "
+        "Look at ROBIN_ETL_BASE_URL, and for a proxy or a login page on the way."
+        f"{gateway} Then run again.",
+        status=status,
+        words=cut(harmless, _WORDS_KEPT),
     )
 
 
@@ -92,18 +134,3 @@ def parse_retry_after(header: str | None) -> float | None:
     except ValueError:
         return None
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def hide_contacts(words: str, body: bytes) -> str:
-    """An answer's words without the contacts that it may repeat from the request: words are kept."""
-    if _share_a_text(words, body):
-        for contact in {found.decode() for found in _CONTACT.findall(body)}:
-            words = words.replace(contact, _HIDDEN)
-    return _ADDRESS.sub(_HIDDEN, words)
-
-
-def _share_a_text(words: str, body: bytes) -> bool:
-    """Whether any text as long as the shortest contact is in both: seldom, and quick to see."""
-    encoded = words.encode()
-    starts = range(len(encoded) - _SHORTEST + 1)
-    return any(encoded[at : at + _SHORTEST] in body for at in starts)

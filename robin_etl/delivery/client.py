@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,12 +16,14 @@ import requests
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
-from robin_etl.delivery.answers import Answer, Meaning, hide_contacts, interpret
+from robin_etl.core.statuses import parse_statuses
+from robin_etl.delivery.answers import ACCEPTED, Answer, Meaning, interpret
+from robin_etl.delivery.words import hide_contacts, hide_secrets
 from robin_etl.exceptions import ConfigurationError
+from robin_etl.settings import Settings
 
 ORDERS_PATH = "/dynamic/orders"
 _BYTES_READ = 16_384  # of an answer, however long it is
-_WORDS_KEPT = 500
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,31 @@ class Client:
     Raises `ConfigurationError` for a base URL that would carry the secret in clear.
     """
 
-    def __init__(self, base_url: str, api_key: str, api_secret: str, *, timeout: float) -> None:
-        _check_address(base_url)
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        api_secret: str,
+        *,
+        timeout: float,
+        accepted: Container[int] = ACCEPTED,
+    ) -> None:
+        check_address(base_url)
         self._url = base_url.rstrip("/") + ORDERS_PATH
         self._timeout = timeout
+        self._accepted = accepted
         self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
         self._idle: SimpleQueue[requests.Session] = SimpleQueue()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Client:
+        """A client for the ROBIN that the settings name; raises `ConfigurationError`."""
+        return cls(
+            settings.base_url,
+            *settings.credentials(),
+            timeout=settings.timeout,
+            accepted=parse_statuses(settings.accepted_statuses),
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -73,9 +95,17 @@ class Client:
         try:
             words = got.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
-            words = ""  # the status has said what counts
-        harmless = hide_contacts(words if isinstance(words, str) else "", body)
-        return interpret(received.status, received.headers, harmless, url=self._url)
+            words = None
+        said = self._hide_private(words, body) if isinstance(words, str) else None
+        return interpret(received.status, received.headers, said, url=self._url, accepted=self._accepted)
+
+    def _hide_private(self, words: str, body: bytes) -> str:
+        """The words without what the request held of contacts and secrets."""
+        key, secret = self._auth.username, self._auth.password
+        assert isinstance(key, bytes)
+        assert isinstance(secret, bytes)
+        secrets = (secret.decode(), b64encode(key + b":" + secret).decode())
+        return hide_secrets(hide_contacts(words, body), filter(None, secrets))
 
     def _exchange(self, body: bytes, got: SimpleQueue[Any]) -> None:
         """Put what was received, or the error instead; then the answer's first words, or an error."""
@@ -85,8 +115,12 @@ class Client:
                 self._url, data=body, timeout=self._timeout, allow_redirects=False, stream=True
             ) as response:
                 got.put(_Received(response.status_code, response.headers))
-                content = next(response.iter_content(_BYTES_READ), b"")
-            got.put(content.decode(errors="replace")[:_WORDS_KEPT])
+                content = b""
+                for part in response.iter_content(_BYTES_READ):
+                    content += part
+                    if len(content) >= _BYTES_READ:
+                        break
+            got.put(content.decode(errors="replace"))
         except requests.RequestException as error:
             got.put(error)
         else:
@@ -105,8 +139,15 @@ class Client:
             return session
 
 
-def _check_address(base_url: str) -> None:
-    parts = urlsplit(base_url)
+def check_address(base_url: str) -> None:
+    """Raise `ConfigurationError` for an address that is none, or that the secret must not be sent to."""
+    try:
+        parts = urlsplit(base_url)
+        _ = parts.port  # which is read only now
+    except ValueError:
+        raise ConfigurationError(
+            f"ROBIN_ETL_BASE_URL must be an https:// address, not {base_url!r}."
+        ) from None
     if parts.username or parts.password:
         raise ConfigurationError(
             "ROBIN_ETL_BASE_URL must not hold credentials; put them into ROBIN_ETL_API_KEY and "

@@ -26,7 +26,7 @@ from robin_etl.delivery.answers import Answer, Meaning
 from robin_etl.delivery.chunks import ChunkQueue
 from robin_etl.delivery.retries import RetryPolicy
 from robin_etl.delivery.writer import LedgerWriter
-from robin_etl.exceptions import AnswerError, InterruptedRunError, RobinUnavailableError
+from robin_etl.exceptions import AnswerError, InterruptedRunError, NotRobinError, RobinUnavailableError
 from robin_etl.ledger.deliveries import IN_DOUBT, REFUSED, REJECTED
 
 # So many single orders refused and none accepted: the fault is not the orders'.
@@ -206,7 +206,10 @@ class Sender:
             answer = self._client.post(body)
         except AnswerError as error:
             self._stopping.set()  # before any other sender takes its next breath
-            self._log(request, REFUSED, error.status, f"{error}")
+            if isinstance(error, NotRobinError):
+                self._log_in_doubt(request, chunk, error.status, error.words)
+            else:
+                self._log(request, REFUSED, error.status, f"{error}")
             self._notify(events.Answered("stop", error.status))
             raise
         if answer.retry_after is not None:
@@ -233,9 +236,13 @@ class Sender:
             case Meaning.REFUSED | Meaning.BUSY | Meaning.NOT_SENT:
                 self._log(request, REFUSED, answer.status, answer.words)
             case Meaning.LOST:
-                self._log(request, IN_DOUBT, answer.status, answer.words)
-                with self._lock:
-                    self.delivered.in_doubt |= {change.order_number for change in chunk}
+                self._log_in_doubt(request, chunk, answer.status, answer.words)
+
+    def _log_in_doubt(self, request: int, chunk: Chunk, status: int | None, words: str) -> None:
+        """Log that ROBIN may have taken a request, or may not, and note its orders."""
+        self._log(request, IN_DOUBT, status, words)
+        with self._lock:
+            self.delivered.in_doubt |= {change.order_number for change in chunk}
 
     def _log(self, request: int, outcome: str, status: int | None, words: str) -> None:
         """Log the outcome of a request that moved no state, and wait until it is."""

@@ -58,9 +58,15 @@ class LedgerWriter:
 
     def acknowledge(self, request: int, chunk: Chunk, answer: Answer) -> Future[None]:
         """Log a request as accepted, and take over the states that its changes lead to."""
-        acknowledge = self._ledger.acknowledge
         return self._enter(
-            partial(acknowledge, request, chunk, status=answer.status, words=answer.words)
+            partial(
+                self._ledger.acknowledge,
+                request,
+                chunk,
+                status=answer.status,
+                words=answer.words,
+                speaks_of_errors=answer.speaks_of_errors,
+            )
         )
 
     def flush(self) -> None:

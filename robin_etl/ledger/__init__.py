@@ -1,5 +1,6 @@
 """The ledger: what ROBIN has acknowledged, beside the log of how it came to that."""
 
+from robin_etl.ledger.binding import Binding
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.ledger import Ledger
 from robin_etl.ledger.records import (
@@ -14,6 +15,7 @@ from robin_etl.ledger.records import (
 
 __all__ = [
     "AnswerCount",
+    "Binding",
     "DeliveryRecord",
     "Engine",
     "Interrupted",

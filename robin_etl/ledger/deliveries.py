@@ -42,14 +42,16 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
 FORGOTTEN = "(forgotten)"
 
 _REQUEST = ("id", "run", "wave", "outcome", "sent_at")
-_ANSWER = ("outcome", "status", "words", "answered_at")
+_ANSWER = ("outcome", "status", "words", "answered_at", "speaks_of_errors")
 _DELIVERY = ("request", "position", "order_number", "kind", "payload")
+# So many different words of errors are given of a run.
+_REMARKS = 5
 # So many deliveries in a statement, of what a database takes in parameters.
 _AT_ONCE = 1000
 _RECORD = (
     *(DELIVERIES.c[name] for name in ("request", "order_number", "kind", "payload")),
     *(REQUESTS.c[name] for name in ("run", "wave", "outcome", "status", "words")),
-    *(REQUESTS.c[name] for name in ("sent_at", "answered_at")),
+    *(REQUESTS.c[name] for name in ("sent_at", "answered_at", "speaks_of_errors")),
 )
 _STATE = ("day", "revenue", "profit", "order_date", "webstore_url", "is_first_order")
 _BOTH = DELIVERIES.join(REQUESTS, REQUESTS.c.id == DELIVERIES.c.request)
@@ -99,10 +101,19 @@ class DeliveryLog:
             self._insert_deliveries[deliveries] = self._engine.compile(insert, (), *parameters)
         return self._insert_deliveries[deliveries]
 
-    def answer(self, request: int, outcome: str, *, status: int | None, words: str) -> None:
-        """Log the outcome of a request."""
+    def answer(
+        self,
+        request: int,
+        outcome: str,
+        *,
+        status: int | None,
+        words: str,
+        speaks_of_errors: bool = False,
+    ) -> None:
+        """Log the outcome of a request, and whether ROBIN took it but spoke of errors."""
         with self._engine.write() as connection:
-            logged = (outcome, status, words, self._engine.stamp(), request)
+            speaks = speaks_of_errors or None
+            logged = (outcome, status, words, self._engine.stamp(), speaks, request)
             connection.exec_driver_sql(self._update_answer, logged)
 
     def settle_interrupted(self, run: str) -> Interrupted:
@@ -184,6 +195,14 @@ class DeliveryLog:
         newer = _exists_later(lambda later: later.c.run == run)
         numbers = sa.select(DELIVERIES.c.order_number).select_from(_BOTH).where(own).distinct()
         posted = sa.select(sa.func.count()).select_from(_BOTH).where(own)
+        spoke = REQUESTS.c.speaks_of_errors.is_(sa.true())
+        remarks = (
+            sa.select(REQUESTS.c.words)
+            .where(own, spoke, REQUESTS.c.words.is_not(None))
+            .group_by(REQUESTS.c.words)
+            .order_by(sa.func.min(REQUESTS.c.id))
+            .limit(_REMARKS)
+        )
         requests = sa.select(sa.func.count()).select_from(REQUESTS).where(own)
         with self._engine.read() as connection:
 
@@ -196,6 +215,8 @@ class DeliveryLog:
                 requests=connection.execute(requests).scalar_one(),
                 rejected=fetch_numbers(REQUESTS.c.outcome == REJECTED, ~newer),
                 in_doubt=fetch_numbers(REQUESTS.c.outcome == IN_DOUBT),
+                remarked=connection.execute(posted.where(spoke)).scalar_one(),
+                remarks=tuple(connection.execute(remarks).scalars()),
             )
 
     def last_accepted(self, size: int) -> Iterator[pd.DataFrame]:

@@ -12,6 +12,7 @@ from datetime import datetime
 import pandas as pd
 
 from robin_etl.core.payload import Change
+from robin_etl.ledger.binding import Bindings
 from robin_etl.ledger.deliveries import ACCEPTED, DeliveryLog
 from robin_etl.ledger.engine import Engine, now
 from robin_etl.ledger.lock import PostingLock
@@ -27,6 +28,7 @@ class Ledger:
         self.states = OrderStates(engine)
         self.deliveries = DeliveryLog(engine)
         self.runs = RunLog(engine)
+        self.bindings = Bindings(engine)
         self.lock = PostingLock(engine)
 
     @classmethod
@@ -50,11 +52,19 @@ class Ledger:
         return self.engine.transaction()
 
     def acknowledge(
-        self, request: int, changes: Sequence[Change], *, status: int | None, words: str
+        self,
+        request: int,
+        changes: Sequence[Change],
+        *,
+        status: int | None,
+        words: str,
+        speaks_of_errors: bool = False,
     ) -> None:
         """Log a request as accepted and take over the states that its changes lead to, together."""
         with self.transaction():
-            self.deliveries.answer(request, ACCEPTED, status=status, words=words)
+            self.deliveries.answer(
+                request, ACCEPTED, status=status, words=words, speaks_of_errors=speaks_of_errors
+            )
             self.states.acknowledge(change.state for change in changes)
 
     def forget(self, order_numbers: pd.Series, *, remove_orders: bool) -> int:

@@ -61,6 +61,7 @@ class DeliveryRecord:
     words: str | None
     sent_at: str
     answered_at: str | None
+    speaks_of_errors: bool | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,9 +97,13 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """Numbers of changes accepted and of requests; orders that ended rejected or were in doubt."""
+    """Numbers of changes accepted and of requests; orders that ended rejected or were in doubt; the
+    number of changes that ROBIN accepted but spoke of errors (`remarked`), and the first of its words.
+    """
 
     posted: int
     requests: int
     rejected: tuple[str, ...]
     in_doubt: tuple[str, ...]
+    remarked: int = 0
+    remarks: tuple[str, ...] = ()

@@ -101,6 +101,8 @@ class RunPage:
     rejected_count: int
     held_back: tuple[str, ...]
     in_doubt: tuple[str, ...]
+    remarked: int
+    remarks: tuple[str, ...]
     quarantine: tuple[QuarantineLine, ...]
     suites: tuple[SuiteTable, ...]
 

@@ -14,6 +14,7 @@ from robin_etl.core.words import count
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
 from robin_etl.stages.contacts import add_earlier_contacts, lacks_contact
+from robin_etl.stages.destination import check_reader
 from robin_etl.stages.records import Basis, Classified
 from robin_etl.stages.run import Partition, Run
 
@@ -26,7 +27,11 @@ _NAMED = 10
 
 
 def classify_rows(settings: Settings, run: Run, partition: Partition, ledger: Ledger) -> Classified:
-    """Compare the partition's rows for the first time; what came of it is what the run reports."""
+    """Compare the partition's rows for the first time; what came of it is what the run reports.
+
+    Raises `BindingError` where they were read under another customer key.
+    """
+    check_reader(settings, run)
     classified = compare_rows(settings, run, partition, ledger)
     partition.classified.write(classified)
     return classified

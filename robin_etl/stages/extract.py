@@ -21,7 +21,9 @@ from robin_etl.exports.files import Export
 from robin_etl.exports.profiles import Profile
 from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
+from robin_etl.ledger.binding import fingerprint_customer_key
 from robin_etl.settings import Settings
+from robin_etl.stages.destination import check_destination
 from robin_etl.stages.records import Extracted, Partitioning, ReadBy
 from robin_etl.stages.run import ROW_DTYPES, Run
 
@@ -34,8 +36,9 @@ _CHECKED_ROWS = 250_000
 def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     """Leave the run's rows, in partitions, and its quarantine.
 
-    Raises `ExportMissingError`, `ExportError` or `GateError`.
+    Raises `BindingError`, `ExportMissingError`, `ExportError` or `GateError`.
     """
+    check_destination(settings, run, ledger)
     profile = profiles.load_configured(settings)
     found = _find_files(settings, run)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
@@ -63,6 +66,7 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
         quarantined=verdict.broken_rows,
         warnings=verdict.warnings,
         read_by=describe_reading(profile),
+        customer_key=fingerprint_customer_key(settings),
     )
     run.extracted.write(extracted)
     for rule in verdict.warnings:

@@ -12,6 +12,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.observer import Observer, Planned
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import compare_rows
+from robin_etl.stages.destination import bind_ledger, check_destination, check_reader
 from robin_etl.stages.extract import write_partitions
 from robin_etl.stages.plan import make_plan, read_changes
 from robin_etl.stages.records import Loaded
@@ -24,13 +25,10 @@ def post_changes(settings: Settings, run: Run, ledger: Ledger, observer: Observe
 
     Only one run posts at a time. Where the ledger has moved since classify (another run, or an earlier
     try of this one), the changes are made, validated and planned anew before anything is posted. Raises
-    `GuardError`, what `Sender.deliver` raises, and `LedgerBusyError`.
+    `BindingError`, `GuardError`, what `Sender.deliver` raises, and `LedgerBusyError`.
     """
-    key, secret = settings.credentials()
-    with (
-        ledger.lock.hold(run.id),
-        Client(settings.base_url, key, secret, timeout=settings.timeout) as client,
-    ):
+    with ledger.lock.hold(run.id), Client.of(settings) as client:
+        bind_ledger(settings, run, ledger)
         interrupted = ledger.deliveries.settle_interrupted(run.id)
         _add(run, Loaded(interrupted_runs=interrupted.runs, in_doubt=interrupted.orders))
         for partition in _renew(settings, run, ledger):
@@ -58,8 +56,13 @@ def post_changes(settings: Settings, run: Run, ledger: Ledger, observer: Observe
                 _add(run, Loaded(held_back=tuple(sender.delivered.held_back)))
 
 
-def rehearse_posts(settings: Settings, run: Run) -> Loaded:
-    """Keep the bodies that would be posted; touch neither ROBIN nor the ledger."""
+def rehearse_posts(settings: Settings, run: Run, ledger: Ledger) -> Loaded:
+    """Keep the bodies that would be posted; touch neither ROBIN nor the ledger.
+
+    Raises `BindingError`.
+    """
+    check_destination(settings, run, ledger)
+    check_reader(settings, run)
     plan = run.plan.read()
     chunks = payload.split_into_chunks(read_changes(run), settings.chunk_size, payload.encode_payloads)
     requests = run.requests.write(payload.encode_body(chunk) for _, chunk in chunks)
@@ -69,8 +72,9 @@ def rehearse_posts(settings: Settings, run: Run) -> Loaded:
 
 
 def acknowledge_changes(settings: Settings, run: Run, ledger: Ledger) -> Loaded:
-    """Take the changes over into the ledger without posting any."""
+    """Take the changes over into the ledger without posting any; raises `BindingError`."""
     with ledger.lock.hold(run.id):
+        bind_ledger(settings, run, ledger)
         _renew(settings, run, ledger)
         make_plan(settings, run, ledger)
         _confirm(run, ledger)

@@ -54,6 +54,8 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
         rejected_count=len(summary.delivered.rejected),
         held_back=summary.delivered.held_back,
         in_doubt=summary.delivered.in_doubt,
+        remarked=summary.delivered.remarked,
+        remarks=summary.delivered.remarks,
         quarantine=tuple(_describe_quarantine(run)),
         suites=tuple(_describe_suites(run)),
     )
@@ -80,6 +82,8 @@ def _describe_state(summary: Summary, stopped: str | None, *, dry_run: bool) -> 
         return State(_BAD, "stopped")
     if summary.misses_orders:
         return State(_WARN, "done, with orders that ROBIN does not have")
+    if summary.delivered.remarked:
+        return State(_WARN, "done, and ROBIN spoke of errors")
     if summary.extracted.quarantined:
         return State(_WARN, "done, with quarantined rows")
     return State(_GOOD, "dry run: nothing was posted" if dry_run else "done")

@@ -75,7 +75,8 @@ class ReadBy:
 @dataclass(frozen=True)
 class Extracted:
     """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
-    status, the names of the rules that failed and only warn, and what it `read_by`.
+    status, the names of the rules that failed and only warn, what it `read_by`, and the fingerprint of
+    the customer key that digests were made with.
     """
 
     files: int = 0
@@ -84,10 +85,12 @@ class Extracted:
     quarantined: int = 0
     warnings: tuple[str, ...] = ()
     read_by: ReadBy | None = None
+    customer_key: str = ""
 
     def counts(self) -> Counts:
         """The numbers and the rules by name."""
-        return {name: value for name, value in asdict(self).items() if name != "read_by"}
+        kept = ("read_by", "customer_key")
+        return {name: value for name, value in asdict(self).items() if name not in kept}
 
 
 @dataclass(frozen=True)
@@ -225,25 +228,32 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What the ledger's log says of a run's changes, over all its tries, with what load has found."""
+    """What the ledger's log says of a run's changes, over all its tries, with what load has found.
+
+    `remarked`: changes that ROBIN took but spoke of errors; `remarks`: the first of its words.
+    """
 
     posted: int = 0
     requests: int = 0
     rejected: tuple[str, ...] = ()
     in_doubt: tuple[str, ...] = ()
     held_back: tuple[str, ...] = ()
+    remarked: int = 0
+    remarks: tuple[str, ...] = ()
 
     def counts(self) -> Counts:
-        """Numbers, then names of orders."""
+        """Numbers, then names of orders and ROBIN's words of errors."""
         return {
             "posted": self.posted,
             "rejected": len(self.rejected),
             "in_doubt": len(self.in_doubt),
             "requests": self.requests,
             "held_back": len(self.held_back),
+            "remarked": self.remarked,
             "orders_rejected": list(self.rejected),
             "orders_in_doubt": list(self.in_doubt),
             "orders_held_back": list(self.held_back),
+            "remarks": list(self.remarks),
         }
 
 
@@ -269,7 +279,7 @@ class Summary:
     @property
     def is_incomplete(self) -> bool:
         """Whether somebody has to look at something before ROBIN has all."""
-        return self.misses_orders or bool(self.extracted.quarantined)
+        return self.misses_orders or bool(self.extracted.quarantined or self.delivered.remarked)
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Summary | None:
@@ -306,6 +316,8 @@ class Summary:
                 rejected=names("orders_rejected"),
                 in_doubt=names("orders_in_doubt"),
                 held_back=names("orders_held_back"),
+                remarked=content.get("remarked", 0),
+                remarks=tuple(content.get("remarks", ())),
             ),
             loaded=Loaded(
                 acknowledged=content.get("acknowledged"),
@@ -334,6 +346,7 @@ class Summary:
             "superseded": classified.superseded,
             "left_out": extracted.left_out,
             "held_back": len(delivered.held_back),
+            "remarked": delivered.remarked,
             "without_contact": classified.without_contact,
             "partitions": self.partitions,
             "files": extracted.files,
@@ -341,5 +354,6 @@ class Summary:
             "orders_rejected": list(delivered.rejected),
             "orders_in_doubt": list(delivered.in_doubt),
             "orders_held_back": list(delivered.held_back),
+            "remarks": list(delivered.remarks),
             **self.loaded.counts(),
         }

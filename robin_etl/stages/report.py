@@ -68,6 +68,8 @@ def look_up_delivered(run: Run, ledger: Ledger) -> Delivered:
         rejected=outcome.rejected,
         in_doubt=tuple(sorted({*outcome.in_doubt, *loaded.in_doubt})),
         held_back=loaded.held_back,
+        remarked=outcome.remarked,
+        remarks=outcome.remarks,
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from robin_etl.core import columns, customers
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.ledger import Ledger
+from robin_etl.ledger.binding import fingerprint_customer_key
 from robin_etl.settings import Settings
 from robin_etl.stages.files import Folder, FrameFile, LinesFile, TableFile
 from robin_etl.stages.run import Partition, Run, find_partitions, find_runs
@@ -66,11 +67,13 @@ def forget_customer(settings: Settings, contact: str, *, everything: bool = Fals
     """Erase what is kept of the customer with this e-mail address or phone number.
 
     The state of their orders stays, under a digest, so that their next order is no first one; with
-    `everything` that goes too. Raises `LedgerBusyError` while a run is posting.
+    `everything` that goes too. Raises `BindingError` where the ledger's customers are digests under
+    another key, `LedgerBusyError` while a run is posting.
     """
     customer = _identify(contact, settings)
     folders = list(_list_folders(Folder(settings.path(settings.runs))))
     with Ledger.open(settings.ledger) as ledger, ledger.lock.hold("forget"):
+        ledger.bindings.check_customer_key(fingerprint_customer_key(settings))
         known = ledger.states.orders_of(customer.digest)
         in_files = [_find_numbers(frame, customer) for frame in _list_frames(folders)]
         named = pd.concat([known, *in_files], ignore_index=True).drop_duplicates()

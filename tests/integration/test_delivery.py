@@ -19,8 +19,8 @@ import pytest
 from robin_etl import observer as events
 from robin_etl.core import columns, payload
 from robin_etl.delivery import Answer, Client, Delivered, LedgerWriter, Meaning, RetryPolicy, Sender
-from robin_etl.delivery.answers import hide_contacts
 from robin_etl.delivery.sender import Poster
+from robin_etl.delivery.words import hide_contacts
 from robin_etl.exceptions import (
     AnswerError,
     AuthenticationError,

@@ -22,7 +22,8 @@ class Fault(StrEnum):
     SLOW_BODY = "slow-body"  # applied and 201, but the body trickles for ever
     ENDLESS = "endless"  # applied and 201, with a body that never ends
     EMPTY = "empty"  # applied and 201, with nothing in it
-    NOT_JSON = "not-json"  # applied and 201, with a page of HTML
+    NOT_JSON = "not-json"  # applied and 201, with a page of HTML, as from something in between
+    SPEAKS_OF_ERRORS = "speaks-of-errors"  # applied and 201, with words of an error
     BUSY_SECONDS = "busy-seconds"  # 429 with Retry-After in seconds
     BUSY_DATE = "busy-date"  # 429 with Retry-After as a date
     REDIRECT = "redirect"  # 302
@@ -42,10 +43,14 @@ _WITHOUT_EFFECT = {
     *(Fault.ERROR_BEFORE, Fault.RESET_BEFORE, Fault.HANG_BEFORE),
     *(Fault.BUSY_SECONDS, Fault.BUSY_DATE, Fault.REDIRECT),
 }
-_LOSING = {Fault.ERROR_AFTER, Fault.RESET_AFTER, Fault.HANG_AFTER, Fault.SLOW_HEADERS}
+_LOSING = {
+    *(Fault.ERROR_AFTER, Fault.RESET_AFTER, Fault.HANG_AFTER, Fault.SLOW_HEADERS),
+    Fault.NOT_JSON,
+}
 
-# Faults that a run gets over by itself; a redirect stops it.
-PASSING = tuple(fault for fault in Fault if fault is not Fault.REDIRECT)
+# Faults that a run gets over by itself. Others stop it, or leave somebody something to look at.
+_LASTING = {Fault.REDIRECT, Fault.NOT_JSON, Fault.SPEAKS_OF_ERRORS}
+PASSING = tuple(fault for fault in Fault if fault not in _LASTING)
 
 
 class Faults:

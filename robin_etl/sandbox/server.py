@@ -150,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
                 page = b"<html><body>Welcome</body></html>"
                 self._begin(status, {"Content-Type": "text/html", "Content-Length": f"{len(page)}"})
                 self.wfile.write(page)
+            case Fault.SPEAKS_OF_ERRORS:
+                self._answer(status, {"errors": ["something is not right"]})
             case Fault.BUSY_SECONDS:
                 self._answer_busy(f"{self.server.robin.faults.retry_after}")
             case Fault.BUSY_DATE:

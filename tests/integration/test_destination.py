@@ -18,7 +18,6 @@ import pytest
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
-from tests import processes
 from tests.conftest import KEY, SECRET, Export
 from tests.integration.test_cli import Command, last_line, robin_etl
 
@@ -26,6 +25,7 @@ __all__ = ["robin_etl"]  # a fixture
 
 DAY, NEXT = "2026-03-01", "2026-03-02"
 DAYS = ("--from", DAY, "--to", DAY)
+KEYED = {"CUSTOMER_KEY": "the-first-key"}
 ROWS = ("1,ann@x.nl,10,2026-03-01", "2,bob@x.nl,20,2026-03-01")
 LOGIN = (
     b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head>"
@@ -90,16 +90,28 @@ def status_of(robin_etl: Command, **changed: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def tried(robin_etl: Command, export: Export, trial: Sandbox, ledger_url: str) -> Command:
+def tried(robin_etl: Command, export: Export, trial: Sandbox) -> Command:
     """The command with a ledger that a run against the trial has filled."""
-
-    def run(*arguments: str, **changed: str) -> processes.Completed:
-        return robin_etl(*arguments, **{"LEDGER": ledger_url, **changed})
-
     export(DAY, *ROWS)
-    done = run("run", "--date", DAY, BASE_URL=trial.url)
+    done = robin_etl("run", "--date", DAY, BASE_URL=trial.url)
     assert done.returncode == 0, done.stderr
-    return run
+    return robin_etl
+
+
+def test_it_is_so_in_both_kinds_of_ledger(
+    robin_etl: Command, export: Export, trial: Sandbox, sandbox: Sandbox, ledger_url: str
+) -> None:
+    there = {"LEDGER": ledger_url}
+    export(DAY, *ROWS)
+    assert robin_etl("run", "--date", DAY, BASE_URL=trial.url, **there).returncode == 0
+    assert trial.url in robin_etl("run", "--date", DAY, **there).stderr
+    assert robin_etl("ledger", "bind", "--moved", **there).returncode == 0
+    assert robin_etl("run", "--date", DAY, **there, **KEYED).returncode == 1
+    with answering(201, b"one error", None) as (url, _):
+        assert robin_etl("ledger", "bind", "--moved", BASE_URL=url, **there).returncode == 0
+        export(NEXT, "3,ann@x.nl,5,2026-03-02")
+        assert robin_etl("run", "--date", NEXT, BASE_URL=url, **there).returncode == 3
+    assert sandbox.robin.orders == {}
 
 
 WRITING = [
@@ -132,7 +144,7 @@ def test_with_a_ledger_of_its_own_the_real_robin_is_told_everything(
     assert set(sandbox.robin.orders) == {"1", "2"}
 
 
-@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+@pytest.mark.parametrize("command", [WRITING[0], WRITING[3]], ids=" ".join)
 def test_another_account_of_the_same_robin_stops_until_the_ledger_is_bound_to_it(
     tried: Command, command: tuple[str, ...], trial: Sandbox
 ) -> None:
@@ -226,30 +238,32 @@ def test_a_baseline_needs_to_know_whose_orders_it_acknowledges(
 
 # One customer key for a ledger
 
-KEYED = {"CUSTOMER_KEY": "the-first-key"}
 
-
-@pytest.mark.parametrize("other", [{"CUSTOMER_KEY": "another-key"}, {}], ids=["another", "none"])
-@pytest.mark.parametrize("command", [*WRITING, ("forget", "ann@x.nl")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("command", "other"),
+    [
+        *((command, {"CUSTOMER_KEY": "another-key"}) for command in (*WRITING, ("forget", "ann@x.nl"))),
+        *((command, {}) for command in (WRITING[0], ("forget", "ann@x.nl"))),
+    ],
+    ids=lambda value: " ".join(value) or "none",
+)
 def test_another_customer_key_or_none_makes_nobody_a_new_customer(
     robin_etl: Command,
     export: Export,
     sandbox: Sandbox,
-    ledger_url: str,
     command: tuple[str, ...],
     other: dict[str, str],
 ) -> None:
-    there = {"LEDGER": ledger_url}
     export(DAY, *ROWS)
-    assert robin_etl("run", "--date", DAY, **there, **KEYED).returncode == 0
+    assert robin_etl("run", "--date", DAY, **KEYED).returncode == 0
     export(DAY, *ROWS, "3,ann@x.nl,5,2026-03-02")  # a repeat, with the right key
-    stopped = robin_etl(*command, **there, **other)
+    stopped = robin_etl(*command, **other)
     assert stopped.returncode == 1, stopped.stdout
     assert "The customer key of the ledger has the fingerprint" in stopped.stderr
     assert "the-first-key" not in stopped.stderr
     assert "another-key" not in stopped.stderr
     assert set(sandbox.robin.orders) == {"1", "2"}
-    assert robin_etl(*command, **there, **KEYED).returncode == 0
+    assert robin_etl(*command, **KEYED).returncode == 0
 
 
 def test_a_baseline_from_a_shell_without_the_key_is_seen_by_the_first_keyed_run(
@@ -324,8 +338,15 @@ def test_what_is_not_robins_answer_acknowledges_nothing(
     assert len(sandbox.robin.orders) == 32
 
 
-@pytest.mark.parametrize("content", [b"", b"created", b'{"created": 2, "errors": []}', b"[]"])
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/json"])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", None),
+        (b"", "text/html"),
+        (b"created", "text/plain"),
+        (b'{"created": 2, "errors": []}', "application/json"),
+    ],
+)
 def test_the_body_of_a_201_may_be_empty_or_text_or_json(
     robin_etl: Command, export: Export, content: bytes, kind: str | None
 ) -> None:
@@ -349,14 +370,11 @@ def test_a_gateway_that_answers_otherwise_is_let_pass_by_the_setting(
     assert "a page of HTML" in page.stderr
 
 
-@pytest.mark.parametrize("wrong", ["", "created", "199", "300", "201;202", "201,404", "²01", "-201"])
-def test_a_status_that_acknowledges_nothing_is_refused_as_a_setting(
-    robin_etl: Command, wrong: str
-) -> None:
-    done = robin_etl("run", "--date", DAY, ACCEPTED_STATUSES=wrong)
+def test_a_status_that_acknowledges_nothing_is_refused_as_a_setting(robin_etl: Command) -> None:
+    done = robin_etl("run", "--date", DAY, ACCEPTED_STATUSES="201,404")
     assert done.returncode == 2
     assert "ROBIN_ETL_ACCEPTED_STATUSES" in done.stderr
-    assert "can't acknowledge a request" in done.stderr
+    assert "'404' can't acknowledge a request" in done.stderr
 
 
 def test_an_echo_shows_neither_contact_nor_secret(
@@ -385,7 +403,6 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("is_chunked", [False, True])
 @pytest.mark.parametrize(("content", "words"), ERRORS, ids=[words for _, words in ERRORS])
 def test_a_201_that_speaks_of_errors_is_nothing_to_be_green_about(
     robin_etl: Command,
@@ -393,10 +410,9 @@ def test_a_201_that_speaks_of_errors_is_nothing_to_be_green_about(
     settings: Settings,
     content: bytes,
     words: str,
-    is_chunked: bool,
 ) -> None:
     export(DAY, *ROWS)
-    with answering(201, content, "application/json", is_chunked=is_chunked) as (url, _):
+    with answering(201, content, "application/json", is_chunked=len(content) < 50) as (url, _):
         done = robin_etl("run", "--date", DAY, BASE_URL=url)
         assert done.returncode == 3, done.stdout
         assert "ROBIN took 2 changes and spoke of errors:" in done.stdout

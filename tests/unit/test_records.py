@@ -73,7 +73,7 @@ def test_a_summary_is_parsed_from_its_counts() -> None:
         extracted=Extracted(1, 2, 3, 4, ("volume",)),
         classified=Classified(kinds=dict.fromkeys(columns.KINDS, 2), stale=3),
         partitions=2,
-        delivered=Delivered(5, 6, ("a",), ("b", "c"), ("d",)),
+        delivered=Delivered(5, 6, ("a",), ("b", "c"), ("d",), 7, ("1 error",)),
         loaded=Loaded(would_post=9, would_request=1),
     )
     assert Summary.parse(summary.counts()) == summary
@@ -94,6 +94,7 @@ def test_partitions_are_added_up() -> None:
         (Extracted(), Classified(without_contact=1), Delivered(), True, True),
         (Extracted(), Classified(), Delivered(rejected=("1",)), True, True),
         (Extracted(), Classified(), Delivered(held_back=("1",)), True, True),
+        (Extracted(), Classified(), Delivered(remarked=1), False, True),
     ],
 )
 def test_a_run_is_incomplete_while_somebody_has_to_look_at_something(

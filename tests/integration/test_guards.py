@@ -107,7 +107,7 @@ NIGHTS = [
         orders(range(100), placed=DAY),
         [],
         ("the export has no rows, and the days before had 100",),
-        days_before=7,
+        days_before=3,
     ),
 ]
 

@@ -77,6 +77,8 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
         yield f"Left out {count(extracted.left_out, 'pending order')}.", ""
     if extracted.quarantined:
         yield f"Quarantined {count(extracted.quarantined, 'row')}; see quarantine.csv.", "yellow"
+    if untold := summary.classified.untold:
+        yield f"Not told: {count(untold, 'cancelled order')} that ROBIN never knew.", ""
     if waiting := summary.classified.without_contact:
         corrections = count(waiting, "correction")
         yield f"Waiting until their customers are exported again: {corrections}.", "yellow"

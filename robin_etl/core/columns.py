@@ -37,6 +37,7 @@ EXPORTED_DTYPES: dict[str, str] = {
     "profit": CENTS,
     "order_date": TEXT,
     "webstore_url": TEXT,
+    "is_cancelled": FLAG,
 }
 
 # The digests that identify adds: who a row speaks of, without saying it.
@@ -44,7 +45,8 @@ CONTACT_DTYPES: dict[str, str] = {"email": TEXT, "phone": TEXT}
 
 # What ROBIN holds of an order. `day` is the newest export that said so; each `..._day` the newest
 # export that said that value, since a blank cell says nothing. `customer` is the e-mail address's
-# digest or, without one, the phone number's.
+# digest or, without one, the phone number's. A cancelled order that ROBIN was never told of is
+# remembered, so that an older export does not revive it: `is_told` is false then.
 LEDGER_DTYPES: dict[str, str] = {
     "order_number": TEXT,
     "day": TEXT,
@@ -61,6 +63,8 @@ LEDGER_DTYPES: dict[str, str] = {
     "webstore_url": TEXT,
     "webstore_url_day": TEXT,
     "is_first_order": FLAG,
+    "is_cancelled": FLAG,
+    "is_told": FLAG,
 }
 
 # What of it the ledger's table has: the digest in `email` is `customer`, or there is none.

@@ -89,6 +89,18 @@ class History:
         before = np.where(self.is_ledger, positions, positions - 1)
         return np.where(before >= self.start[self.order], before, -1)
 
+    def find_told(self, *, final: bool) -> Mask:
+        """Which rows are of an order that ROBIN has been told of, or is told of by then.
+
+        It is never told of an order that was cancelled first; with `final` only an order's last row is
+        told.
+        """
+        is_told = (self.phase == FRESH) & ~self["is_cancelled"] & (self.is_end | (not final))
+        tells = self.is_ledger & self["is_told"] | is_told
+        last = np.maximum.accumulate(np.where(tells, np.arange(len(self)), -1))
+        told: Mask = last >= self.start[self.order]
+        return told
+
     def complete(self) -> History:
         """The history with every blank replaced by what was stated last, and on which day.
 
@@ -213,9 +225,15 @@ def _encode(exported: pd.DataFrame, ledger: pd.DataFrame) -> tuple[Columns, Text
     for name in CLEAR.values():
         texts[name] = exported[name].array
         columns[name] = np.maximum(places - len(ledger), NO_CODE)
-    flags = np.zeros(len(places), dtype=np.bool_)
-    flags[: len(ledger)] = ledger["is_first_order"].to_numpy(dtype=np.bool_)
-    columns["is_first_order"] = flags
+    nothing = np.zeros(len(exported), dtype=np.bool_)
+    cancelled = exported["is_cancelled"].to_numpy(dtype=np.bool_, na_value=False)
+    for name, of_exported, missing in (
+        ("is_first_order", nothing, False),
+        ("is_cancelled", cancelled, False),
+        ("is_told", nothing, True),
+    ):
+        of_ledger = ledger[name].to_numpy(dtype=np.bool_, na_value=missing)
+        columns[name] = np.concatenate([of_ledger, of_exported])
     return columns, texts
 
 

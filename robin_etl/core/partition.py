@@ -44,8 +44,11 @@ def assign_partitions(
     of_orders, of_customers = _sort_by_order(orders, customers, ~nameless)
     linked, representatives = _link_customers(of_orders, of_customers, known)
     together = customers.copy()
-    # A row that names nobody is quarantined, but goes where the other rows of its order are, if any.
-    together[nameless], _ = _look_up(orders[nameless], of_orders, of_customers)
+    # A row that names nobody goes where the other rows of its order are or, without any, its customer's.
+    numbers = orders[nameless]
+    by_rows, is_named = _look_up(numbers, of_orders, of_customers)
+    by_ledger, _ = _look_up(numbers, *_sort_by_order(*known, np.ones(len(known[0]), dtype=np.bool_)))
+    together[nameless] = np.where(is_named, by_rows, by_ledger)
     stands_for, is_linked = _look_up(together, linked, representatives)
     together[is_linked] = stands_for[is_linked]
     partitions: Partitions = (together % np.uint64(number)).astype(np.int16)

@@ -11,7 +11,7 @@ what was said before it, and every comparison is then one between neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +49,7 @@ from robin_etl.core.history import (
 # What makes a change when revenue is the same.
 _COMPARED = (*OPTIONAL, "ordered_at", "is_first_order")
 # What moves forward without a change for ROBIN.
-_SILENT = (*DAYS, "placed_at")
+_SILENT = (*DAYS, "placed_at", "is_cancelled")
 
 # What a change says of an order, and to whom.
 _STATE = (*LEDGER_DTYPES, *CLEAR.values())
@@ -67,8 +67,9 @@ class Reconciliation:
     `changes`: what to send, one row for each order and wave (`columns.CHANGE_DTYPES`), wave by wave,
     oldest first. Its contact columns are null for an order whose customer no exported row names.
     `confirmed`: ledger rows (`columns.LEDGER_DTYPES`) of which nothing is to be sent, but which are
-    known to hold for a newer day. `unchanged`, `stale`, `superseded`: numbers of exported rows that
-    say what ROBIN holds, are older than that, or are passed over by `final`.
+    known to hold for a newer day, and those of cancelled orders that ROBIN is never told of.
+    `unchanged`, `stale`, `superseded`, `untold`: numbers of exported rows that say what ROBIN holds, are
+    older than that, are passed over by `final`, or are of such cancelled orders.
     """
 
     changes: pd.DataFrame
@@ -76,6 +77,7 @@ class Reconciliation:
     unchanged: int
     stale: int
     superseded: int
+    untold: int
 
 
 def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = False) -> Reconciliation:
@@ -87,10 +89,11 @@ def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = Fal
     With `final` only the last version of each order is sent.
     """
     rows = build_history(exported, ledger)
-    states = _flag_firsts(rows, rows.complete())
+    states = _complete_states(rows, final=final)
     held = _find_held(rows, states)
-    candidates, before = _find_candidates(rows, final=final)
-    kinds = _classify(states, held, candidates, before)
+    candidates, before = _find_candidates(rows, states, final=final)
+    is_untold = ~states["is_told"][candidates]
+    kinds = np.where(is_untold, _NO_CHANGE, _classify(states, held, candidates, before))
     is_sent = kinds != _NO_CHANGE
     sent, before, kinds = candidates[is_sent], before[is_sent], kinds[is_sent]
     changes = {
@@ -102,30 +105,41 @@ def reconcile(exported: pd.DataFrame, ledger: pd.DataFrame, *, final: bool = Fal
     oldest_first = np.lexsort((sent, states["ordered_at"][sent], changes["wave"]))
     changes = {name: column[oldest_first] for name, column in changes.items()}
     is_fresh = rows.phase == FRESH
+    untold = int((is_fresh[candidates] & is_untold).sum())
     return Reconciliation(
         changes=_name_customers(rows.decode(changes, CHANGE_DTYPES), exported),
         confirmed=rows.decode(_find_confirmed(rows, states, sent, final=final), LEDGER_DTYPES),
-        unchanged=int(is_fresh[candidates].sum() - is_fresh[sent].sum()),
+        unchanged=int(is_fresh[candidates].sum() - is_fresh[sent].sum()) - untold,
         stale=int((rows.phase == STALE).sum()),
         superseded=int(is_fresh.sum() - is_fresh[candidates].sum()),
+        untold=untold,
     )
 
 
-def _flag_firsts(rows: History, completed: History) -> History:
-    """The completed rows with the earliest date of each order, and which is its customer's first."""
+def _complete_states(rows: History, *, final: bool) -> History:
+    """The completed rows with the earliest date of each order, which is its customer's first, and which
+    ROBIN is told of.
+
+    A cancelled order is nobody's first. It keeps the flag that ROBIN holds, since what it was worth is
+    taken back from where it was counted.
+    """
+    completed = rows.complete()
     earliest = _find_earliest_rows(rows)
-    numbers = rows["order_number"][rows.end]
-    is_first = _is_earliest(
-        completed["customer"][rows.end],
-        rows["placed_second"][earliest],
+    is_first = take(rows["is_first_order"], rows.ledger_row, nothing=False)
+    placed = np.flatnonzero(~rows["is_cancelled"][rows.end])
+    numbers = rows["order_number"][rows.end][placed]
+    is_first[placed] = _is_earliest(
+        completed["customer"][rows.end][placed],
+        rows["placed_second"][earliest][placed],
         lambda tied: rows.texts["order_number"].take(numbers[tied]),
     )
-    placed = {
+    found = {
         "placed_at": rows["placed_at"][earliest][rows.order],
         "placed_second": rows["placed_second"][earliest][rows.order],
         "is_first_order": is_first[rows.order],
+        "is_told": rows.find_told(final=final),
     }
-    return replace(completed, columns={**completed.columns, **placed})
+    return replace(completed, columns={**completed.columns, **found})
 
 
 def _find_earliest_rows(rows: History) -> Positions:
@@ -166,8 +180,9 @@ def _find_held(rows: History, states: History) -> History:
     return replace(states, columns=held)
 
 
-def _find_candidates(rows: History, *, final: bool) -> tuple[Positions, Positions]:
-    """The rows that may be a change, and for each the one that it is compared with, or -1.
+def _find_candidates(rows: History, states: History, *, final: bool) -> tuple[Positions, Positions]:
+    """The rows that may be a change, and for each the one that it is compared with, or -1 where ROBIN
+    holds nothing of the order before it.
 
     A ledger row that no newer row follows may be one: its order may no longer be the first, say. It is
     then compared with itself as ROBIN holds it.
@@ -175,8 +190,8 @@ def _find_candidates(rows: History, *, final: bool) -> tuple[Positions, Position
     is_fresh = rows.phase == FRESH
     is_current = is_fresh | rows.is_ledger
     candidates = np.flatnonzero(is_current & (rows.is_end | is_fresh & (not final)))
-    before = rows.ledger_row[rows.order] if final else rows.find_rows_before()
-    return candidates, before[candidates]
+    before = (rows.ledger_row[rows.order] if final else rows.find_rows_before())[candidates]
+    return candidates, np.where(take(states["is_told"], before, nothing=False), before, -1)
 
 
 def _classify(
@@ -245,7 +260,26 @@ def _find_closing_rows(rows: History, sent: Positions) -> Positions:
 
 
 def _find_confirmed(rows: History, states: History, sent: Positions, *, final: bool) -> Columns:
-    """The ledger rows that the rows right after them repeat, with the days of the last of those."""
+    """The ledger rows that the rows right after them repeat, with the days of the last of those; and
+    what was said last of cancelled orders that ROBIN is never told of.
+    """
+    ledger_row, closing = _find_repeated(rows, sent, final=final)
+    is_untold: Mask = ~rows["is_told"][ledger_row]
+    moved = _find_differing((*DAYS, "placed_second", "is_cancelled"), states, closing, rows, ledger_row)
+    stated = _find_differing((*OPTIONAL, "ordered_at", "revenue"), states, closing, rows, ledger_row)
+    told, untold = moved & ~is_untold, (moved | stated) & is_untold
+    unknown = rows.end[(rows.ledger_row < 0) & ~states["is_told"][rows.end]]
+    unknown = unknown[states["customer"][unknown] != NO_CODE]
+    remembered = np.append(closing[untold], unknown)
+    confirmed = {
+        name: states[name][closing[told]] if name in _SILENT else rows[name][ledger_row[told]]
+        for name in LEDGER_DTYPES
+    }
+    return {name: np.append(confirmed[name], states[name][remembered]) for name in LEDGER_DTYPES}
+
+
+def _find_repeated(rows: History, sent: Positions, *, final: bool) -> tuple[Positions, Positions]:
+    """The ledger rows that the rows right after them repeat, and the last of those rows."""
     has_row = np.flatnonzero(rows.ledger_row >= 0)
     ledger_row = rows.ledger_row[has_row]
     position = np.searchsorted(sent, rows.start[has_row])
@@ -255,22 +289,23 @@ def _find_confirmed(rows: History, states: History, sent: Positions, *, final: b
     # A ledger row that is followed by a change at once has been repeated by nothing; nor does
     # `final` compare the rows that it passes over.
     repeated = ~changes | (closing > ledger_row) & (not final)
-    ledger_row, closing = ledger_row[repeated], closing[repeated]
+    return ledger_row[repeated], closing[repeated]
 
-    moved = np.zeros(len(closing), dtype=np.bool_)
-    for name in (*DAYS, "placed_second"):
-        moved |= states[name][closing] != rows[name][ledger_row]
-    ledger_row, closing = ledger_row[moved], closing[moved]
-    return {
-        name: states[name][closing] if name in _SILENT else rows[name][ledger_row]
-        for name in LEDGER_DTYPES
-    }
+
+def _find_differing(
+    names: Iterable[str], states: History, closing: Positions, rows: History, ledger_row: Positions
+) -> Mask:
+    """Which of these states differ from their ledger rows in any of these columns."""
+    differs = np.zeros(len(closing), dtype=np.bool_)
+    for name in names:
+        differs |= states[name][closing] != rows[name][ledger_row]
+    return differs
 
 
 def _name_customers(changes: pd.DataFrame, exported: pd.DataFrame) -> pd.DataFrame:
-    """The changes with their customer named in clear where any exported row of that customer does."""
+    """The changes with their contacts named in clear where any exported row names the same."""
     for digest, clear in CLEAR.items():
-        wanted = changes[clear].isna() & (changes[digest] == changes["customer"])
+        wanted = changes[clear].isna() & changes[digest].notna()
         if wanted.any():
             known = exported[[digest, clear]].dropna().drop_duplicates(digest, keep="last")
             named = changes[digest][wanted].map(known.set_index(digest)[clear])

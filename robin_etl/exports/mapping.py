@@ -90,6 +90,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
             "order_date_text": placed,
             "other_currency": _find_other_currency(file, profile),
             SURPLUS: file.find_texts(SURPLUS),
+            "is_cancelled": pd.Series(data=False, index=number.index, dtype=columns.FLAG),
         }
     )
     return rows.assign(unsendable=_find_unsendable(rows))
@@ -132,6 +133,7 @@ def _zero_cancelled(
         cancelled |= file.find_texts(meaning.cancelled_if_filled).notna()
     had_profit = cancelled & rows["profit_text"].notna()
     return rows.assign(
+        is_cancelled=cancelled.astype(columns.FLAG),
         revenue=rows["revenue"].mask(cancelled, 0),
         revenue_text=rows["revenue_text"].mask(cancelled, "0"),
         profit=rows["profit"].mask(had_profit, 0),

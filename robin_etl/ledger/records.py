@@ -9,8 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Totals:
-    """What the ledger holds: numbers of orders and first orders, their revenue in cents, and the
-    newest day that any was exported on, if there is one.
+    """What the ledger holds: numbers of orders that ROBIN was told of and of customers' first orders,
+    their revenue in cents, and the newest day that any was exported on, if there is one.
     """
 
     orders: int

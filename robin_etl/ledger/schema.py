@@ -45,12 +45,15 @@ ORDERS = sa.Table(
     sa.Column("webstore_url", _TEXT),
     sa.Column("webstore_url_day", _TEXT),
     sa.Column("is_first_order", sa.Boolean, nullable=False),
+    sa.Column("is_cancelled", sa.Boolean, nullable=False),
+    sa.Column("is_told", sa.Boolean, nullable=False),
     sqlite_with_rowid=False,
 )
-# Serves both look-ups by customer: the flagged orders, and the earliest of the others.
+# Serves both look-ups by customer, cancelled orders aside: the flagged, and the earliest of the others.
 sa.Index(
     "orders_by_customer",
     ORDERS.c.customer,
+    ORDERS.c.is_cancelled,
     ORDERS.c.is_first_order,
     ORDERS.c.placed_at,
     ORDERS.c.order_number,

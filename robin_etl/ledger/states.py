@@ -39,9 +39,9 @@ class OrderStates:
         """What reconciliation needs to know first (`columns.LEDGER_DTYPES`).
 
         The rows of these orders; and of every customer named here or by those rows, each flagged
-        order and the earliest of the others. Those beyond the orders asked for hold only what an index
-        has (order_number, customer, placed_at, is_first_order), and null for the rest: `rows_of` gives
-        all of the few that turn out to change.
+        order and the earliest of the others, but none that is cancelled. Those beyond the orders asked
+        for hold only what an index has (order_number, customer, placed_at and the flags), and null for
+        the rest: `rows_of` gives all of the few that turn out to change.
         The cost grows with what is asked, not with the ledger.
         """
         numbers = self._engine.select_keys(order_numbers)
@@ -65,7 +65,8 @@ class OrderStates:
         return frame.assign(email=frame["customer"].mask(by_phone))
 
     def _select_others(self, who: sa.Select[Any], numbers: sa.Select[Any]) -> sa.Select[Any]:
-        """Of each customer the flagged orders, and the earliest of those that are not.
+        """Of each customer the flagged orders, and the earliest of those that are not; of none that is
+        cancelled.
 
         Both in one visit to the customer: in a large ledger nearly each has a page of the index alone.
         """
@@ -75,6 +76,7 @@ class OrderStates:
         def select_own(column: sa.ColumnElement[Any], *, flagged: bool) -> sa.Select[Any]:
             return sa.select(column).where(
                 other.c.customer == customers.c.value,
+                other.c.is_cancelled == sa.false(),
                 other.c.is_first_order == flagged,
                 other.c.order_number.not_in(numbers),
             )
@@ -118,9 +120,10 @@ class OrderStates:
 
     def totals(self) -> Totals:
         """What the ledger holds."""
-        flagged = sa.func.sum(sa.case((ORDERS.c.is_first_order == sa.true(), 1), else_=0))
+        is_first = sa.and_(ORDERS.c.is_first_order == sa.true(), ORDERS.c.is_cancelled == sa.false())
+        flagged = sa.func.sum(sa.case((is_first, 1), else_=0))
         query = sa.select(
-            sa.func.count().label("orders"),
+            sa.func.count().filter(ORDERS.c.is_told == sa.true()).label("orders"),
             sa.func.coalesce(flagged, 0).label("first_orders"),
             sa.func.coalesce(sa.func.sum(ORDERS.c.revenue), 0).label("revenue"),
             sa.func.max(ORDERS.c.day).label("newest_day"),
@@ -202,6 +205,8 @@ def _frame_others(found: dict[str, list[Any]]) -> pd.DataFrame:
             "email": both.index,
             "placed_at": both.str[:_MOMENT].array,
             "is_first_order": np.arange(len(both)) < len(flagged),
+            "is_cancelled": False,
+            "is_told": True,
         }
     )
     return columns.conform(others[both.notna().array], columns.LEDGER_DTYPES)

@@ -181,17 +181,22 @@ class Robin:
         return [*self.complaints, *self._find_wrong_firsts()]
 
     def _find_wrong_firsts(self) -> list[str]:
+        # What is worth nothing may be cancelled: it keeps the flag that it was told with.
         firsts: Counter[str] = Counter()
+        flagged: set[str] = set()
         example: dict[str, str] = {}
         for number, order in self.orders.items():
             contact = order.get("email_address") or order["phone_number"]
             customer = contact.strip().lower()
-            firsts[customer] += order["is_first_order"]
-            example.setdefault(customer, number)
+            firsts[customer] += order["is_first_order"] and order["revenue"] > 0
+            if order["is_first_order"]:
+                flagged.add(customer)
+            if order["revenue"] > 0:
+                example.setdefault(customer, number)
         return [
             f"The customer of order {example[customer]} has {count} first orders instead of one"
             for customer, count in firsts.items()
-            if count != 1
+            if customer in example and (count > 1 or customer not in flagged)
         ]
 
     def _complain(self, number: str, what: str) -> None:

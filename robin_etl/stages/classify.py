@@ -13,7 +13,7 @@ from robin_etl.core.reconcile import Reconciliation, reconcile
 from robin_etl.core.words import count
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
-from robin_etl.stages.contacts import add_earlier_contacts, lacks_contact
+from robin_etl.stages.contacts import add_earlier_contacts, lacks_customer
 from robin_etl.stages.destination import check_reader
 from robin_etl.stages.records import Basis, Classified
 from robin_etl.stages.run import Partition, Run
@@ -46,7 +46,7 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
     changes, without_contact = result.changes, 0
     if not run.scope.is_baseline:  # where nothing is posted nobody need be named
         changes = add_earlier_contacts(settings, changes)
-        nameless = lacks_contact(changes)
+        nameless = lacks_customer(changes)
         _warn_of_nameless(changes[nameless])
         changes, without_contact = changes[~nameless], int(nameless.sum())
     at_once = max(_ROWS_HELD // len(run.partitions), _FEWEST_ROWS)
@@ -61,6 +61,7 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
         duplicates=duplicates,
         superseded=result.superseded,
         without_contact=without_contact,
+        untold=result.untold,
     )
     figures = measure_changes(changes, old_after_days=settings.guards.old_orders_days)
     partition.basis.write(Basis(revision, classified, figures))

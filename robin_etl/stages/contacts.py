@@ -1,4 +1,4 @@
-"""Contacts of customers whom no row of a run names, read from the earlier exports that named them.
+"""Contacts that no row of a run names, read from the earlier exports that named them.
 
 The ledger holds no address, but the day whose export said it.
 """
@@ -16,23 +16,29 @@ from robin_etl.settings import Settings
 _DIGESTS = (("email", "email_address"), ("phone", "phone_number"))
 
 
-def lacks_contact(changes: pd.DataFrame) -> pd.Series:
-    """Which changes (`columns.CHANGE_DTYPES`) name nobody."""
-    return changes["email_address"].isna() & changes["phone_number"].isna()
+def lacks_customer(changes: pd.DataFrame) -> pd.Series:
+    """Which changes (`columns.CHANGE_DTYPES`) lack the contact that their customer is known by."""
+    is_named = pd.Series(data=False, index=changes.index)
+    for digest, contact in _DIGESTS:
+        is_customer = changes[digest] == changes["customer"]
+        is_named |= is_customer.fillna(value=False) & changes[contact].notna()
+    return ~is_named
 
 
 def add_earlier_contacts(settings: Settings, changes: pd.DataFrame) -> pd.DataFrame:
-    """The changes with the contact of those that name nobody, as far as an earlier export is there.
+    """The changes with the contacts that they lack, as far as the export that said each is there.
 
-    That happens when an order leaves a customer for another: the customer's next order becomes the
-    first.
+    A row may leave a cell blank that an earlier one filled; and an order may become its customer's first
+    by another order's row.
     """
-    nameless = lacks_contact(changes)
-    if not nameless.any():
+    lacking = [_lacks(changes, digest, contact) for digest, contact in _DIGESTS]
+    if not any(one.any() for one in lacking):
         return changes
     profile = profiles.load_configured(settings)
-    wanted = changes[nameless]
-    days = wanted["email_day"].fillna(wanted["phone_day"])
+    wanted = changes[lacking[0] | lacking[1]]
+    days = pd.concat(
+        [changes[f"{digest}_day"][one] for (digest, _), one in zip(_DIGESTS, lacking, strict=True)]
+    )
     earlier = [date.fromisoformat(day) for day in sorted(days.dropna().unique())]
     changes = changes.copy()
     for day, path in locations.find_exports(settings.exports, earlier, settings.path).items():
@@ -46,3 +52,7 @@ def add_earlier_contacts(settings: Settings, changes: pd.DataFrame) -> pd.DataFr
             found = changes[digest].map(named.set_index(digest)[contact])
             changes[contact] = changes[contact].fillna(found.astype(columns.TEXT))
     return changes
+
+
+def _lacks(changes: pd.DataFrame, digest: str, contact: str) -> pd.Series:
+    return changes[digest].notna() & changes[contact].isna()

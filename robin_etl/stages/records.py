@@ -107,7 +107,8 @@ class Classified:
 
     `rows`: those compared, one for each order and day. `kinds`: changes by kind; `waves`: by wave.
     `without_contact`: corrections that wait for their customer's address. The others are numbers of
-    rows: those that say what ROBIN holds, are older, or were replaced by a later row or version.
+    rows: those that say what ROBIN holds, are older, were replaced by a later row or version, or are of
+    cancelled orders that ROBIN is never told of.
     """
 
     rows: int = 0
@@ -118,6 +119,7 @@ class Classified:
     duplicates: int = 0
     superseded: int = 0
     without_contact: int = 0
+    untold: int = 0
 
     @classmethod
     def add_up(cls, partitions: Sequence[Classified]) -> Classified:
@@ -131,7 +133,7 @@ class Classified:
         def total(name: str) -> int:
             return sum(getattr(one, name) for one in partitions)
 
-        numbers = ("rows", "unchanged", "stale", "duplicates", "superseded", "without_contact")
+        numbers = ("rows", "unchanged", "stale", "duplicates", "superseded", "without_contact", "untold")
         return cls(kinds=kinds, waves=waves, **{name: total(name) for name in numbers})
 
     def counts(self) -> Counts:
@@ -143,6 +145,7 @@ class Classified:
             "duplicates": self.duplicates,
             "superseded": self.superseded,
             "without_contact": self.without_contact,
+            "untold": self.untold,
         }
 
 
@@ -308,6 +311,7 @@ class Summary:
                 duplicates=content["duplicates"],
                 superseded=content["superseded"],
                 without_contact=content["without_contact"],
+                untold=content["untold"],
             ),
             partitions=content["partitions"],
             delivered=Delivered(
@@ -348,6 +352,7 @@ class Summary:
             "held_back": len(delivered.held_back),
             "remarked": delivered.remarked,
             "without_contact": classified.without_contact,
+            "untold": classified.untold,
             "partitions": self.partitions,
             "files": extracted.files,
             "warnings": list(extracted.warnings),

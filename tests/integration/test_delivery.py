@@ -55,6 +55,8 @@ def changes(*numbers: str, wave: int = 0) -> pd.DataFrame:
                 "order_date": "2026-03-01T10:00:00Z",
                 "placed_at": "2026-03-01T10:00:00Z",
                 "is_first_order": False,
+                "is_cancelled": False,
+                "is_told": True,
                 "kind": "repeat",
                 "wave": wave,
             }

@@ -32,6 +32,8 @@ def states(*rows: dict[str, Any]) -> pd.DataFrame:
         "order_date": "2026-03-01T10:00:00Z",
         "placed_at": "2026-03-01T10:00:00Z",
         "is_first_order": False,
+        "is_cancelled": False,
+        "is_told": True,
     }
     return columns.conform(pd.DataFrame([{**usual, **row} for row in rows]), columns.LEDGER_DTYPES)
 

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from robin_etl.exceptions import ConfigurationError
+from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export
+from tests.integration.test_destination import answering
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Airflow's own imports
 
@@ -100,6 +102,23 @@ def test_a_connection_test_says_what_it_found(
     found, said = hook().test_connection()
     assert (found, words in said) == (good, True), said
     assert sandbox.robin.read_state()["orders"] == {}
+
+
+def test_a_connection_test_sees_that_a_login_page_is_not_robin(
+    connection: Any, sandbox: Sandbox
+) -> None:
+    sandbox.robin.faults = Faults(script={1: Fault.NOT_JSON})
+    found, said = hook().test_connection()
+    assert not found
+    assert "was answered by what is not ROBIN" in said
+    assert "Welcome" in said
+    with answering(200, b"<html>Sign in</html>", "text/html") as (url, bodies):
+        connection(host=url)
+        found, said = hook().test_connection()
+    assert not found
+    for words in ("not ROBIN: 200, text/html", "Sign in", "ROBIN_ETL_BASE_URL", "proxy"):
+        assert words in said
+    assert bodies == [b'{"orders":[]}']
 
 
 def test_settings_come_from_parameters_then_connection_then_variable_then_environment(

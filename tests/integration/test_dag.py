@@ -459,3 +459,40 @@ def test_after_all_that_no_secret_and_no_address_is_in_airflow_the_ledger_or_a_r
         content = path.read_bytes()
         assert SECRET.encode() not in content, path
         assert b"@x.nl" not in content, path
+
+
+def test_a_ledger_that_belongs_to_another_robin_account_or_customer_key_fails_extract_at_once(
+    airflow: Play, export: Export, module_sandbox: Sandbox
+) -> None:
+    export("2026-06-10", "d1,d@x.nl,1,2026-06-10")
+    assert airflow(day="2026-06-10")["state"] == "success"
+    export("2026-06-11", "d2,d@x.nl,1,2026-06-11")
+    usual = {"conn_type": "robin", "host": module_sandbox.url, "login": KEY, "password": SECRET}
+    with Sandbox(Robin(KEY, SECRET, limits=())) as other:
+        for changed, words in (
+            ({"host": other.url}, f"belongs to the ROBIN at {module_sandbox.url}"),
+            ({"login": "another-key"}, "belongs to another API key"),
+            ({"extra": {"customer_key": "another"}}, "The customer key of the ledger was none"),
+        ):
+            env = {"AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps({**usual, **changed})}
+            for conf in ({}, {"from_date": "2026-06-11", "dry_run": True}):
+                result = airflow(day="2026-06-11", retries=2, env=env, conf=conf)
+                assert result["tasks"]["extract"] == ["failed"]
+                assert result["tries"]["extract"] == 1
+                assert words in result["log"]
+        assert other.robin.read_state()["requests"] == 0
+    assert "d2" not in module_sandbox.robin.orders
+
+
+def test_a_201_that_speaks_of_errors_shows_its_words_in_the_log_and_its_count_to_others(
+    airflow: Play, export: Export, module_sandbox: Sandbox
+) -> None:
+    export("2026-06-12", "e9,e9@x.nl,1,2026-06-12")
+    module_sandbox.robin.faults = Faults(script={1: Fault.SPEAKS_OF_ERRORS})
+    result = airflow(day="2026-06-12")
+    assert result["tasks"]["load"] == ["success"]
+    assert "ROBIN took the orders and spoke of errors: " in result["log"]
+    assert "something is not right" in result["log"]
+    (extra,) = result["events"]
+    assert extra["remarked"] == 1
+    assert "something is not right" not in json.dumps(result["xcoms"])

@@ -9,16 +9,22 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from robin_etl import pipeline
+from robin_etl.exceptions import BindingError
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
-from tests.conftest import KEY, SECRET, Export
+from robin_etl.stages.records import Scope
+from robin_etl.stages.run import Run
+from tests.conftest import KEY, SECRET, Export, run_days
 from tests.integration.test_cli import Command, last_line, robin_etl
 
 __all__ = ["robin_etl"]  # a fixture
@@ -285,6 +291,42 @@ def test_a_ledger_is_bound_to_no_other_customer_key(robin_etl: Command, export: 
     refused = robin_etl("ledger", "bind", "--moved", **KEYED)
     assert refused.returncode == 1
     assert "customer key" in refused.stderr
+
+
+def test_one_worker_without_the_key_stops_the_run_that_others_began(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    export(DAY, *ROWS)
+    keyed = settings.model_copy(update={"customer_key": SecretStr("the-first-key")})
+    day = date.fromisoformat(DAY)
+    words = "were read with a customer key of the fingerprint"
+    for first, other in ((keyed, settings), (settings, keyed)):
+        for is_dry in (True, False):
+            run = Run.start(settings.runs, Scope("airflow", day, day, dry_run=is_dry))
+            pipeline.extract(first, run)
+            with pytest.raises(BindingError, match=words):
+                pipeline.classify(other, run)
+            pipeline.classify(first, run)
+            pipeline.plan(first, run)
+            with pytest.raises(BindingError, match=words):
+                pipeline.load(other, run)
+    assert sandbox.robin.orders == {}
+
+
+def test_a_ledger_that_was_bound_since_the_rows_were_read_is_seen_before_anything_is_posted(
+    settings: Settings, export: Export, sandbox: Sandbox, trial: Sandbox
+) -> None:
+    export(DAY, *ROWS)
+    there = settings.model_copy(update={"base_url": trial.url})
+    day = date.fromisoformat(DAY)
+    run = Run.start(settings.runs, Scope("run", day, day))
+    pipeline.extract(settings, run)
+    pipeline.classify(settings, run)
+    pipeline.plan(settings, run)
+    run_days(there, DAY)
+    with pytest.raises(BindingError, match=trial.url):
+        pipeline.load(settings, run)
+    assert sandbox.robin.read_state()["requests"] == 0
 
 
 # What acknowledges

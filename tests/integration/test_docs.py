@@ -280,3 +280,26 @@ def test_the_page_on_erasure(tmp_path: Path, place: Callable[..., Shell]) -> Non
     shell = place()
     shell.run("robin-etl run --date 2026-11-01")
     follow("how-to/erasure.md", shell)
+
+
+def test_the_page_on_trials(tmp_path: Path, place: Callable[..., Shell], sandbox: Sandbox) -> None:
+    shop(tmp_path)
+    with Sandbox(Robin("sandbox", "sandbox", limits=())) as trial:
+        theirs = {
+            "http://127.0.0.1:8765": trial.url,
+            "https://api.robinhq.com": sandbox.url,
+            "ROBIN_ETL_API_KEY=…": f"ROBIN_ETL_API_KEY={KEY}",
+            "ROBIN_ETL_API_SECRET=…": f"ROBIN_ETL_API_SECRET={SECRET}",
+        }
+        follow("how-to/trial.md", place(), instead=theirs)
+
+
+def test_the_page_on_the_customer_key(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shop(tmp_path)
+    shell = place(ROBIN_ETL_CUSTOMER_KEY="the-old-key")
+    shell.run("robin-etl backfill --from 2026-11-01 --to 2026-11-03")
+    text = (DOCS / "how-to/customer-key.md").read_text(encoding="utf-8")
+    blocks = BLOCK.findall(re.sub("^   ", "", text, flags=re.MULTILINE))
+    assert len(blocks) == 4
+    for block in blocks:
+        run("how-to/customer-key.md", shell, block)

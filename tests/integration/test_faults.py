@@ -117,7 +117,7 @@ def test_each_fault_at_each_place_ends_right_and_repeats_only_what_it_reports(
     with Sandbox(robin) as sandbox:
         doubted: set[str] = set()
         if fault in (Fault.REDIRECT, Fault.NOT_JSON):
-            with pytest.raises(AnswerError, match="302|a page of HTML"):
+            with pytest.raises(AnswerError, match=r"302|a page of HTML"):
                 deliver(sandbox, ledger)
             log = ledger.deliveries.deliveries_of("run")
             doubted |= set(log["order_number"][log["outcome"] == "in doubt"])

@@ -99,6 +99,7 @@ def test_a_delivery_is_recorded_with_what_its_request_came_to(engine: Engine) ->
         "words": "no",
         "sent_at": "2026-03-01T12:00:00.000000Z",
         "answered_at": "2026-03-01T12:00:00.000000Z",
+        "speaks_of_errors": None,
     }
     assert log.blank(keys("1")) == 1
     assert log.history("1") == log.rejected() == []

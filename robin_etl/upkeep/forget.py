@@ -36,31 +36,42 @@ class Erasure:
 
 @dataclass(frozen=True)
 class _Customer:
-    """Whom to erase: the contact as exports are read, and its digest; then the orders it has."""
+    """Whom to erase: the contact in its one form and as typed, and its digest; then its orders."""
 
     contact: str
+    typed: str
     digest: str
     numbers: frozenset[str] = frozenset()
 
     def is_in(self, frame: pd.DataFrame) -> pd.Series:
         """Which rows of a frame are about the customer."""
         found = frame["order_number"].isin(self.numbers)
-        for names, value in (([*_CONTACTS], self.contact), ([*_DIGESTS], self.digest)):
-            for name in frame.columns.intersection(names):
-                found |= frame[name].isin([value])
+        for name in frame.columns.intersection(_CONTACTS):
+            found |= self._is(frame[name])
+        for name in frame.columns.intersection(_DIGESTS):
+            found |= frame[name].isin([self.digest])
         return found
 
     def is_named_in(self, cells: pd.DataFrame) -> pd.Series:
         """Which rows have the contact in any of their cells, as text."""
         found = pd.Series(data=False, index=cells.index)
         for name in cells:
-            found |= cells[name].str.lower().str.contains(self.contact.lower(), regex=False)
+            lower = cells[name].str.lower()
+            for contact in {self.contact, self.typed}:
+                found |= lower.str.contains(contact.lower(), regex=False)
+            found |= self._is(cells[name])
         return found
 
     def has(self, order: dict[str, Any]) -> bool:
         """Whether an order, as ROBIN would be sent it, is the customer's."""
         contacts = (order.get(name, "") for name in _CONTACTS)
         return self.contact in contacts or order["order_number"] in self.numbers
+
+    def _is(self, cells: pd.Series) -> pd.Series:
+        """Which cells are the contact, however it is written in them."""
+        text = cells.astype(columns.TEXT)
+        formed = customers.normalize_addresses(text) if "@" in self.contact else text
+        return formed.isin([self.contact]) | text.isin([self.contact])
 
 
 def forget_customer(settings: Settings, contact: str, *, everything: bool = False) -> Erasure:
@@ -88,14 +99,15 @@ def forget_customer(settings: Settings, contact: str, *, everything: bool = Fals
 
 
 def _identify(contact: str, settings: Settings) -> _Customer:
-    is_address = "@" in contact
     text = pd.Series([contact], dtype=columns.TEXT)
-    normal = customers.normalize_addresses(text) if is_address else columns.trim(text)
+    formed = customers.normalize_addresses(text)
+    is_address = formed.str.contains("@", regex=False).fillna(value=False).all()
+    normal = formed if is_address else columns.trim(text)
     if normal.isna().all():
         raise ConfigurationError("Name the e-mail address or the phone number of the customer.")
     kind = "email" if is_address else "phone"
     digest = customers.digest_contacts(normal, of=kind, key=settings.digest_key())
-    return _Customer(normal.iloc[0], digest.iloc[0])
+    return _Customer(normal.iloc[0], contact.strip(), digest.iloc[0])
 
 
 def _list_folders(root: Folder) -> Iterator[Folder]:

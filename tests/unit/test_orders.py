@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
+from fnmatch import fnmatchcase
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robin_etl.core import columns, customers, dates, money
+from robin_etl.core import columns, customers, dates, money, nobodies
 
 
 def text(*values: str | None) -> pd.Series:
     return pd.Series(values, dtype=columns.TEXT)
+
+
+def widen(ascii_text: str) -> str:
+    """The same in full-width characters."""
+    return ascii_text.translate({code: code + 0xFEE0 for code in range(ord("!"), ord("~") + 1)})
 
 
 def plain(series: pd.Series) -> list[object]:
@@ -102,6 +108,124 @@ def test_addresses_are_trimmed_and_lower_cased_and_blank_is_null() -> None:
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "jan@x.nl",
+        "j\u200ban@x.\u00adnl\ufeff",
+        "'jan@x.nl",
+        widen("jan@x.nl"),
+        "Jan <Jan@X.nl>",
+        '"Jan, B. <the one>" <jan@x.nl>',
+        "jan@x.nl <jan@x.nl>",
+        "mailto:jan@x.nl",
+        "MailTo:jan@x.nl?subject=About%20my@order",
+        "<mailto:'jan@x.nl'>",
+        '"jan@x.nl"',
+        "jan@x.nl.",
+        "jan@x。nl。",
+        "\x85jan@x.nl\u2028",
+    ],
+)
+def test_an_address_has_one_form_whatever_stands_around_it(written: str) -> None:
+    assert plain(customers.normalize_addresses(text(written, None, "o'brien@x.nl"))) == [
+        "jan@x.nl",
+        None,
+        "o'brien@x.nl",
+    ]
+
+
+@pytest.mark.parametrize("domain", ["BÜCHER.example", "bu\u0308cher.example", "xn--bcher-kva.EXAMPLE"])
+def test_a_domain_is_written_as_idna_does(domain: str) -> None:
+    assert plain(customers.normalize_addresses(text(f"jan@{domain}"))) == ["jan@xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("A@x.nl, B <b@x.nl>", "a@x.nl, b <b@x.nl>"),
+        ("a@x.nl <b@x.nl>", "a@x.nl <b@x.nl>"),
+        ("jan@☃☃.nl", "jan@☃☃.nl"),
+        ('"jan b"@x.nl', '"jan b"@x.nl'),
+        ("Jan", "jan"),
+        ("<" * 99 + "jan@x.nl" + ">" * 99, "<" * 99 + "jan@x.nl" + ">" * 99),
+        ("\u200b", None),
+        ("mailto:", None),
+    ],
+)
+def test_what_has_no_such_form_is_left_for_the_gate(written: str, left: str | None) -> None:
+    assert plain(customers.normalize_addresses(text(written))) == [left]
+
+
+@given(st.lists(st.text(max_size=12) | st.none(), max_size=6))
+def test_the_one_form_of_any_text_is_its_own_whatever_is_beside_it(written: list[str | None]) -> None:
+    formed = customers.normalize_addresses(text(*written))
+    assert plain(customers.normalize_addresses(formed)) == plain(formed)
+    alone = [plain(customers.normalize_addresses(text(one)))[0] for one in written]
+    assert alone == plain(formed)
+
+
+around = st.text(" \t\u00a0\u200b\ufeff'", max_size=3)
+layers = st.sampled_from(["{}", "<{}>", "mailto:{}", "Jan <{}>", '"Jan, B." <{}>', "MAILTO:{}?a=b@c"])
+localparts = st.text("abcXYZ019.+-_é", min_size=1, max_size=6).filter(lambda name: name[0] != ".")
+domains = st.sampled_from(["x.nl", "Shop.Example", "bücher.example", widen("x.nl")])
+
+
+@given(localparts, domains, around, layers, around, st.booleans())
+def test_what_is_added_around_an_address_changes_nothing(
+    name: str, domain: str, before: str, layer: str, after: str, has_dot: bool
+) -> None:
+    address = f"{name}@{domain}"
+    dressed = f"{before}{layer.format(after + address + '.' * has_dot)}{after}"
+    bare, formed = plain(customers.normalize_addresses(text(address, dressed)))
+    assert formed == bare
+
+
+@pytest.mark.parametrize(
+    ("address", "is_nobody"),
+    [
+        ("deleted@site.invalid", True),
+        ("a@invalid", True),
+        ("noreply@market.example", True),
+        ("do-not-reply+7@market.example", True),
+        ("nora@x.nl", False),
+        ("invalid@x.nl", False),
+        ("a@invalid.example", False),
+        ("ann@marketplace.amazon.example", False),
+    ],
+)
+def test_an_address_that_nobody_reads_is_nobodys(address: str, is_nobody: bool) -> None:
+    assert plain(nobodies.blank_addresses(text(address, None))) == [None if is_nobody else address, None]
+
+
+@pytest.mark.parametrize(
+    ("number", "is_nobody"),
+    [
+        ("0000000000", True),
+        ("0-000-000-0000", True),
+        ("+99 (999) 99", True),
+        ("none", True),
+        ("-", True),
+        ("112", False),
+        ("٠٦١٢", False),
+        ("+31612345678", False),
+    ],
+)
+def test_a_number_of_one_digit_or_of_none_is_nobodys(number: str, is_nobody: bool) -> None:
+    assert plain(nobodies.blank_numbers(text(number, None))) == [None if is_nobody else number, None]
+
+
+@given(st.lists(st.text("ab@.x", max_size=6)), st.lists(st.text("ab@.x*?", max_size=5), max_size=3))
+def test_globs_match_as_they_do_in_a_shell(addresses: list[str], globs: list[str]) -> None:
+    globs = [glob for glob in globs if "@" in glob]
+    found = plain(nobodies.blank_addresses(text(*addresses), globs))
+    expected = [
+        None if any(fnmatchcase(one, glob) for glob in (*globs, *nobodies.SHIPPED)) else one
+        for one in addresses
+    ]
+    assert found == expected
 
 
 def test_leading_zeros_and_the_text_na_stay_as_they_are() -> None:

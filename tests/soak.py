@@ -4,8 +4,14 @@
 
 Each run starts with an empty ledger and an empty ROBIN that fails 30 % of its requests. The real
 command is started over five days of orders, killed (SIGKILL) at a random moment as often as not, and
-started again until it says that it is done. Then ROBIN has to hold what an undisturbed run tells it, and
-every order that it was told twice has to have been reported in doubt.
+started again until it says that it is done.
+
+Now and then the guards of a start trip at anything: it has to stop with nothing posted, and the next
+one lets them pass. Other starts have a setting of another shop (an address, an API key, a customer
+key): they have to stop, and no ROBIN may hear of them.
+
+In the end ROBIN has to hold what an undisturbed run tells it, and every order that it was told twice
+has to have been reported in doubt.
 """
 
 from __future__ import annotations
@@ -21,11 +27,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Faults
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
@@ -34,7 +42,19 @@ from tests.postgresql import serve_postgresql
 KEY, SECRET = "soak-key", "soak-secret"
 DAYS = [f"2026-03-0{day}" for day in range(1, 6)]
 FAULTED, KILLED = 0.3, 0.7
+GUARDED, MISTAKEN = 0.3, 0.2
 MOST_STARTS = 60
+
+# Where every guard that a backfill is asked of trips at one order.
+_TINY = {
+    **dict.fromkeys(("corrections", "corrections_share", "returns", "returns_share"), 0),
+    **dict.fromkeys(("scale", "settings", "identity", "identity_share"), 0),
+}
+TINY_GUARDS = {"ROBIN_ETL_GUARDS": json.dumps(_TINY)}
+CUSTOMER_KEYS = ("", "soak-customers", "other-customers")
+QUIET = 0.1  # seconds
+STOPPED = 1
+DONE = (0, 3)  # 3: there is something to look at
 
 _processes = multiprocessing.get_context("forkserver")
 
@@ -60,10 +80,11 @@ def write_exports(folder: Path, seed: int) -> None:
         (folder / f"orders_{day}.csv").write_text("\n".join([header, *rows]) + "\n")
 
 
-def command(environment: dict[str, str]) -> None:
+def command(environment: Mapping[str, str], allow: tuple[str, ...]) -> None:
     """The real command, in a process of its own."""
     os.environ.update(environment)
-    sys.argv = ["robin-etl", "backfill", "--from", DAYS[0], "--to", DAYS[-1], "--json"]
+    allowed = [word for guard in allow for word in ("--allow", guard)]
+    sys.argv = ["robin-etl", "backfill", "--from", DAYS[0], "--to", DAYS[-1], *allowed, "--json"]
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
@@ -72,18 +93,90 @@ def command(environment: dict[str, str]) -> None:
     main()
 
 
-def until_done(
-    environment: dict[str, str], rng: random.Random, robin: Robin, *, killing: float
-) -> Counter[str]:
-    """Start the command until it ends well; how often it was started, killed, and stopped itself.
+@dataclass
+class Shop:
+    """A shop's settings, and the ROBIN that they name.
+
+    `mistakes`: by name, settings of other shops, of which one names the ROBIN `elsewhere`.
+    """
+
+    environment: Mapping[str, str]
+    robin: Robin
+    mistakes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    elsewhere: Robin | None = None
+
+    def start(self, settings: Mapping[str, str], allow: tuple[str, ...] = ()) -> Any:
+        """A process of the real command, under way, with these settings instead of the shop's."""
+        process = _processes.Process(target=command, args=({**self.environment, **settings}, allow))
+        process.start()
+        return process
+
+    def trip_guards(self) -> tuple[str, ...]:
+        """Start with guards that trip at anything; which of them stopped the run.
+
+        Raises `AssertionError` where it has posted all the same.
+        """
+        before, plans = self.count_requests(), set(self.find_plans())
+        process = self.start(TINY_GUARDS)
+        process.join()
+        tripped = find_stopping(self.find_plans() - plans)
+        if tripped:
+            assert process.exitcode == STOPPED, f"{tripped} tripped: {process.exitcode}"
+            assert self.robin.faults.requests == before, f"{tripped} tripped, and it has posted"
+        return tripped
+
+    def mistake_setting(self, rng: random.Random) -> None:
+        """Start with a setting of another shop's; raises `AssertionError` where that is not refused."""
+        before = self.count_requests()
+        name = rng.choice(sorted(self.mistakes))
+        process = self.start(self.mistakes[name])
+        process.join()
+        assert process.exitcode == STOPPED, f"with {name}: {process.exitcode}"
+        assert self.robin.faults.requests == before, f"with {name} it has posted"
+        assert self.elsewhere is None or not self.elsewhere.faults.requests, f"{name}: posted elsewhere"
+
+    def has_binding(self) -> bool:
+        """Whether the ledger belongs to a ROBIN, which it does as soon as it holds an order."""
+        with Ledger.open(self.environment["ROBIN_ETL_LEDGER"]) as ledger:
+            return ledger.states.has_any()
+
+    def count_requests(self) -> int:
+        """The requests that ROBIN has had, once it has read all that a killed process has sent."""
+        requests = -1
+        while requests != self.robin.faults.requests:
+            requests = self.robin.faults.requests
+            time.sleep(QUIET)
+        return requests
+
+    def find_plans(self) -> set[Path]:
+        return set(Path(self.environment["ROBIN_ETL_RUNS"]).glob("*/plan.json"))
+
+
+def find_stopping(plans: set[Path]) -> tuple[str, ...]:
+    """The guards that these plans were stopped by."""
+    guards = [guard for path in plans for guard in json.loads(path.read_text())["guards"]]
+    return tuple(guard["name"] for guard in guards if not guard["is_allowed"])
+
+
+def until_done(shop: Shop, rng: random.Random, *, killing: float) -> Counter[str]:
+    """Start the command until it ends well; how often it was started, killed, and stopped itself, was
+    stopped by guards, and was refused for a mistaken setting.
 
     Some kills come after a time, whatever the command is at; most while it posts.
     """
     seen: Counter[str] = Counter()
+    robin = shop.robin
     while seen["started"] < MOST_STARTS:
         seen["started"] += 1
-        process = _processes.Process(target=command, args=(environment,))
-        process.start()
+        allow: tuple[str, ...] = ()
+        if shop.mistakes and rng.random() < GUARDED:
+            allow = shop.trip_guards()
+            seen["guarded"] += bool(allow)
+        if shop.mistakes and rng.random() < MISTAKEN and shop.has_binding():
+            shop.mistake_setting(rng)
+            seen["mistaken"] += 1
+        plans = shop.find_plans()
+        process = shop.start(TINY_GUARDS if allow else {}, allow)
         if rng.random() < killing:
             if rng.random() < 0.2:
                 process.join(rng.uniform(0.05, 1.5))
@@ -96,10 +189,12 @@ def until_done(
                 os.kill(process.pid or 0, signal.SIGKILL)
                 seen["killed"] += 1
         process.join()
-        if process.exitcode == 0:
+        stopping = find_stopping(shop.find_plans() - plans)
+        assert not stopping, f"{stopping} stopped a run that allows {allow}"
+        if process.exitcode in DONE:
             return seen
-        seen["stopped"] += process.exitcode == 1
-        if process.exitcode not in (1, -signal.SIGKILL):
+        seen["stopped"] += process.exitcode == STOPPED
+        if process.exitcode not in (STOPPED, -signal.SIGKILL):
             raise AssertionError(f"the command ended with {process.exitcode}")
     raise AssertionError(f"not done after {MOST_STARTS} starts")
 
@@ -115,7 +210,9 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
     rng = random.Random(seed)
     exports = folder / "exports"
     write_exports(exports, seed % 10)
+    customer_key, *other_keys = rng.sample(CUSTOMER_KEYS, k=len(CUSTOMER_KEYS))
     environment = {
+        "ROBIN_ETL_CUSTOMER_KEY": customer_key,
         "ROBIN_ETL_API_KEY": KEY,
         "ROBIN_ETL_API_SECRET": SECRET,
         "ROBIN_ETL_EXPORTS": str(exports),
@@ -134,17 +231,26 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
             "ROBIN_ETL_RUNS": str(folder / "calm"),
             "ROBIN_ETL_TIMEOUT": "30",
         }
-        until_done({**environment, **there}, rng, calm, killing=0)
+        until_done(Shop({**environment, **there}, calm), rng, killing=0)
     assert calm.read_state()["complaints"] == []
     stormy = Robin(KEY, SECRET, limits=(), faults=Faults(share=FAULTED, seed=seed, retry_after=0))
-    with Sandbox(stormy) as sandbox:
+    elsewhere = Robin(KEY, SECRET, limits=())
+    with Sandbox(stormy) as sandbox, Sandbox(elsewhere) as another:
         there = {
             "ROBIN_ETL_BASE_URL": sandbox.url,
             "ROBIN_ETL_LEDGER": ledger,
             "ROBIN_ETL_RUNS": str(folder / "stormy"),
             "ROBIN_ETL_SHARDS": f"{1 + seed % 4}",
         }
-        seen = until_done({**environment, **there}, rng, stormy, killing=KILLED)
+        mistakes = {
+            "another address": {"ROBIN_ETL_BASE_URL": another.url},
+            "another API key": {"ROBIN_ETL_API_KEY": "another"},
+            **{f"the customer key {key!r}": {"ROBIN_ETL_CUSTOMER_KEY": key} for key in other_keys},
+        }
+        shop = Shop({**environment, **there}, stormy, mistakes, elsewhere)
+        seen = until_done(shop, rng, killing=KILLED)
+        shop.mistake_setting(rng)
+        seen["mistaken"] += 1
     held = stormy.read_state()
     wanted = calm.read_state()["orders"]
     doubted = reported_in_doubt(folder / "stormy")

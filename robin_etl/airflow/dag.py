@@ -27,6 +27,10 @@ about to be told, and stop where a guard does → `load`: post the changes insid
 may pass is retried by itself; a stop for authentication, validation or configuration fails at once,
 and its last log line says what to do.
 
+**A guard stopped `plan`?** Its log says what it saw, and so does the plan in the run's report. Mend the
+cause and trigger the day again; or, if it is meant, trigger it with `from_date` and that guard in
+`allow`. To clear it does not help: the run keeps its parameters.
+
 **A range** (years of history): trigger it with `from_date` and `to_date`, with `dry_run` first. Days
 without an export are passed over. Progress is in the log of `load`.
 

@@ -249,6 +249,8 @@ def test_a_short_soak_loses_nothing_and_repeats_only_what_is_reported(
     figures = soak.soak(3, 1000, ledgers, tmp_path)
     assert figures["runs"] == 3
     assert figures["faults"] > 0
+    assert figures["mistaken"] >= 3
+    assert figures["guarded"] > 0
 
 
 def test_a_run_that_lost_its_lock_can_send_nothing_more(postgresql: str) -> None:

@@ -32,7 +32,13 @@ def robin_etl(ledger: str) -> dict[str, Any]:
     from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
-    settings = Settings.read(exports=str(FOLDER), ledger=ledger, runs=str(FOLDER / "runs"))
+    settings = Settings.read(
+        exports=str(FOLDER),
+        ledger=ledger,
+        runs=str(FOLDER / "runs"),
+        api_key="key",
+        api_secret="secret",
+    )
     day = date.fromisoformat(DAY)
     run = Run.start(settings.runs, Scope(command="baseline", first=day, last=day, final=True))
     seconds: dict[str, float] = {}

@@ -117,11 +117,13 @@ def bind_ledger(moved: bool, as_json: bool) -> None:
     now = Binding.of(settings)
     with Ledger.open(settings.ledger) as opened, opened.lock.hold("ledger bind"):
         before = opened.bindings.rebind(now, is_moved=moved)
+        orders = opened.states.totals().orders
     if as_json:
-        print_json({"before": before.as_json() if before else None, "now": now.as_json()})
+        bound = before.as_json() if before else None
+        print_json({"before": bound, "now": now.as_json(), "orders": orders})
         return
     click.echo(f"Until now: {before.describe()}." if before else "It was not bound until now.")
-    click.echo(f"The ledger belongs to {now.describe()}.")
+    click.echo(f"The ledger, with {count(orders, 'order')}, belongs to {now.describe()}.")
 
 
 def _show_deliveries(nothing: str, *, order: str | None, as_json: bool) -> None:

@@ -469,17 +469,17 @@ def test_a_ledger_that_belongs_to_another_robin_account_or_customer_key_fails_ex
     export("2026-06-11", "d2,d@x.nl,1,2026-06-11")
     usual = {"conn_type": "robin", "host": module_sandbox.url, "login": KEY, "password": SECRET}
     with Sandbox(Robin(KEY, SECRET, limits=())) as other:
-        for changed, words in (
-            ({"host": other.url}, f"belongs to the ROBIN at {module_sandbox.url}"),
-            ({"login": "another-key"}, "belongs to another API key"),
-            ({"extra": {"customer_key": "another"}}, "The customer key of the ledger was none"),
+        for changed, is_dry, words in (
+            ({"host": other.url}, False, f"belongs to the ROBIN at {module_sandbox.url}"),
+            ({"login": "another-key"}, True, "belongs to another API key"),
+            ({"extra": {"customer_key": "another"}}, False, "The customer key of the ledger was none"),
         ):
             env = {"AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps({**usual, **changed})}
-            for conf in ({}, {"from_date": "2026-06-11", "dry_run": True}):
-                result = airflow(day="2026-06-11", retries=2, env=env, conf=conf)
-                assert result["tasks"]["extract"] == ["failed"]
-                assert result["tries"]["extract"] == 1
-                assert words in result["log"]
+            conf = {"from_date": "2026-06-11", "dry_run": is_dry}
+            result = airflow(day="2026-06-11", retries=2, env=env, conf=conf)
+            assert result["tasks"]["extract"] == ["failed"]
+            assert result["tries"]["extract"] == 1
+            assert words in result["log"]
         assert other.robin.read_state()["requests"] == 0
     assert "d2" not in module_sandbox.robin.orders
 

@@ -26,6 +26,7 @@ TEXT: Final = "str"
 CENTS: Final = "Int64"
 FLAG: Final = "boolean"
 COUNT: Final = "int64"
+NUMBER: Final = "Int64"
 
 # One row for each order and export day, as extract leaves it: the contact in clear.
 EXPORTED_DTYPES: dict[str, str] = {

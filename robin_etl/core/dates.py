@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ _MOMENT = (
     r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?\z"
 )
 _AS_SENT = r"\A\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\z"
+_LENGTH = len("2017-04-05 12:34:56")
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)\z"
 _TIME_OF_DAY = r"[T ]\d{2}:"
 
@@ -69,6 +71,16 @@ def _localize(naive: pd.Series, timezone: str) -> pd.Series:
     return moment
 
 
+def count_days_ahead(moments: pd.Series, day: date, timezone: str = "UTC") -> pd.Series:
+    """How many days each moment (`2017-04-05T12:34:56Z`) is ahead of a day, in a time zone."""
+    instants = pc.cast(to_strings(moments), pa.timestamp("s", "UTC"))
+    local = pc.local_timestamp(pc.cast(instants, pa.timestamp("s", timezone)))
+    ahead = pc.days_between(pa.scalar(day, pa.date32()), pc.cast(pc.floor_temporal(local), pa.date32()))
+    return pd.Series(
+        ahead.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get), index=moments.index
+    )
+
+
 def count_seconds(moments: ExtensionArray) -> npt.NDArray[np.int64]:
     """Moments as seconds since 1970; null is 0."""
     strings = pa.array(moments, pa.string(), from_pandas=True)
@@ -97,5 +109,7 @@ def _parse_strings(strings: pa.Array) -> pd.Series:
 def _to_text(moment: pd.Series, index: pd.Index) -> pd.Series:
     seconds = pa.array(moment.dt.tz_convert(None).dt.floor("s").astype("datetime64[s]"))
     spaced = pc.cast(seconds, pa.string())
+    # An offset may lead into the year 10000, which nobody can read.
+    spaced = pc.if_else(pc.equal(pc.utf8_length(spaced), _LENGTH), spaced, None)
     joined = pc.utf8_replace_slice(spaced, start=10, stop=11, replacement="T")
     return to_series(pc.binary_join_element_wise(joined, "Z", ""), index)

@@ -33,10 +33,10 @@ _LONGEST = 1_000
 class Orders:
     """Orders, as ROBIN's columns (`columns.EXPORTED_DTYPES`), with what the gate asks beside them.
 
-    In `rows` that is `revenue_text`, `profit_text` and `order_date_text`, as they were;
-    `other_currency`, where an order is in one that the shop doesn't report in; `unsendable`, the column
-    that holds control characters or far too much; and `surplus_cells`, what stood beyond the header's
-    last column.
+    In `rows` that is `revenue_text`, `profit_text` and `order_date_text`, as they were; `days_ahead` of
+    the export's day; `other_currency`, where an order is in one that the shop does not
+    report in; `unsendable`, the column that holds control characters or far too much; and
+    `surplus_cells`, what stood beyond the header's last column.
     `cells` and `lines` are those of each order's first row. All three have one index. `left_out`: how
     many orders are none yet.
     """
@@ -75,6 +75,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
     revenue, revenue_text = file.find_cents("revenue")
     profit, profit_text = file.find_cents("profit")
     placed = file.find_texts(*sources.order_date)
+    moments = dates.parse_moments(placed, profile.timezone, profile.date_formats)
     rows = pd.DataFrame(
         {
             "order_number": number,
@@ -83,11 +84,12 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
             "phone_number": file.find_texts(*sources.phone_number),
             "revenue": revenue,
             "profit": profit,
-            "order_date": dates.parse_moments(placed, profile.timezone, profile.date_formats),
+            "order_date": moments,
             "webstore_url": _find_webstores(file, profile),
             "revenue_text": revenue_text,
             "profit_text": profit_text,
             "order_date_text": placed,
+            "days_ahead": dates.count_days_ahead(moments, day, profile.timezone),
             "other_currency": _find_other_currency(file, profile),
             SURPLUS: file.find_texts(SURPLUS),
             "is_cancelled": pd.Series(data=False, index=number.index, dtype=columns.FLAG),

@@ -80,18 +80,28 @@ class SuiteCheck:
         self._broken_rows += len(broken)
         return broken
 
-    def finish(self, rows: Callable[[list[str]], pd.DataFrame]) -> Verdict:
+    def finish(
+        self,
+        rows: Callable[[list[str]], pd.DataFrame],
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Verdict:
         """Check the rules on the whole, and give the verdict on all rows.
 
-        `rows` gives these columns of all rows that were checked, in their order.
+        `rows` gives these columns of all rows that were checked, in their order; `parameters` are those
+        that are known only now. Of an export without rows only what can be counted is judged: it has no
+        highest amount, and may be right all the same.
         """
+        self._parameters |= parameters or {}
         whole = [_judge_whole(one) for one in self._evaluate(self._join(rows), self._whole_rules)]
+        if not self._rows:
+            whole = [replace(one, success=one.success or one.observed is None) for one in whole]
         verdicts = {**self._row_verdicts, **{verdict.rule: verdict for verdict in whole}}
         return Verdict(
             suite=self._suite.name,
             rows=self._rows,
             broken_rows=self._broken_rows,
             max_quarantined=self._suite.max_quarantined,
+            but_at_least=self._suite.but_at_least,
             rules=tuple(verdicts[name_rule(rule)] for rule in self._suite.rules),
         )
 

@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
 from robin_etl.exceptions import ConfigurationError, GateError
@@ -22,6 +23,8 @@ EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
 
 # An expectation as its file states it and Great Expectations takes it.
 Rule = dict[str, Any]
+
+T = TypeVar("T")
 
 # They judge a row by the others.
 _COMPARE_ROWS = {
@@ -42,17 +45,40 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """What is far beyond a shop's amounts: so many `times` the usual highest of the last `days` runs
+    or, where there are none, `times_own` the middle of the export's own.
+    """
+
+    days: int = 0
+    times: float = 0.0
+    times_own: float = 0.0
+
+
+@dataclass(frozen=True)
 class Suite:
-    """A suite as its file states it. `max_quarantined`: the share of all rows that may break a rule."""
+    """A suite as its file states it.
+
+    A run stops where more rows break a rule than the share `max_quarantined` of all, and more than
+    `but_at_least`, or all of them.
+    """
 
     path: UPath
     rules: tuple[Rule, ...]
     max_quarantined: float
     volume: Volume
+    but_at_least: int = 0
+    amount: Amount = Amount()
 
     @property
     def name(self) -> str:
         return str(self.path.name)
+
+
+_EXAMPLES = {
+    "volume": '{"days": 14, "least_share": 0.3}',
+    "amount": '{"days": 14, "times": 50, "times_own": 1000}',
+}
 
 
 def load_suite(path: UPath) -> Suite:
@@ -76,18 +102,31 @@ def load_suite(path: UPath) -> Suite:
         path=path,
         rules=tuple(content.get("expectations", ())),
         max_quarantined=float(share),
-        volume=_read_volume(meta.get("volume", {}), path),
+        volume=_read_numbers(Volume, meta, "volume", path),
+        but_at_least=_read_least(meta, path),
+        amount=_read_numbers(Amount, meta, "amount", path),
     )
 
 
-def _read_volume(content: Any, path: UPath) -> Volume:
+def _read_numbers(kind: type[T], meta: Mapping[str, Any], name: str, path: UPath) -> T:
+    """What a suite's meta states under this name; raises `ConfigurationError` where it is none."""
     try:
-        return Volume(int(content.get("days", 0)), float(content.get("least_share", 0)))
-    except (AttributeError, TypeError, ValueError):
+        return TypeAdapter(kind).validate_python(meta.get(name, {}), extra="forbid")
+    except ValidationError:
         raise ConfigurationError(
-            f"The suite {path} has a volume in its meta that is none: it needs the numbers days and "
-            'least_share, such as {"days": 7, "least_share": 0.5}.'
+            f"The meta of the suite {path} has no usable {name}: it takes numbers, such as "
+            f"{_EXAMPLES[name]}."
         ) from None
+
+
+def _read_least(meta: Mapping[str, Any], path: UPath) -> int:
+    least = meta.get("but_at_least", 0)
+    if isinstance(least, bool) or not isinstance(least, int) or least < 0:
+        raise ConfigurationError(
+            f"The suite {path} has a but_at_least in its meta that is no whole number from 0 on: so "
+            "many rows may be quarantined whatever share they are, such as 10."
+        )
+    return least
 
 
 def check_rules_known(suite: Suite) -> None:

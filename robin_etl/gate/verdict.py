@@ -47,13 +47,14 @@ class Verdict:
     """What a suite says of rows.
 
     `rows`: how many were checked, of which `broken_rows` break a row rule; `max_quarantined` is the
-    share of all rows that may.
+    share of all rows that may, and `but_at_least` how many may whatever share they are, if not all do.
     """
 
     suite: str
     rows: int
     broken_rows: int
     max_quarantined: float
+    but_at_least: int
     rules: tuple[RuleVerdict, ...]
 
     @property
@@ -95,12 +96,22 @@ class Verdict:
             )
 
     def _stop_at_too_many_broken(self, what: str) -> None:
-        if self.broken_rows > self.max_quarantined * self.rows:
+        if self._are_too_many_broken():
             counts = {rule.rule: rule.broken for rule in self.rules if rule.broken}
             reasons = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             raise GateError(
                 f"The gate stopped {what}: {self.broken_rows} of {self.rows} rows break a rule "
-                f"({reasons}), and {self.suite} allows {self.max_quarantined:.1%}. Nothing was "
-                "posted; mend the export, or raise max_quarantined in the suite, then run again.",
+                f"({reasons}), and {self.suite} allows {self._describe_allowed()}. Nothing was "
+                "posted; mend the export, or raise max_quarantined or but_at_least in the suite, then "
+                "run again.",
                 rules=tuple(counts),
             )
+
+    def _are_too_many_broken(self) -> bool:
+        are_all = 0 < self.broken_rows == self.rows
+        is_beyond = self.broken_rows > self.max_quarantined * self.rows
+        return is_beyond and (are_all or self.broken_rows > self.but_at_least)
+
+    def _describe_allowed(self) -> str:
+        share = f"{self.max_quarantined:.1%}"
+        return f"{share}, or up to {self.but_at_least} but not all" if self.but_at_least else share

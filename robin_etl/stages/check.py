@@ -15,6 +15,7 @@ from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
 from robin_etl.settings import Settings
+from robin_etl.stages.extract import compute_most
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def check(settings: Settings, file: str, day: date) -> Check:
     profile, to_set = _fitting(settings, sampling.take_sample(path))
     export = files.read_export(path, profile, day, most_bytes=settings.max_export_size)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
-    verdict, named = check_frame(export.orders.rows, suite, {"fewest_rows": 0})
+    rows = export.orders.rows
+    verdict, named = check_frame(
+        rows, suite, {"fewest_rows": 0, "most_revenue": compute_most(suite, rows["revenue"])}
+    )
     broken = pd.array(export.orders.rows.index.isin(named.index), dtype=columns.FLAG)
     kept, duplicates = versions.keep_last_rows(export.orders.rows.assign(broken=broken))
     try:

@@ -29,6 +29,8 @@ from robin_etl.stages.run import ROW_DTYPES, Run
 
 log = logging.getLogger(__name__)
 
+_NO_BOUND = 1e15  # more than any amount that is read
+
 # Small exports are checked together, up to so many rows: the gate has a price for each time it is asked.
 _CHECKED_ROWS = 250_000
 
@@ -55,7 +57,9 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
             write(customers.add_digests(rows, key=settings.digest_key()))
             rows_read += len(rows)
             left_out += sum(export.orders.left_out for export in exports)
-    verdict = check.finish(run.exported.read)
+    worth = run.exported.read(["revenue", "broken"])
+    revenues = worth["revenue"][~worth["broken"]]
+    verdict = check.finish(run.exported.read, {"most_revenue": compute_most(suite, revenues, ledger)})
     pa.default_memory_pool().release_unused()
     run.export_verdict.write(verdict.to_json())
     run.quarantine.write(pd.concat(quarantine, ignore_index=True))
@@ -65,6 +69,7 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
         left_out=left_out,
         quarantined=verdict.broken_rows,
         warnings=verdict.warnings,
+        highest=None if revenues.isna().all() else int(revenues.max()),
         read_by=describe_reading(profile),
         customer_key=fingerprint_customer_key(settings),
     )
@@ -143,6 +148,17 @@ def describe_reading(profile: Profile) -> ReadBy:
         currency=profile.currency.code if profile.currency else "",
         webstore_url=profile.webstore_url,
     )
+
+
+def compute_most(suite: Suite, revenues: pd.Series, ledger: Ledger | None = None) -> float:
+    """The revenue, in cents, from which on the suite warns, going by the last runs or, without any, by
+    these revenues of the export's own.
+    """
+    amount = suite.amount
+    if ledger and (highest := ledger.runs.highest_revenues(amount.days)):
+        return amount.times * median(highest)
+    own = revenues[revenues > 0]
+    return amount.times_own * float(own.median()) if len(own) and amount.times_own else _NO_BOUND
 
 
 def _read_together(

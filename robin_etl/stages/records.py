@@ -75,8 +75,8 @@ class ReadBy:
 @dataclass(frozen=True)
 class Extracted:
     """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
-    status, the names of the rules that failed and only warn, what it `read_by`, and the fingerprint of
-    the customer key that digests were made with.
+    status, the names of the rules that failed and only warn, the `highest` revenue of a good row in
+    cents, what it `read_by`, and the fingerprint of the customer key that digests were made with.
     """
 
     files: int = 0
@@ -84,12 +84,13 @@ class Extracted:
     left_out: int = 0
     quarantined: int = 0
     warnings: tuple[str, ...] = ()
+    highest: int | None = None
     read_by: ReadBy | None = None
     customer_key: str = ""
 
     def counts(self) -> Counts:
         """The numbers and the rules by name."""
-        kept = ("read_by", "customer_key")
+        kept = ("highest", "read_by", "customer_key")
         return {name: value for name, value in asdict(self).items() if name not in kept}
 
 

@@ -82,5 +82,6 @@ def _finish(run: Run, ledger: Ledger, summary: Summary, outcome: str, reason: st
         counts=summary.counts(),
         files=extracted.files,
         exported=extracted.exported,
+        highest=extracted.highest,
         read_by=asdict(extracted.read_by) if extracted.read_by else None,
     )

@@ -20,6 +20,7 @@ from robin_etl.core.columns import (
     EXPORTED_DTYPES,
     FLAG,
     LEDGER_DTYPES,
+    NUMBER,
     TEXT,
 )
 from robin_etl.exceptions import StoppedError
@@ -50,6 +51,7 @@ READ_DTYPES: dict[str, str] = {
         ),
         TEXT,
     ),
+    "days_ahead": NUMBER,
     **ROW_DTYPES,
 }
 

@@ -22,9 +22,11 @@ GOOD_ROW = {
     "revenue": 1000,
     "revenue_text": "10.00",
     "order_date": "2026-03-01T10:00:00Z",
+    "days_ahead": 0,
 }
 EXPORT_DTYPES = {
     **columns.EXPORTED_DTYPES,
+    "days_ahead": columns.NUMBER,
     "revenue_text": "str",
     "profit_text": "str",
     "order_date_text": "str",
@@ -39,12 +41,15 @@ def rows(*changed: dict[str, Any]) -> pd.DataFrame:
     return columns.conform(table, EXPORT_DTYPES)
 
 
-def check(frame: pd.DataFrame, *, fewest_rows: int = 0) -> tuple[Verdict, pd.Series]:
-    return check_frame(frame, load_suite(SUITES / "export.json"), {"fewest_rows": fewest_rows})
+def check(
+    frame: pd.DataFrame, *, fewest_rows: int = 0, most_revenue: float = 1e15
+) -> tuple[Verdict, pd.Series]:
+    parameters = {"fewest_rows": fewest_rows, "most_revenue": most_revenue}
+    return check_frame(frame, load_suite(SUITES / "export.json"), parameters)
 
 
-def judge(*changed: dict[str, Any], fewest_rows: int = 0) -> Verdict:
-    return check(rows(*changed), fewest_rows=fewest_rows)[0]
+def judge(*changed: dict[str, Any], **parameters: Any) -> Verdict:
+    return check(rows(*changed), **parameters)[0]
 
 
 def find_broken(*changed: dict[str, Any]) -> dict[Any, str]:
@@ -64,7 +69,17 @@ BROKEN_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"revenue": None, "revenue_text": "ten"}, "revenue_is_a_number"),
     ({"revenue": -1, "revenue_text": "-0.01"}, "revenue_not_negative"),
     ({"profit": None, "profit_text": "n/a"}, "profit_is_a_number"),
-    ({"order_date": None}, "order_date_readable"),
+    ({"order_date": None, "days_ahead": None}, "order_date_readable"),
+    ({"days_ahead": 2}, "order_date_not_ahead"),
+    ({"days_ahead": 26_000}, "order_date_not_ahead"),
+    ({"order_date": "1970-01-01T00:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "1969-12-31T23:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "1970-01-01T05:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "1900-01-01T00:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "1899-12-30T00:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "1904-01-01T00:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "0001-01-01T00:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "0000-12-31T23:40:28Z"}, "order_date_not_zero"),
     ({"surplus_cells": "x"}, "cells_fit_header"),
     ({"other_currency": "USD"}, "currency_is_the_shops"),
     ({"unsendable": "order_number"}, "cells_sendable"),
@@ -81,6 +96,11 @@ def test_a_row_that_is_only_unusual_passes() -> None:
         {"email_address": None, "phone_number": "+316"},
         {"revenue": 0, "revenue_text": "0"},
         {"profit": -500, "profit_text": "-5"},
+        {"days_ahead": 1},
+        {"days_ahead": -3_000},
+        {"order_date": "1970-01-02T00:00:00Z"},
+        {"order_date": "2001-01-01T00:00:00Z"},
+        {"order_date": "1999-12-31T00:00:00Z"},
         {"email_address": "o'brien+shop@sub.x-y.co.uk"},
     ]
     assert find_broken(*unusual) == {}
@@ -91,11 +111,33 @@ def test_a_row_that_breaks_two_rules_is_one_row_with_both() -> None:
     assert broken == {1: "order_number_present; order_date_readable"}
 
 
-def test_five_percent_of_all_rows_may_be_quarantined_and_no_more() -> None:
-    bad = {"order_date": None}
-    judge(bad, *[{}] * 18).stop_unless_passed("the export")
-    with pytest.raises(GateError, match=r"2 of 20 rows break a rule \(order_date_readable 2\)"):
-        judge(bad, bad, *[{}] * 17).stop_unless_passed("the export")
+BAD = {"order_date": None}
+
+
+@pytest.mark.parametrize(("bad", "good"), [(1, 9), (10, 1), (11, 209), (0, 1)])
+def test_five_percent_of_all_rows_or_ten_of_them_may_be_quarantined(bad: int, good: int) -> None:
+    judge(*[BAD] * bad, *[{}] * (good - 1)).stop_unless_passed("the export")
+
+
+@pytest.mark.parametrize(("bad", "good"), [(11, 208), (11, 1)])
+def test_more_than_that_stop_the_run(bad: int, good: int) -> None:
+    words = rf"{bad} of {bad + good} rows break a rule \(order_date_readable {bad}\).*5.0%, or up to 10"
+    with pytest.raises(GateError, match=words):
+        judge(*[BAD] * bad, *[{}] * (good - 1)).stop_unless_passed("the export")
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+def test_an_export_of_nothing_but_broken_rows_stops_the_run(bad: int) -> None:
+    verdict, _ = check(rows(*[BAD] * bad).iloc[1:].reset_index(drop=True))
+    with pytest.raises(GateError, match=rf"{bad} of {bad} rows break a rule"):
+        verdict.stop_unless_passed("the export")
+
+
+def test_an_amount_far_beyond_the_usual_is_a_warning() -> None:
+    verdict = judge({"revenue": 9_999_999_999}, most_revenue=50_000)
+    verdict.stop_unless_passed("the export")
+    assert verdict.warnings == ("revenue_usual",)
+    assert judge({"revenue": 50_000}, most_revenue=50_000).warnings == ()
 
 
 def test_far_fewer_rows_than_usual_are_a_warning() -> None:
@@ -270,8 +312,12 @@ def test_mostly_does_not_hide_the_rows_that_break_a_rule(tmp_path: Path) -> None
         ("{", "is not JSON"),
         ("{}", "max_quarantined"),
         ("[]", "max_quarantined"),
-        ('{"meta": {"max_quarantined": 0.1, "volume": {"days": "seven"}}}', "a volume in its meta"),
-        ('{"meta": {"max_quarantined": 0.1, "volume": 7}}', "a volume in its meta"),
+        ('{"meta": {"max_quarantined": 0.1, "volume": {"days": "seven"}}}', "no usable volume"),
+        ('{"meta": {"max_quarantined": 0.1, "volume": 7}}', "no usable volume"),
+        ('{"meta": {"max_quarantined": 0.1, "volume": {"dayz": 7}}}', "no usable volume"),
+        ('{"meta": {"max_quarantined": 0.1, "amount": {"times": "many"}}}', "no usable amount"),
+        ('{"meta": {"max_quarantined": 0.1, "but_at_least": -1}}', "but_at_least"),
+        ('{"meta": {"max_quarantined": 0.1, "but_at_least": 1.5}}', "but_at_least"),
     ],
 )
 def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, content: str, words: str) -> None:

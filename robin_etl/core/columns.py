@@ -28,7 +28,7 @@ FLAG: Final = "boolean"
 COUNT: Final = "int64"
 NUMBER: Final = "Int64"
 
-# One row for each order and export day, as extract leaves it: the contact in clear.
+# One row for each order and export day, as extract leaves it: the contact in clear. No flag is false.
 EXPORTED_DTYPES: dict[str, str] = {
     "order_number": TEXT,
     "day": TEXT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from robin_etl.core import columns, money
+from robin_etl.core import columns, customers, money, nobodies
 from robin_etl.exports import expressions
 from robin_etl.exports.expressions import Column
 
 if TYPE_CHECKING:
     from robin_etl.exports.profiles import Profile
+
+# What is made of trimmed cells before it is seen which of them are filled.
+Clean = Callable[[pd.Series], pd.Series]
 
 _PADDING = r"[\x{00a0}\x{202f}]"
 
@@ -48,10 +51,22 @@ class FileCells:
 
     def find_texts(self, *names: str) -> pd.Series:
         """The cells of a column, trimmed, blank as null; of several columns the first that is filled."""
-        found = self._find_first(names[0]) if names else self._make_blanks()
-        for name in names[1:]:
-            found = found.fillna(self._find_first(name))
-        return found
+        return self._find_filled(names, lambda cells: cells)
+
+    def find_addresses(self, *names: str) -> pd.Series:
+        """The same of e-mail addresses, in their one form; a nobody's is a blank cell."""
+
+        def clean(cells: pd.Series) -> pd.Series:
+            formed = customers.normalize_addresses(cells)
+            return nobodies.blank_addresses(formed, self._profile.nobodies)
+
+        return self._find_filled(names, clean)
+
+    def find_numbers(self, *names: str) -> pd.Series:
+        """The same of phone numbers; a nobody's is a blank cell."""
+        return self._find_filled(
+            names, lambda cells: nobodies.blank_numbers(cells, self._profile.nobodies)
+        )
 
     def find_cents(self, field: str) -> tuple[pd.Series, pd.Series]:
         """The cents of revenue or profit, and the text that says whether there should be any."""
@@ -97,8 +112,14 @@ class FileCells:
                 filled &= self._find_first(column.name).notna()
         return filled
 
-    def _find_first(self, name: str) -> pd.Series:
-        text = self._trim(name)
+    def _find_filled(self, names: tuple[str, ...], clean: Clean) -> pd.Series:
+        found = self._find_first(names[0], clean) if names else self._make_blanks()
+        for name in names[1:]:
+            found = found.fillna(self._find_first(name, clean))
+        return found
+
+    def _find_first(self, name: str, clean: Clean = lambda cells: cells) -> pd.Series:
+        text = clean(self._trim(name))
         return text if self._profile.grain == "order" else text.groupby(self._order).first()
 
     def _trim(self, name: str) -> pd.Series:

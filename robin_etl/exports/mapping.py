@@ -11,17 +11,21 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from robin_etl.core import columns, customers, dates
+from robin_etl.core import columns, dates
 from robin_etl.exports.cells import FileCells
 
 if TYPE_CHECKING:
     from robin_etl.exports.profiles import Profile, Status
 
 SURPLUS = "surplus_cells"
+
+# What `customer_from` says of a row that names its customer itself.
+FROM_ROW = "row"
 
 # Control characters, and those that turn the direction of text or have no width: a database may refuse
 # the first, and no person sees the others.
@@ -33,10 +37,11 @@ _LONGEST = 1_000
 class Orders:
     """Orders, as ROBIN's columns (`columns.EXPORTED_DTYPES`), with what the gate asks beside them.
 
-    In `rows` that is `revenue_text`, `profit_text` and `order_date_text`, as they were; `days_ahead` of
-    the export's day; `other_currency`, where an order is in one that the shop does not
-    report in; `unsendable`, the column that holds control characters or far too much; and
-    `surplus_cells`, what stood beyond the header's last column.
+    In `rows` that is `customer_from`, what says who the customer is, null where nothing does;
+    `revenue_text`, `profit_text` and `order_date_text`, as they were; `days_ahead` of the export's day;
+    `other_currency`, where an order is in one that the shop does not report in; `unsendable`, the column
+    that holds control characters or far too much; and `surplus_cells`, what stood beyond the header's
+    last column.
     `cells` and `lines` are those of each order's first row. All three have one index. `left_out`: how
     many orders are none yet.
     """
@@ -45,6 +50,11 @@ class Orders:
     lines: pd.Series
     rows: pd.DataFrame
     left_out: int
+
+    def keep(self, chosen: npt.NDArray[np.bool_]) -> Orders:
+        """The chosen ones alone."""
+        cells, rows = (frame[chosen].reset_index(drop=True) for frame in (self.cells, self.rows))
+        return Orders(cells, self.lines[chosen].reset_index(drop=True), rows, self.left_out)
 
 
 def map_cells(cells: pd.DataFrame, lines: pd.Series, profile: Profile, day: date) -> Orders:
@@ -61,12 +71,13 @@ def map_cells(cells: pd.DataFrame, lines: pd.Series, profile: Profile, day: date
         return Orders(cells, lines, rows, 0)
 
     status = file.find_texts(profile.status.column).str.lower()
-    rows = _zero_cancelled(rows, status, file, profile.status)
-    keep = ~status.isin(profile.status.pending).to_numpy(dtype=np.bool_)
-    if keep.all():
-        return Orders(cells, lines, rows, 0)
-    cells, rows = (frame[keep].reset_index(drop=True) for frame in (cells, rows))
-    return Orders(cells, lines[keep].reset_index(drop=True), rows, int((~keep).sum()))
+    is_cancelled = _find_cancelled(status, file, profile.status)
+    rows = _value_at_nothing(rows, is_cancelled | status.isin(profile.status.refunded))
+    rows = rows.assign(is_cancelled=is_cancelled.astype(columns.FLAG))
+    # One that is pending and cancelled is cancelled: ROBIN may know it from before.
+    is_pending = (status.isin(profile.status.pending) & ~is_cancelled).to_numpy(dtype=np.bool_)
+    orders = Orders(cells, lines, rows, int(is_pending.sum()))
+    return orders.keep(~is_pending) if orders.left_out else orders
 
 
 def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
@@ -80,22 +91,30 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
         {
             "order_number": number,
             "day": pd.Series(day.isoformat(), index=number.index, dtype=columns.TEXT),
-            "email_address": customers.normalize_addresses(file.find_texts(*sources.email_address)),
-            "phone_number": file.find_texts(*sources.phone_number),
+            "email_address": file.find_addresses(*sources.email_address),
+            "phone_number": file.find_numbers(*sources.phone_number),
             "revenue": revenue,
             "profit": profit,
             "order_date": moments,
             "webstore_url": _find_webstores(file, profile),
+            "is_cancelled": pd.Series(data=False, index=number.index, dtype=columns.FLAG),
             "revenue_text": revenue_text,
             "profit_text": profit_text,
             "order_date_text": placed,
             "days_ahead": dates.count_days_ahead(moments, day, profile.timezone),
             "other_currency": _find_other_currency(file, profile),
             SURPLUS: file.find_texts(SURPLUS),
-            "is_cancelled": pd.Series(data=False, index=number.index, dtype=columns.FLAG),
         }
     )
-    return rows.assign(unsendable=_find_unsendable(rows))
+    return rows.assign(
+        unsendable=_find_unsendable(rows),
+        customer_from=_name_sources(rows["email_address"].notna() | rows["phone_number"].notna()),
+    )
+
+
+def _name_sources(is_named: pd.Series) -> pd.Series:
+    """That the row itself says who its customer is, where it does."""
+    return columns.to_series(pc.if_else(columns.to_arrow(is_named), FROM_ROW, None), is_named.index)
 
 
 def _find_unsendable(rows: pd.DataFrame) -> pd.Series:
@@ -124,19 +143,18 @@ def _find_other_currency(file: FileCells, profile: Profile) -> pd.Series:
     return currency.where(currency.str.upper() != profile.currency.code)
 
 
-def _zero_cancelled(
-    rows: pd.DataFrame, status: pd.Series, file: FileCells, meaning: Status
-) -> pd.DataFrame:
-    """Cancelled orders are worth nothing, whatever their row still says."""
-    if meaning.cancelled_revenue == "kept":
-        return rows
-    cancelled = status.isin(meaning.cancelled)
+def _find_cancelled(status: pd.Series, file: FileCells, meaning: Status) -> pd.Series:
+    is_cancelled = status.isin(meaning.cancelled)
     if meaning.cancelled_if_filled:
-        cancelled |= file.find_texts(meaning.cancelled_if_filled).notna()
-    had_profit = cancelled & rows["profit_text"].notna()
+        is_cancelled |= file.find_texts(meaning.cancelled_if_filled).notna()
+    return is_cancelled
+
+
+def _value_at_nothing(rows: pd.DataFrame, is_worthless: pd.Series) -> pd.DataFrame:
+    """Cancelled and refunded orders are worth nothing, whatever their row still says."""
+    had_profit = is_worthless & rows["profit_text"].notna()
     return rows.assign(
-        is_cancelled=cancelled.astype(columns.FLAG),
-        revenue=rows["revenue"].mask(cancelled, 0),
-        revenue_text=rows["revenue_text"].mask(cancelled, "0"),
+        revenue=rows["revenue"].mask(is_worthless, 0),
+        revenue_text=rows["revenue_text"].mask(is_worthless, "0"),
         profit=rows["profit"].mask(had_profit, 0),
     )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
+from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, ExportError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.mapping import map_cells
@@ -225,6 +226,13 @@ def test_decimal_commas_and_thousands_points_are_read_as_the_profile_says(
         (["[columns]", 'revenue = "sum(quantity)"'], r"sum\(…\) needs grain"),
         (["[columns]", "email_address = []", "phone_number = []"], "must say who the customer is"),
         (["[strip]", 'number = "#"'], "strip names number"),
+        (
+            ["[status]", 'column = "a"', 'refunded = ["Closed"]', 'cancelled = ["closed"]'],
+            "status: 'closed' is in two of pending, cancelled and refunded",
+        ),
+        (["[status]", 'column = "a"', 'cancelled_revenue = "kept"'], "cancelled_revenue: Extra inputs"),
+        (['nobodies = ["till"]'], "nobodies: 'till' is a glob neither of addresses"),
+        (['without_contact = "drop"'], "without_contact: Input should be"),
         (['extends = "shopyfy"'], "no profile 'shopyfy'.*shopify"),
         (["extends = 3"], "extends must be"),
         (["delimiter = "], "is no TOML"),
@@ -243,11 +251,131 @@ def test_a_profile_can_not_extend_itself(tmp_path: Path) -> None:
         profiles.load_profile(shop(tmp_path, f'extends = "{tmp_path}/shop.toml"'))
 
 
-def test_cancelled_orders_keep_their_revenue_where_the_profile_says_so(tmp_path: Path) -> None:
-    kept = shop(tmp_path, 'extends = "shopify"', "[status]", 'cancelled_revenue = "kept"')
-    assert ("1004", "dan@example.com", None, 6000, "2025-10-26T01:30:00Z") in pass_gate(
-        read(FILES / "shopify.csv", kept)
+ORDERS = "number,email,total,margin,placed,state,cancelled_at"
+
+
+def read_statuses(folder: Path, *rows: str, **lines: str) -> files.Export:
+    """Rows of a shop whose statuses are of every kind."""
+    profile = shop(
+        folder,
+        "[columns]",
+        'order_number = "number"',
+        'email_address = "email"',
+        'revenue = "total"',
+        'profit = "margin"',
+        'order_date = "placed"',
+        "[status]",
+        'column = "state"',
+        'pending = ["on hold"]',
+        'cancelled = ["Cancelled"]',
+        'refunded = ["refunded"]',
+        'cancelled_if_filled = "cancelled_at"',
     )
+    (folder / "orders.csv").write_text("\n".join([ORDERS, *rows]), encoding="utf-8")
+    return files.read_export(UPath(folder / "orders.csv"), profiles.load_profile(profile), DAY)
+
+
+def test_a_status_says_whether_an_order_is_none_yet_none_after_all_or_paid_back(tmp_path: Path) -> None:
+    export = read_statuses(
+        tmp_path,
+        "1,a@x.nl,10,3,2026-03-01,paid,",
+        "2,a@x.nl,10,3,2026-03-01,refunded,",
+        "3,a@x.nl,10,,2026-03-01,REFUNDED,",
+        "4,a@x.nl,10,3,2026-03-01,cancelled,",
+        "5,a@x.nl,,,2026-03-01,refunded,2026-03-02",
+        "6,a@x.nl,10,3,2026-03-01,on hold,",
+        "7,a@x.nl,10,3,2026-03-01,on hold,2026-03-02",
+    )
+    rows = export.orders.rows.set_index("order_number")
+    assert rows["revenue"].to_dict() == {"1": 1000, "2": 0, "3": 0, "4": 0, "5": 0, "7": 0}
+    assert rows["profit"].dropna().to_dict() == {"1": 300, "2": 0, "4": 0, "7": 0}
+    assert rows["is_cancelled"].to_dict() == dict.fromkeys("123", False) | dict.fromkeys("457", True)
+    assert str(rows["is_cancelled"].dtype) == columns.FLAG
+    assert export.orders.left_out == 1
+    assert quarantined(export) == {}
+
+
+def test_without_statuses_nothing_is_cancelled() -> None:
+    rows = read(FILES / "line-items.csv", "line-items").orders.rows
+    assert rows["is_cancelled"].eq(other=False).all()
+
+
+PENDING, ORDER, CANCELLED, REFUNDED = "pending", "order", "cancelled", "refunded"
+
+
+@pytest.mark.parametrize(
+    ("profile", "status", "meaning"),
+    [
+        *(("shopify", status, PENDING) for status in ("pending", "expired")),
+        *(("shopify", status, ORDER) for status in ("paid", "authorized", "partially_refunded")),
+        ("shopify", "voided", CANCELLED),
+        ("shopify", "refunded", REFUNDED),
+        *(("magento2", status, PENDING) for status in ("Pending", "On Hold", "Payment Review", "fraud")),
+        *(("magento2", status, ORDER) for status in ("Processing", "Complete")),
+        ("magento2", "Canceled", CANCELLED),
+        ("magento2", "Closed", REFUNDED),
+        *(
+            (profile, status, meaning)
+            for profile in ("woocommerce-advanced", "woocommerce-export-suite")
+            for status, meaning in (
+                ("On hold", PENDING),
+                ("failed", PENDING),
+                ("Pending payment", PENDING),
+                ("Processing", ORDER),
+                ("completed", ORDER),
+                ("Cancelled", CANCELLED),
+                ("Refunded", REFUNDED),
+            )
+        ),
+    ],
+)
+def test_the_shipped_profiles_sort_what_their_systems_document(
+    profile: str, status: str, meaning: str
+) -> None:
+    found = profiles.load_profile(profile).status
+    assert found is not None
+    lists = {PENDING: found.pending, CANCELLED: found.cancelled, REFUNDED: found.refunded}
+    assert next((name for name, those in lists.items() if status.lower() in those), ORDER) == meaning
+
+
+@pytest.mark.parametrize("profile", ["shopify", "woocommerce-advanced", "woocommerce-export-suite"])
+def test_systems_that_write_sales_without_a_customer_by_design_leave_them_out(profile: str) -> None:
+    assert profiles.load_profile(profile).without_contact == "leave_out"
+    assert profiles.load_profile("robin").without_contact == "quarantine"
+
+
+def test_a_nobody_is_a_blank_cell_of_which_the_next_column_may_say_more(tmp_path: Path) -> None:
+    name = shop(
+        tmp_path,
+        'nobodies = ["POS@shop.example", "*@till.example", "+31 000*"]',
+        "[columns]",
+        'order_number = "number"',
+        'email_address = ["email", "billing"]',
+        'phone_number = ["phone", "mobile"]',
+        'revenue = "total"',
+        'order_date = "placed"',
+    )
+    rows = [
+        "1,deleted@site.invalid,ann@x.nl,0000000000,0612345678",
+        "2,No-Reply@market.example,,0-000-000-0000,",
+        "3,pos@shop.example,a@till.example,+31000123,n/a",
+        "4,\u200b,Jan <Ann@X.nl>,(000) 000,+316",
+        "5,nora@x.nl,,112,",
+    ]
+    text = "\n".join(
+        ["number,email,billing,phone,mobile,total,placed", *(f"{row},1,2026-03-01" for row in rows)]
+    )
+    (tmp_path / "orders.csv").write_text(text, encoding="utf-8")
+    export = files.read_export(UPath(tmp_path / "orders.csv"), profiles.load_profile(name), DAY)
+    found = export.orders.rows[["email_address", "phone_number"]].astype(object)
+    assert found.where(found.notna(), None).to_numpy().tolist() == [
+        ["ann@x.nl", "0612345678"],
+        [None, None],
+        [None, None],
+        ["ann@x.nl", "+316"],
+        ["nora@x.nl", "112"],
+    ]
+    assert quarantined(export) == {"2": "contact_present", "3": "contact_present"}
 
 
 @pytest.mark.parametrize("name", ["shopware6.csv", "line-items.csv"])
@@ -266,7 +394,8 @@ def test_a_drafted_profile_reads_the_file_it_was_drafted_from(tmp_path: Path, na
 
 
 def test_a_draft_sees_commas_dates_statuses_and_encoding(tmp_path: Path) -> None:
-    rows = ["1;a@x.nl;1.234,50;Betaald;28-03-2026 10:00", "2;b@x.nl;3,5;Cancelled;29-03-2026 10:00"]
+    states = ("Betaald", "Cancelled", "Refunded", "Partially refunded")
+    rows = [f"{at};a@x.nl;1.234,50;{state};28-03-2026 10:00" for at, state in enumerate(states)]
     text = "\n".join(["Bestelnummer;E-mail;Totaal (€);Status;Besteldatum", *rows])
     (tmp_path / "orders.csv").write_bytes(text.encode("cp1252"))
     draft = drafting.draft_profile(sampling.take_sample(UPath(tmp_path / "orders.csv")))
@@ -279,8 +408,10 @@ def test_a_draft_sees_commas_dates_statuses_and_encoding(tmp_path: Path) -> None
         'order_number = "Bestelnummer"',
         'email_address = "E-mail"',
         'order_date = "Besteldatum"',
-        "# In this file: betaald, cancelled",
+        "# In this file: betaald, cancelled, partially refunded, refunded",
+        "pending = []",
         'cancelled = ["cancelled"]',
+        'refunded = ["refunded"]',
     ):
         assert line in draft.splitlines()
 

@@ -46,6 +46,14 @@ _DATE_FORMATS = (
     *("%d/%m/%Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y"),
     "%b %d, %Y %I:%M:%S %p",
 )
+# What is in the values of a status, the first that fits: an order that is refunded in part is one.
+_PARTIAL = "partial"
+_MEANINGS: dict[str, tuple[str, ...]] = {
+    _PARTIAL: ("part", "deels", "gedeel", "teil"),
+    "pending": ("pend", "unpaid", "draft", "hold", "fail", "await", "expired"),
+    "cancelled": ("cancel", "void", "geannuleerd", "storn"),
+    "refunded": ("refund", "terugbetaald", "erstattet"),
+}
 _COMMA = re.compile(r"\d,\d{1,2}$")
 _POINT_GROUPS = re.compile(r"\d\.\d{3}(\D|$)")
 
@@ -64,7 +72,8 @@ def _write_extension(name: str) -> Iterator[str]:
     yield ""
     yield "# [status]"
     yield '# pending = ["pending"]        # not an order yet: left out until it is'
-    yield '# cancelled = ["cancelled"]    # worth 0'
+    yield '# cancelled = ["cancelled"]    # no order after all: worth 0, and never a first order'
+    yield '# refunded = ["refunded"]      # bought, and worth 0 now'
 
 
 def _write_whole(sample: Sample) -> Iterator[str]:
@@ -123,9 +132,12 @@ def _write_status(sample: Sample, name: str | None) -> Iterator[str]:
     yield "[status]"
     yield f"column = {json.dumps(name, ensure_ascii=False)}"
     yield f"# In this file: {', '.join(values)}"
-    for meaning, words in (("pending", ("pend", "unpaid", "draft")), ("cancelled", ("cancel", "void"))):
-        meant = [value for value in values if any(word in value for word in words)]
-        yield f"{meaning} = {json.dumps(meant, ensure_ascii=False)}"
+    left = values
+    for meaning, words in _MEANINGS.items():
+        meant = [value for value in left if any(word in value for word in words)]
+        left = [value for value in left if value not in meant]
+        if meaning != _PARTIAL:
+            yield f"{meaning} = {json.dumps(meant, ensure_ascii=False)}"
     yield ""
 
 

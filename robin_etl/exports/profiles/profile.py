@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from robin_etl.core import dates
+from robin_etl.core import dates, nobodies
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.exports.expressions import Expression, parse_expression
 
@@ -45,6 +45,10 @@ def _check_zone(name: str) -> str:
         return name if name in ("", "UTC") else ZoneInfo(name).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"there is no time zone {name!r}; it is a name like Europe/Amsterdam") from None
+
+
+def _check_globs(globs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(nobodies.normalize_glob, globs))
 
 
 def _check_expression(text: str) -> str:
@@ -91,13 +95,24 @@ class Status(BaseModel):
 
     column: str = Field(description="Column of the status.")
     pending: Values = Field((), description="Values of what is not an order yet; its rows are left out.")
-    cancelled: Values = Field((), description="Values of what is no longer an order.")
+    cancelled: Values = Field(
+        (), description="Values of what is no order after all: worth 0, and nobody's first order."
+    )
+    refunded: Values = Field((), description="Values of what was bought and paid back whole: worth 0.")
     cancelled_if_filled: str = Field(
-        "", description="Column that is filled for cancelled orders only, such as the date."
+        "",
+        description="Column that is filled for cancelled orders only, such as the date; it counts "
+        "whatever the status says.",
     )
-    cancelled_revenue: Literal["zero", "kept"] = Field(
-        "zero", description="Whether a cancelled order is worth nothing, or what the file says."
-    )
+
+    @model_validator(mode="after")
+    def _check_meanings(self) -> Status:
+        seen: set[str] = set()
+        for values in (self.pending, self.cancelled, self.refunded):
+            if twice := seen.intersection(values):
+                raise ValueError(f"{min(twice)!r} is in two of pending, cancelled and refunded")
+            seen.update(values)
+        return self
 
 
 class Currency(BaseModel):
@@ -153,6 +168,16 @@ class Profile(BaseModel):
     )
     strip: Mapping[str, str] = Field(
         {}, description='Text to remove from the front of a column\'s cells: `order_number = "#"`.'
+    )
+    nobodies: Annotated[tuple[str, ...], AfterValidator(_check_globs)] = Field(
+        (),
+        description="Addresses and phone numbers that stand for no customer, beside those known "
+        'everywhere: `["pos@shop.example", "*@till.example", "+31000*"]`. They are read as blank cells.',
+    )
+    without_contact: Literal["quarantine", "leave_out"] = Field(
+        "quarantine",
+        description="What becomes of a row without a contact whose order nobody knows, such as a sale "
+        "at a till: `quarantine`, or `leave_out` and count.",
     )
     status: Status | None = None
     currency: Currency | None = None

@@ -75,13 +75,15 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
     yield _describe_posting(summary), "green"
     if extracted.left_out:
         yield f"Left out {count(extracted.left_out, 'pending order')}.", ""
+    if extracted.without_customer:
+        yield f"Left out {_count_without_customer(extracted.without_customer)}.", ""
     if extracted.quarantined:
         yield f"Quarantined {count(extracted.quarantined, 'row')}; see quarantine.csv.", "yellow"
     if untold := summary.classified.untold:
         yield f"Not told: {count(untold, 'cancelled order')} that ROBIN never knew.", ""
     if waiting := summary.classified.without_contact:
-        corrections = count(waiting, "correction")
-        yield f"Waiting until their customers are exported again: {corrections}.", "yellow"
+        changes = count(waiting, "change")
+        yield f"Waiting until their customers are exported again: {changes}.", "yellow"
     orders_to_name = (
         ("ROBIN rejected", delivered.rejected, "red"),
         ("Held back behind a rejected change", delivered.held_back, "red"),
@@ -98,6 +100,10 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
         yield f"Warning: the rule {rule} failed.", "yellow"
 
 
+def _count_without_customer(number: int) -> str:
+    return count(number, "order without a customer", "orders without a customer")
+
+
 def _describe_posting(summary: Summary) -> str:
     loaded, delivered = summary.loaded, summary.delivered
     if loaded.would_post is not None:
@@ -112,7 +118,9 @@ def _describe_posting(summary: Summary) -> str:
 def show_check(check: Check) -> None:
     """What a file holds: the first rows as ROBIN would get them, and the rules they break."""
     console = open_console()
-    left_out = f"; left out {count(check.left_out, 'pending order')}" if check.left_out else ""
+    asides = [count(check.left_out, "pending order")] if check.left_out else []
+    asides += [_count_without_customer(check.without_customer)] if check.without_customer else []
+    left_out = f"; left out {' and '.join(asides)}" if asides else ""
     console.print(
         f"{check.file}, read as the profile {check.profile}: {count(check.rows, 'row')}, "
         f"{check.quarantined:,} of them to quarantine, {count(check.duplicates, 'duplicate')}"

@@ -95,6 +95,7 @@ class RunPage:
     stale: int
     duplicates: int
     left_out: int
+    without_customer: int
     without_contact: int
     answers: Sequence[AnswerCount]
     rejected: Sequence[RejectedOrder]

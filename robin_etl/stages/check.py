@@ -14,8 +14,9 @@ from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
+from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
-from robin_etl.stages.extract import compute_most
+from robin_etl.stages.extract import compute_most, make_finder
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Check:
     to_set: dict[str, str]
     rows: int
     left_out: int
+    without_customer: int
     quarantined: int
     duplicates: int
     rules: dict[str, int]
@@ -50,6 +52,8 @@ def check(settings: Settings, file: str, day: date) -> Check:
     path = settings.path(file)
     profile, to_set = _fitting(settings, sampling.take_sample(path))
     export = files.read_export(path, profile, day, most_bytes=settings.max_export_size)
+    with Ledger.open(settings.ledger, read_only=True) as ledger:
+        export, without_customer = make_finder(profile, ledger).settle(export)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
     rows = export.orders.rows
     verdict, named = check_frame(
@@ -67,13 +71,14 @@ def check(settings: Settings, file: str, day: date) -> Check:
         (head[name] / 100).map("{:.2f}".format, na_action="ignore") for name in ("revenue", "profit")
     ]
     # A terminal is no place for an address; which kind of contact there is says enough.
-    contact = head["email_address"].notna().map({True: "e-mail", False: "phone"})
+    contact = _name_contacts(head)
     shown = pd.concat([head["order_number"], *money, head["order_date"], contact], axis=1)
     return Check(
         file=file,
         profile=profile.name,
         to_set=to_set,
         left_out=export.orders.left_out,
+        without_customer=without_customer,
         rows=verdict.rows,
         quarantined=verdict.broken_rows,
         duplicates=duplicates,
@@ -81,6 +86,12 @@ def check(settings: Settings, file: str, day: date) -> Check:
         first_rows=shown.astype(object).fillna("").astype(str).to_numpy().tolist(),
         stop=stop,
     )
+
+
+def _name_contacts(rows: pd.DataFrame) -> pd.Series:
+    is_named = rows["email_address"].notna() | rows["phone_number"].notna()
+    kinds = rows["email_address"].notna().map({True: "e-mail", False: "phone"})
+    return kinds.where(is_named, "as before").rename("contact")
 
 
 def _fitting(settings: Settings, sample: Sample) -> tuple[Profile, dict[str, str]]:

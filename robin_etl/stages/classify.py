@@ -15,6 +15,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
 from robin_etl.stages.contacts import add_earlier_contacts, lacks_customer
 from robin_etl.stages.destination import check_reader
+from robin_etl.stages.nameless import find_settled
 from robin_etl.stages.records import Basis, Classified
 from robin_etl.stages.run import Partition, Run
 
@@ -41,14 +42,15 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
     """Leave the partition's changes, and the states that are confirmed for a newer day."""
     exported, duplicates = versions.keep_last_rows(partition.rows.read())
     revision = ledger.states.revision()
+    exported, unsettled = _drop_unsettled(exported, ledger)
     result = reconcile_with(exported, ledger, final=run.scope.final)
 
-    changes, without_contact = result.changes, 0
+    changes, without_contact = result.changes, unsettled
     if not run.scope.is_baseline:  # where nothing is posted nobody need be named
         changes = add_earlier_contacts(settings, changes)
         nameless = lacks_customer(changes)
         _warn_of_nameless(changes[nameless])
-        changes, without_contact = changes[~nameless], int(nameless.sum())
+        changes, without_contact = changes[~nameless], unsettled + int(nameless.sum())
     at_once = max(_ROWS_HELD // len(run.partitions), _FEWEST_ROWS)
     partition.changes.write(changes, at_once=at_once)
     partition.confirmed.write(result.confirmed)
@@ -66,6 +68,23 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
     figures = measure_changes(changes, old_after_days=settings.guards.old_orders_days)
     partition.basis.write(Basis(revision, classified, figures))
     return classified
+
+
+def _drop_unsettled(exported: pd.DataFrame, ledger: Ledger) -> tuple[pd.DataFrame, int]:
+    """The rows whose customer is known, and how many others there are.
+
+    Extract lets such a row pass when an earlier one names its customer. That one may have been
+    quarantined, or the order removed from the ledger since.
+    """
+    settled = find_settled(exported, lambda numbers: ledger.states.customers_of(numbers)["order_number"])
+    unsettled = exported["order_number"][~settled]
+    if len(unsettled):
+        log.warning(
+            "Waiting until their customers are exported: %s (%s).",
+            count(len(unsettled), "row"),
+            ", ".join(unsettled.head(_NAMED)),
+        )
+    return exported[settled], len(unsettled)
 
 
 def reconcile_with(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -> Reconciliation:
@@ -88,6 +107,6 @@ def _warn_of_nameless(changes: pd.DataFrame) -> None:
     if len(changes):
         log.warning(
             "Waiting until their customers are exported again: %s (%s).",
-            count(len(changes), "correction"),
+            count(len(changes), "change"),
             ", ".join(changes["order_number"].head(_NAMED)),
         )

@@ -24,6 +24,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.ledger.binding import fingerprint_customer_key
 from robin_etl.settings import Settings
 from robin_etl.stages.destination import check_destination
+from robin_etl.stages.nameless import CustomerFinder
 from robin_etl.stages.records import Extracted, Partitioning, ReadBy
 from robin_etl.stages.run import ROW_DTYPES, Run
 
@@ -45,10 +46,14 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     found = _find_files(settings, run)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
     check = SuiteCheck(suite, {"fewest_rows": _compute_fewest_rows(ledger, suite, len(found))})
+    finder = make_finder(profile, ledger)
     quarantine = []
-    rows_read = left_out = 0
+    rows_read = left_out = without_customer = 0
     with run.exported.writing() as write:
-        for exports in _read_together(settings, profile, found):
+        for read in _read_together(settings, profile, found):
+            settled = [finder.settle(export) for export in read]
+            exports = [export for export, _ in settled]
+            without_customer += sum(count for _, count in settled)
             rows = pd.concat([export.orders.rows for export in exports], ignore_index=True)
             rows.index += rows_read
             broken = check.check_batch(rows)
@@ -67,6 +72,7 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
         files=len(found),
         exported=rows_read,
         left_out=left_out,
+        without_customer=without_customer,
         quarantined=verdict.broken_rows,
         warnings=verdict.warnings,
         highest=None if revenues.isna().all() else int(revenues.max()),
@@ -80,6 +86,14 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     shards = settings.shards
     write_partitions(run, ledger, partition.choose_number(rows_read) if shards == "auto" else shards)
     return extracted
+
+
+def make_finder(profile: Profile, ledger: Ledger) -> CustomerFinder:
+    """What finds whose the rows without a contact are, as the profile and the ledger say."""
+    return CustomerFinder(
+        lambda numbers: ledger.states.customers_of(numbers)["order_number"],
+        leave_out=profile.without_contact == "leave_out",
+    )
 
 
 def write_partitions(run: Run, ledger: Ledger, number: int) -> None:

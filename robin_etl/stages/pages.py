@@ -48,6 +48,7 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
         stale=summary.classified.stale,
         duplicates=summary.classified.duplicates,
         left_out=summary.extracted.left_out,
+        without_customer=summary.extracted.without_customer,
         without_contact=summary.classified.without_contact,
         answers=ledger.deliveries.answers_of(run.id),
         rejected=ledger.deliveries.rejected_by(run.id, run_page.MOST_NAMED),

@@ -123,7 +123,7 @@ def _find_circumstances(run: Run, ledger: Ledger, classified: Classified) -> Cir
     usual = ledger.runs.rows_per_day(_USUAL_RUNS)
     read_by, earlier = extracted.read_by, ledger.runs.last_read_by()
     return Circumstances(
-        rows_read=extracted.exported + extracted.left_out,
+        rows_read=extracted.exported + extracted.left_out + extracted.without_customer,
         rows_compared=classified.rows,
         usual_rows=median(usual) if usual else None,
         is_history=run.scope.is_history,

@@ -75,8 +75,9 @@ class ReadBy:
 @dataclass(frozen=True)
 class Extracted:
     """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
-    status, the names of the rules that failed and only warn, the `highest` revenue of a good row in
-    cents, what it `read_by`, and the fingerprint of the customer key that digests were made with.
+    status and those left out since they are `without_customer`, the names of the rules that failed and
+    only warn, the `highest` revenue of a good row in cents, what it `read_by`, and the fingerprint of the
+    customer key that digests were made with.
     """
 
     files: int = 0
@@ -87,6 +88,7 @@ class Extracted:
     highest: int | None = None
     read_by: ReadBy | None = None
     customer_key: str = ""
+    without_customer: int = 0
 
     def counts(self) -> Counts:
         """The numbers and the rules by name."""
@@ -107,9 +109,10 @@ class Classified:
     """What the comparison of rows with the ledger came to.
 
     `rows`: those compared, one for each order and day. `kinds`: changes by kind; `waves`: by wave.
-    `without_contact`: corrections that wait for their customer's address. The others are numbers of
-    rows: those that say what ROBIN holds, are older, were replaced by a later row or version, or are of
-    cancelled orders that ROBIN is never told of.
+    `without_contact`: changes that wait for their customer's address, and rows of new orders whose
+    customer nothing says any more. The others are numbers of rows: those that say what ROBIN holds, are
+    older, were replaced by a later row or version, or are of cancelled orders that ROBIN is never told
+    of.
     """
 
     rows: int = 0
@@ -304,6 +307,7 @@ class Summary:
                 left_out=content["left_out"],
                 quarantined=content["quarantined"],
                 warnings=names("warnings"),
+                without_customer=content.get("without_customer", 0),
             ),
             classified=Classified(
                 kinds={kind: content[kind] for kind in KINDS},
@@ -350,6 +354,7 @@ class Summary:
             "duplicates": classified.duplicates,
             "superseded": classified.superseded,
             "left_out": extracted.left_out,
+            "without_customer": extracted.without_customer,
             "held_back": len(delivered.held_back),
             "remarked": delivered.remarked,
             "without_contact": classified.without_contact,

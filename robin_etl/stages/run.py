@@ -42,6 +42,7 @@ READ_DTYPES: dict[str, str] = {
     **EXPORTED_DTYPES,
     **dict.fromkeys(
         (
+            "customer_from",
             "revenue_text",
             "profit_text",
             "order_date_text",

@@ -46,9 +46,9 @@ class _Customer:
     def is_in(self, frame: pd.DataFrame) -> pd.Series:
         """Which rows of a frame are about the customer."""
         found = frame["order_number"].isin(self.numbers)
-        for name in frame.columns.intersection(_CONTACTS):
+        for name in frame.columns.intersection([*_CONTACTS]):
             found |= self._is(frame[name])
-        for name in frame.columns.intersection(_DIGESTS):
+        for name in frame.columns.intersection([*_DIGESTS]):
             found |= frame[name].isin([self.digest])
         return found
 

@@ -19,6 +19,7 @@ SUITES = UPath(__file__).parents[2] / "expectations"
 GOOD_ROW = {
     "order_number": "1",
     "email_address": "ann@x.nl",
+    "customer_from": "row",
     "revenue": 1000,
     "revenue_text": "10.00",
     "order_date": "2026-03-01T10:00:00Z",
@@ -27,6 +28,7 @@ GOOD_ROW = {
 EXPORT_DTYPES = {
     **columns.EXPORTED_DTYPES,
     "days_ahead": columns.NUMBER,
+    "customer_from": "str",
     "revenue_text": "str",
     "profit_text": "str",
     "order_date_text": "str",
@@ -58,7 +60,9 @@ def find_broken(*changed: dict[str, Any]) -> dict[Any, str]:
 
 BROKEN_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"order_number": None}, "order_number_present"),
-    ({"email_address": None}, "contact_present"),
+    ({"email_address": None, "customer_from": None}, "contact_present"),
+    ({"email_address": "ann@☃☃.nl"}, "email_address_valid"),
+    ({"email_address": "Jan <ann@x.nl>"}, "email_address_valid"),
     ({"email_address": "ann"}, "email_address_valid"),
     ({"email_address": "ann@localhost"}, "email_address_valid"),
     ({"email_address": "an n@x.nl"}, "email_address_valid"),
@@ -94,6 +98,8 @@ def test_a_row_that_breaks_a_rule_is_named_with_that_rule() -> None:
 def test_a_row_that_is_only_unusual_passes() -> None:
     unusual: list[dict[str, Any]] = [
         {"email_address": None, "phone_number": "+316"},
+        {"email_address": None, "customer_from": "ledger"},
+        {"email_address": "zoë@xn--bcher-kva.de"},
         {"revenue": 0, "revenue_text": "0"},
         {"profit": -500, "profit_text": "-5"},
         {"days_ahead": 1},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_a_summary_is_parsed_from_its_counts() -> None:
         run="r",
         first=DAY,
         last=DAY,
-        extracted=Extracted(1, 2, 3, 4, ("volume",)),
+        extracted=Extracted(1, 2, 3, 4, ("volume",), without_customer=5),
         classified=Classified(kinds=dict.fromkeys(columns.KINDS, 2), stale=3),
         partitions=2,
         delivered=Delivered(5, 6, ("a",), ("b", "c"), ("d",), 7, ("1 error",)),
@@ -78,6 +79,10 @@ def test_a_summary_is_parsed_from_its_counts() -> None:
     )
     assert Summary.parse(summary.counts()) == summary
     assert Summary.parse({}) is None
+    older = {name: value for name, value in summary.counts().items() if name != "without_customer"}
+    assert Summary.parse(older) == replace(
+        summary, extracted=replace(summary.extracted, without_customer=0)
+    )
 
 
 def test_partitions_are_added_up() -> None:

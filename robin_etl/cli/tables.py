@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from robin_etl.ledger import Binding, DeliveryRecord, RunRecord, Totals
     from robin_etl.stages.check import Check
     from robin_etl.stages.plan import PlannedChange
-    from robin_etl.stages.records import Plan, Summary
+    from robin_etl.stages.records import Extracted, Plan, Summary
 
 CHANGES_SHOWN = 10  # of a plan
 _NAMED = 10  # orders named in a line; the run's files have all
@@ -73,10 +73,7 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
     """What came of a run, line by line, each with its style."""
     extracted, delivered = summary.extracted, summary.delivered
     yield _describe_posting(summary), "green"
-    if extracted.left_out:
-        yield f"Left out {count(extracted.left_out, 'pending order')}.", ""
-    if extracted.without_customer:
-        yield f"Left out {_count_without_customer(extracted.without_customer)}.", ""
+    yield from ((f"Left out {aside}.", "") for aside in _count_left_out(extracted))
     if extracted.quarantined:
         yield f"Quarantined {count(extracted.quarantined, 'row')}; see quarantine.csv.", "yellow"
     if untold := summary.classified.untold:
@@ -100,8 +97,11 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
         yield f"Warning: the rule {rule} failed.", "yellow"
 
 
-def _count_without_customer(number: int) -> str:
-    return count(number, "order without a customer", "orders without a customer")
+def _count_left_out(read: Extracted | Check) -> Iterator[str]:
+    if read.left_out:
+        yield count(read.left_out, "pending order")
+    if read.without_customer:
+        yield count(read.without_customer, "order without a customer", "orders without a customer")
 
 
 def _describe_posting(summary: Summary) -> str:
@@ -118,9 +118,8 @@ def _describe_posting(summary: Summary) -> str:
 def show_check(check: Check) -> None:
     """What a file holds: the first rows as ROBIN would get them, and the rules they break."""
     console = open_console()
-    asides = [count(check.left_out, "pending order")] if check.left_out else []
-    asides += [_count_without_customer(check.without_customer)] if check.without_customer else []
-    left_out = f"; left out {' and '.join(asides)}" if asides else ""
+    asides = " and ".join(_count_left_out(check))
+    left_out = f"; left out {asides}" if asides else ""
     console.print(
         f"{check.file}, read as the profile {check.profile}: {count(check.rows, 'row')}, "
         f"{check.quarantined:,} of them to quarantine, {count(check.duplicates, 'duplicate')}"

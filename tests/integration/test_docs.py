@@ -303,3 +303,9 @@ def test_the_page_on_the_customer_key(tmp_path: Path, place: Callable[..., Shell
     assert len(blocks) == 4
     for block in blocks:
         run("how-to/customer-key.md", shell, block)
+
+
+def test_the_page_on_orders_without_a_customer(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    rows = [f"{1000 + n},c{n}@example.com,10,2026-11-01" for n in range(8)]
+    write(tmp_path, "2026-11-01", *rows, "T1,,5,2026-11-01", "T2,pos@shop.example,5,2026-11-01")
+    follow("how-to/till-sales.md", place(COLUMNS="80"))

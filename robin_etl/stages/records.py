@@ -76,8 +76,8 @@ class ReadBy:
 class Extracted:
     """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
     status and those left out since they are `without_customer`, the names of the rules that failed and
-    only warn, the `highest` revenue of a good row in cents, what it `read_by`, and the fingerprint of the
-    customer key that digests were made with.
+    only warn, the `highest` revenue of a good row in cents, what it `read_by`, and the fingerprint of
+    the customer key that digests were made with.
     """
 
     files: int = 0

@@ -34,11 +34,15 @@ class FileCells:
         self._profile = profile
 
     @cached_property
+    def numbers(self) -> pd.Series:
+        """The number of each row's order; null where it has none."""
+        numbers = self._trim(self._profile.columns.order_number)
+        return numbers.ffill() if self._profile.continued else numbers
+
+    @cached_property
     def _order(self) -> npt.NDArray[np.intp]:
         """For each row the order it is of, counted as they appear; one without a number is its own."""
-        numbers = self._trim(self._profile.columns.order_number)
-        if self._profile.continued:
-            numbers = numbers.ffill()
+        numbers = self.numbers
         nobody = numbers.isna().to_numpy(dtype=np.bool_)
         codes, distinct = pd.factorize(numbers)
         codes[nobody] = len(distinct) + np.arange(nobody.sum())

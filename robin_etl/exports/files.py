@@ -17,12 +17,13 @@ import pandas as pd
 from upath import UPath
 
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.cells import FileCells
 from robin_etl.exports.jsonl import read_jsonl
 from robin_etl.exports.locations import SUFFIXES
 from robin_etl.exports.mapping import Orders, map_cells
 from robin_etl.exports.parquet import read_parquet
 from robin_etl.exports.profiles import Profile, find_fitting
-from robin_etl.exports.streams import Cells, bound, open_export, split_into_blocks, unzip
+from robin_etl.exports.streams import Cells, bound, keep_lines, open_export, split_into_blocks, unzip
 from robin_etl.exports.text import read_text
 
 # A batch is as many rows as that much text holds.
@@ -56,8 +57,10 @@ def read_batches(
     *,
     batch_bytes: int = _BATCH_BYTES,
     most_bytes: int = sys.maxsize,
+    only: pd.Series | None = None,
 ) -> Iterator[Export]:
-    """One export in batches, at least one, in the file's order.
+    """One export in batches, at least one, in the file's order. With `only`, batches of these orders
+    alone, if there are any: the cells of the others are not parsed.
 
     Raises `ExportMissingError`, or `ExportError` for a file that can't be read as a whole, that holds
     more than `most_bytes` once unzipped, or that changed meanwhile; that may show only after many
@@ -66,10 +69,11 @@ def read_batches(
     before = _find_state(path)
     suffix = find_suffix(path)
     with open_export(path) as stream:
-        read = _read_cells(stream, suffix, profile, str(path), batch_bytes, most_bytes)
+        read = _read_cells(stream, suffix, profile, str(path), batch_bytes, most_bytes, only)
         if profile.grain == "line":
             read = iter([_join(read)])
-        for cells, lines in _check_columns(read, profile, str(path), at_once=suffix != ".jsonl"):
+        read = _check_columns(read, profile, str(path), at_once=suffix != ".jsonl")
+        for cells, lines in read if only is None else _choose(read, profile, only):
             yield Export(str(path), map_cells(cells, lines, profile, day))
     if _find_state(path) != before:
         raise ExportError(
@@ -99,21 +103,36 @@ def _find_state(path: UPath) -> tuple[object, ...] | None:
 
 
 def _read_cells(
-    stream: BinaryIO, suffix: str, profile: Profile, path: str, batch_bytes: int, most_bytes: int
+    stream: BinaryIO,
+    suffix: str,
+    profile: Profile,
+    path: str,
+    batch_bytes: int,
+    most_bytes: int,
+    only: pd.Series | None,
 ) -> Iterator[Cells]:
     if suffix == ".parquet":
         return read_parquet(stream, profile, path, most_bytes)
-    if suffix == ".jsonl":
-        read = bound(stream.read, path, most_bytes)
-        return read_jsonl(split_into_blocks(read, "utf-8", path, batch_bytes), path)
     read = bound(unzip(stream, path) if suffix == ".csv.gz" else stream.read, path, most_bytes)
-    return read_text(split_into_blocks(read, profile.encoding, path, batch_bytes), profile, path)
+    encoding = "utf-8" if suffix == ".jsonl" else profile.encoding
+    blocks = split_into_blocks(read, encoding, path, batch_bytes)
+    if only is not None and profile.grain == "order":  # other lines of an order may not bear its number
+        blocks = keep_lines(blocks, only)
+    return read_jsonl(blocks, path) if suffix == ".jsonl" else read_text(blocks, profile, path)
 
 
 def _join(read: Iterator[Cells]) -> Cells:
     """All of a file: the line items of an order may lie anywhere in it."""
     cells, lines = zip(*read, strict=True)
     return pd.concat(cells, ignore_index=True), pd.concat(lines, ignore_index=True)
+
+
+def _choose(read: Iterator[Cells], profile: Profile, only: pd.Series) -> Iterator[Cells]:
+    """The cells of these orders."""
+    for cells, lines in read:
+        is_wanted = FileCells(cells, profile).numbers.isin(only).to_numpy()
+        if is_wanted.any():
+            yield cells[is_wanted].reset_index(drop=True), lines[is_wanted].reset_index(drop=True)
 
 
 def _check_columns(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from upath import UPath
 
 from robin_etl.exceptions import ExportError, ExportMissingError
@@ -24,6 +28,8 @@ Cells = tuple[pd.DataFrame, pd.Series]
 # More of either is no export, and would take memory without bound.
 _MOST_LINE_BYTES = 64 << 20
 _MOST_COLUMNS = 10_000
+# Of the pattern that lines are sieved by; beyond it the sieve would cost more than it saves.
+_LONGEST_PATTERN = 20_000
 
 
 @contextmanager
@@ -127,6 +133,39 @@ def split_into_blocks(read: Read, encoding: str, path: str, size: int) -> Iterat
             is_first = False
         if not data:
             return
+
+
+def keep_lines(blocks: Iterator[Block], texts: pd.Series) -> Iterator[Block]:
+    """The first line, and those that hold any of these texts: a sieve that lets too much through rather
+    than too little. Lines are not numbered as they were.
+
+    A block in which a cell may go over several lines, or be written in another way, stays as it is.
+    """
+    wanted = "|".join(re.escape(text) for text in texts.unique())
+    if len(wanted) > _LONGEST_PATTERN:
+        yield from blocks
+        return
+    is_first = True
+    for line, block in blocks:
+        if b'"' in block or b"\\" in block:
+            yield line, block
+        else:
+            lines = _split_lines(block)
+            is_kept = pc.match_substring_regex(lines, wanted).to_numpy(zero_copy_only=False)
+            is_kept[:1] |= is_first
+            yield line, b"".join(lines.filter(pa.array(is_kept)).to_pylist())
+        is_first = False
+
+
+def _split_lines(block: bytes) -> pa.Array:
+    """The lines with their ends, as one array over the same bytes."""
+    ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord(b"\n")) + 1
+    if not len(ends) or ends[-1] < len(block):
+        ends = np.append(ends, len(block))
+    offsets = np.insert(ends, 0, 0).astype(np.int64)
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)]
+    )
 
 
 def _make_encoding_error(

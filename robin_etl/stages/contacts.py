@@ -42,11 +42,17 @@ def add_earlier_contacts(settings: Settings, changes: pd.DataFrame) -> pd.DataFr
     earlier = [date.fromisoformat(day) for day in sorted(days.dropna().unique())]
     changes = changes.copy()
     for day, path in locations.find_exports(settings.exports, earlier, settings.path).items():
-        rows = pd.concat(
-            batch.orders.rows[batch.orders.rows["order_number"].isin(wanted["order_number"])]
-            for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size)
+        batches = files.read_batches(
+            path,
+            profile,
+            day,
+            most_bytes=settings.max_export_size,
+            only=wanted["order_number"],
         )
-        known = customers.add_digests(rows, key=settings.digest_key())
+        rows = [batch.orders.rows for batch in batches]
+        if not rows:
+            continue
+        known = customers.add_digests(pd.concat(rows), key=settings.digest_key())
         for digest, contact in _DIGESTS:
             named = known.dropna(subset=digest).drop_duplicates(digest, keep="last")
             found = changes[digest].map(named.set_index(digest)[contact])

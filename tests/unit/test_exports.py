@@ -9,7 +9,7 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 import pandas as pd
@@ -333,3 +333,72 @@ def test_a_symbolic_link_is_the_file_that_it_leads_to_or_missing(tmp_path: Path)
     (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
     with pytest.raises(ExportError):
         read(tmp_path / "loop.csv")
+
+
+NUMBERED = [
+    {
+        "order_number": f"{n:02}",
+        "email_address": f"c{n % 7}@x.nl",
+        "revenue": f"{n}.50",
+        "order_date": "2026-03-01",
+    }
+    for n in range(40)
+]
+
+
+def _as_csv(*, quoting: Literal[0, 1] = csv.QUOTE_MINIMAL, break_in: int | None = None) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*NUMBERED[0], "note"], quoting=quoting, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {**row, "note": f"about 07\nand {n}" if n == break_in else "é"} for n, row in enumerate(NUMBERED)
+    )
+    return text.getvalue().encode()
+
+
+def _as_parquet() -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(NUMBERED), stream)
+    return stream.getvalue()
+
+
+ALIKE = {
+    "a.csv": _as_csv(),
+    "quoted.csv": _as_csv(quoting=csv.QUOTE_ALL),
+    "broken-lines.csv": _as_csv(break_in=3),
+    "carriage.csv": _as_csv().replace(b"\n", b"\r\n"),
+    "old-mac.csv": _as_csv().replace(b"\n", b"\r"),
+    "no-last-end.csv": _as_csv().removesuffix(b"\n"),
+    "marked.csv": b"\xef\xbb\xbf" + _as_csv(),
+    "a.csv.gz": gzip.compress(_as_csv()),
+    "a.jsonl": "\n".join(map(json.dumps, NUMBERED)).encode(),
+    "escaped.jsonl": "\n".join(map(json.dumps, NUMBERED)).replace('"07"', '"\\u0030\\u0037"').encode(),
+    "a.parquet": _as_parquet(),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("size", [64, 1 << 20])
+@pytest.mark.parametrize("wanted", [["07"], ["00", "07", "39"], ["7", "x|.*"], []])
+def test_only_the_orders_that_are_asked_for_are_read_whatever_the_format(
+    name: str, size: int, wanted: list[str], tmp_path: Path
+) -> None:
+    path = UPath(written(tmp_path, ALIKE[name], name))
+    every = read(Path(path)).orders.rows
+    only = pd.Series(wanted, dtype=columns.TEXT)
+    found = [
+        one.orders.rows for one in files.read_batches(path, ROBIN, DAY, batch_bytes=size, only=only)
+    ]
+    rows = pd.concat([every.iloc[:0], *found], ignore_index=True)
+    expected = every[every["order_number"].isin(wanted)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows.astype(str), expected.astype(str))
+
+
+def test_all_lines_of_an_order_are_read_where_only_the_first_bears_its_number(tmp_path: Path) -> None:
+    profile = profiles.load_profile("woocommerce-advanced").model_copy(update={"timezone": "UTC"})
+    header = "Order Number,Email (Billing),Order Total Amount,Order Date,Order Status"
+    lines = ["1,a@x.nl,10,2026-03-01,completed", ",,,,", "2,b@x.nl,20,2026-03-01,completed", ",,,,"]
+    path = UPath(written(tmp_path, "\n".join([header, *lines])))
+    [found] = files.read_batches(path, profile, DAY, only=pd.Series(["2"], dtype=columns.TEXT))
+    assert found.orders.rows["order_number"].tolist() == ["2"]
+    assert found.orders.rows["revenue"].tolist() == [2000]

@@ -26,7 +26,7 @@ HEADER = "order_number,email_address,revenue,order_date"
 ROBIN = profiles.load_profile("robin")
 
 
-def batches(folder: Path, name: str, content: bytes, **bounds: int) -> list[files.Export]:
+def batches(folder: Path, name: str, content: bytes, **bounds: Any) -> list[files.Export]:
     (folder / name).write_bytes(content)
     return list(files.read_batches(UPath(folder / name), ROBIN, fuzz.DAY, **bounds))
 

@@ -28,8 +28,8 @@ may pass is retried by itself; a stop for authentication, validation or configur
 and its last log line says what to do.
 
 **A guard stopped `plan`?** Its log says what it saw, and so does the plan in the run's report. Mend the
-cause and trigger the day again; or, if it is meant, trigger it with `from_date` and that guard in
-`allow`. To clear it does not help: the run keeps its parameters.
+cause and trigger the day again; or, if it is meant, trigger its days with that guard in `allow`.
+To clear it does not help: the run keeps its parameters.
 
 **A range** (years of history): trigger it with `from_date` and `to_date`, with `dry_run` first. Days
 without an export are passed over. Progress is in the log of `load`.

@@ -16,8 +16,9 @@ from pydantic_settings import (
 )
 from upath import UPath
 
-from robin_etl.core import limits, statuses
+from robin_etl.core import limits, sealing, statuses
 from robin_etl.core.guards import GuardLimits
+from robin_etl.core.sealing import Sealer
 from robin_etl.exceptions import ConfigurationError
 
 PREFIX = "ROBIN_ETL_"
@@ -100,6 +101,10 @@ class Settings(BaseSettings):
         default_factory=GuardLimits,
         description='Where guards stop a run, those that differ: `{"scale": 50, "returns_share": 0.8}`.',
     )
+    contact_key: SecretStr = Field(
+        SecretStr(""),
+        description="Key that seals contacts in the ledger: 32 bytes in base64, then older ones.",
+    )
     export_lag_days: int = Field(
         0, ge=0, description="Days that an export's date is behind the day it is run."
     )
@@ -127,6 +132,12 @@ class Settings(BaseSettings):
     def _accepted_statuses_are_readable(cls, text: str) -> str:
         statuses.parse_statuses(text)
         return text
+
+    @field_validator("contact_key")
+    @classmethod
+    def _contact_keys_are_readable(cls, keys: SecretStr) -> SecretStr:
+        sealing.parse_keys(keys.get_secret_value())
+        return keys
 
     @field_validator("customer_key")
     @classmethod
@@ -200,6 +211,19 @@ class Settings(BaseSettings):
                 f"{absent} is not set; ROBIN's API key and secret are needed to {to}."
             )
         return key, secret
+
+    def sealer(self) -> Sealer | None:
+        """What seals contacts in the ledger; None where it keeps none."""
+        keys = sealing.parse_keys(self.contact_key.get_secret_value())
+        return Sealer(keys) if keys else None
+
+    def require_sealer(self) -> Sealer:
+        """The same; raises `ConfigurationError` where there is no key."""
+        if (sealer := self.sealer()) is None:
+            raise ConfigurationError(
+                "ROBIN_ETL_CONTACT_KEY is not set. It is 32 bytes in base64: openssl rand -base64 32."
+            )
+        return sealer
 
     def digest_key(self) -> bytes:
         return self.customer_key.get_secret_value().encode()

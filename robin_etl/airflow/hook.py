@@ -25,8 +25,8 @@ from robin_etl.settings import Settings
 VARIABLE = "robin_etl"
 
 # What each place may say. A secret belongs in a connection, which a secrets backend can keep.
-_SECRETS = {"api_key", "api_secret", "customer_key"}
-_EXTRAS = ("chunk_size", "concurrency", "rate_limits", "timeout", "customer_key")
+_SECRETS = {"api_key", "api_secret", "customer_key", "contact_key"}
+_EXTRAS = ("chunk_size", "concurrency", "rate_limits", "timeout", "customer_key", "contact_key")
 _PARAMS = ("chunk_size", "exports", "profile", "shards")
 
 
@@ -92,7 +92,7 @@ def _read_connection(conn_id: str) -> dict[str, Any]:
         values["base_url"] = _format_address(connection.host, connection.schema, connection.port)
     if extras.get("ledger_conn_id"):
         values["ledger"] = _read_ledger_url(extras["ledger_conn_id"])
-    for secret in ("ledger", "customer_key"):
+    for secret in ("ledger", "customer_key", "contact_key"):
         if secret in values:
             mask_secret(values[secret])
     return values
@@ -121,7 +121,8 @@ def _read_variable() -> dict[str, Any]:
     if secrets := sorted(_SECRETS & {str(name).lower() for name in values}):
         raise ConfigurationError(
             f"The Variable {VARIABLE} holds {', '.join(secrets)}. A secret belongs in the "
-            "connection: the API key as login, the API secret as password, customer_key as extra."
+            "connection: the API key as login, the API secret as password, customer_key and "
+            "contact_key as extras."
         )
     return {str(name).lower(): value for name, value in values.items()}
 

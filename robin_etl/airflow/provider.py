@@ -48,6 +48,10 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "Key of the customers' digests",
                         "schema": {"type": ["string", "null"], "format": "password", "default": None},
                     },
+                    "contact_key": {
+                        "label": "Key that seals contacts in the ledger",
+                        "schema": {"type": ["string", "null"], "format": "password", "default": None},
+                    },
                     "ledger_conn_id": {
                         "label": "Connection of the ledger (PostgreSQL)",
                         "schema": {"type": ["string", "null"], "default": None},

@@ -97,6 +97,29 @@ def backup_ledger(target: str, as_json: bool) -> None:
         click.echo(f"Copied the ledger to {target}: {count(size, 'byte')}.")
 
 
+@ledger.command("reseal")
+@click.option("--remove", is_flag=True, help="Remove the sealed contacts instead.")
+@json_option
+def reseal_contacts(remove: bool, as_json: bool) -> None:
+    """Seal the contacts in the ledger anew with the first key of ROBIN_ETL_CONTACT_KEY.
+
+    To change the key, name the new one, a comma and the old one, run this, and drop the old one.
+
+    Example: robin-etl ledger reseal
+    """
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+
+    settings = Settings.read()
+    with Ledger.open(settings.ledger) as opened, opened.lock.hold("ledger reseal"):
+        contacts = opened.contacts
+        number = contacts.remove_all() if remove else contacts.reseal(settings.require_sealer())
+    if as_json:
+        print_json({"removed" if remove else "resealed": number})
+    else:
+        click.echo(f"{'Removed' if remove else 'Sealed anew'}: {count(number, 'contact')}.")
+
+
 @ledger.command("bind")
 @click.option("--moved", is_flag=True, help="The same ROBIN has a new address.")
 @json_option

@@ -13,6 +13,7 @@ import pandas as pd
 
 from robin_etl.core.payload import Change
 from robin_etl.ledger.binding import Bindings
+from robin_etl.ledger.contacts import SealedContacts
 from robin_etl.ledger.deliveries import ACCEPTED, DeliveryLog
 from robin_etl.ledger.engine import Engine, now
 from robin_etl.ledger.lock import PostingLock
@@ -29,6 +30,7 @@ class Ledger:
         self.deliveries = DeliveryLog(engine)
         self.runs = RunLog(engine)
         self.bindings = Bindings(engine)
+        self.contacts = SealedContacts(engine)
         self.lock = PostingLock(engine)
 
     @classmethod
@@ -67,11 +69,13 @@ class Ledger:
             )
             self.states.acknowledge(change.state for change in changes)
 
-    def forget(self, order_numbers: pd.Series, *, remove_orders: bool) -> int:
-        """Blank the deliveries of these orders, and remove their states too if asked to; how many
-        deliveries there were. When they were sent, and with what outcome, stays for the counts.
+    def forget(self, order_numbers: pd.Series, digests: pd.Series, *, remove_orders: bool) -> int:
+        """Blank the deliveries of these orders, remove the contacts of these digests, and the orders'
+        states too if asked to; how many deliveries there were. When they were sent, and with what
+        outcome, stays for the counts.
         """
         with self.transaction():
+            self.contacts.remove(digests)
             blanked = self.deliveries.blank(order_numbers)
             if remove_orders:
                 self.states.remove(order_numbers)

@@ -59,6 +59,15 @@ sa.Index(
     ORDERS.c.order_number,
 )
 
+# What CONTACT_KEY alone opens, by the digest that stands for it elsewhere.
+CONTACTS = sa.Table(
+    "contacts",
+    METADATA,
+    sa.Column("digest", _TEXT, primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 REQUESTS = sa.Table(
     "requests",
     METADATA,

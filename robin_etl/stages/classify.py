@@ -13,7 +13,7 @@ from robin_etl.core.reconcile import Reconciliation, reconcile
 from robin_etl.core.words import count
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
-from robin_etl.stages.contacts import add_earlier_contacts, lacks_customer
+from robin_etl.stages.contacts import add_contacts, lacks_customer
 from robin_etl.stages.destination import check_reader
 from robin_etl.stages.nameless import find_settled
 from robin_etl.stages.records import Basis, Classified
@@ -47,7 +47,7 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
 
     changes, without_contact = result.changes, unsettled
     if not run.scope.is_baseline:  # where nothing is posted nobody need be named
-        changes = add_earlier_contacts(settings, changes)
+        changes = add_contacts(settings, ledger, changes)
         nameless = lacks_customer(changes)
         _warn_of_nameless(changes[nameless])
         changes, without_contact = changes[~nameless], unsettled + int(nameless.sum())

@@ -1,6 +1,7 @@
-"""Contacts that no row of a run names, read from the earlier exports that named them.
+"""Contacts that no row of a run names: kept sealed in the ledger where that is asked for, and otherwise
+read from the earlier exports that named them.
 
-The ledger holds no address, but the day whose export said it.
+Without a key the ledger holds no address, but the day whose export said it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import pandas as pd
 
 from robin_etl.core import columns, customers
 from robin_etl.exports import files, locations, profiles
+from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
+from robin_etl.stages.run import Run
 
 _DIGESTS = (("email", "email_address"), ("phone", "phone_number"))
 
@@ -25,40 +28,64 @@ def lacks_customer(changes: pd.DataFrame) -> pd.Series:
     return ~is_named
 
 
-def add_earlier_contacts(settings: Settings, changes: pd.DataFrame) -> pd.DataFrame:
-    """The changes with the contacts that they lack, as far as the export that said each is there.
+def add_contacts(settings: Settings, ledger: Ledger, changes: pd.DataFrame) -> pd.DataFrame:
+    """The changes with the contacts that they lack, as far as the ledger keeps them sealed or the export
+    that said each is there.
 
     A row may leave a cell blank that an earlier one filled; and an order may become its customer's first
     by another order's row.
     """
-    lacking = [_lacks(changes, digest, contact) for digest, contact in _DIGESTS]
-    if not any(one.any() for one in lacking):
+    lacking = _find_lacking(changes)
+    if not lacking.any(axis=None):
         return changes
-    profile = profiles.load_configured(settings)
-    wanted = changes[lacking[0] | lacking[1]]
-    days = pd.concat(
-        [changes[f"{digest}_day"][one] for (digest, _), one in zip(_DIGESTS, lacking, strict=True)]
-    )
-    earlier = [date.fromisoformat(day) for day in sorted(days.dropna().unique())]
     changes = changes.copy()
+    if sealer := settings.sealer():
+        digests = pd.concat([changes[digest][lacking[digest]] for digest, _ in _DIGESTS])
+        kept = ledger.contacts.find(digests, sealer)
+        for digest, contact in _DIGESTS:
+            _fill(changes, digest, contact, kept)
+    _add_earlier_contacts(settings, changes)
+    return changes
+
+
+def keep_contacts(settings: Settings, run: Run, ledger: Ledger) -> None:
+    """Keep the contacts of the run's rows sealed in the ledger, where that is asked for."""
+    if (sealer := settings.sealer()) is None:
+        return
+    for partition in run.partitions:
+        for rows in partition.rows.read_batches():
+            good = rows[~rows["broken"]]
+            for digest, contact in _DIGESTS:
+                ledger.contacts.keep(good.dropna(subset=digest).set_index(digest)[contact], sealer)
+
+
+def _add_earlier_contacts(settings: Settings, changes: pd.DataFrame) -> None:
+    """Fill in the contacts that changes lack from the exports that said them, if they are there."""
+    lacking = _find_lacking(changes)
+    if not lacking.any(axis=None):
+        return
+    profile = profiles.load_configured(settings)
+    wanted = changes["order_number"][lacking.any(axis=1)]
+    days = pd.concat([changes[f"{digest}_day"][lacking[digest]] for digest, _ in _DIGESTS])
+    earlier = [date.fromisoformat(day) for day in sorted(days.dropna().unique())]
     for day, path in locations.find_exports(settings.exports, earlier, settings.path).items():
-        batches = files.read_batches(
-            path,
-            profile,
-            day,
-            most_bytes=settings.max_export_size,
-            only=wanted["order_number"],
-        )
+        most = settings.max_export_size
+        batches = files.read_batches(path, profile, day, most_bytes=most, only=wanted)
         rows = [batch.orders.rows for batch in batches]
         if not rows:
             continue
         known = customers.add_digests(pd.concat(rows), key=settings.digest_key())
         for digest, contact in _DIGESTS:
             named = known.dropna(subset=digest).drop_duplicates(digest, keep="last")
-            found = changes[digest].map(named.set_index(digest)[contact])
-            changes[contact] = changes[contact].fillna(found.astype(columns.TEXT))
-    return changes
+            _fill(changes, digest, contact, named.set_index(digest)[contact])
 
 
-def _lacks(changes: pd.DataFrame, digest: str, contact: str) -> pd.Series:
-    return changes[digest].notna() & changes[contact].isna()
+def _fill(changes: pd.DataFrame, digest: str, contact: str, known: pd.Series) -> None:
+    found = changes[digest].map(known)
+    changes[contact] = changes[contact].fillna(found.astype(columns.TEXT))
+
+
+def _find_lacking(changes: pd.DataFrame) -> pd.DataFrame:
+    """Which contacts each change has a digest of, and not in clear: by the digests' names."""
+    lacking = {digest: changes[digest].notna() & changes[contact].isna() for digest, contact in _DIGESTS}
+    return pd.DataFrame(lacking)

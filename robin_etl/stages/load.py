@@ -12,6 +12,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.observer import Observer, Planned
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import compare_rows
+from robin_etl.stages.contacts import keep_contacts
 from robin_etl.stages.destination import bind_ledger, check_destination, check_reader
 from robin_etl.stages.extract import write_partitions
 from robin_etl.stages.plan import make_plan, read_changes
@@ -35,6 +36,7 @@ def post_changes(settings: Settings, run: Run, ledger: Ledger, observer: Observe
             validate_changes(settings, run, partition)
         plan = make_plan(settings, run, ledger)
         _confirm(run, ledger)
+        keep_contacts(settings, run, ledger)
         observer(Planned(plan.changes, plan.requests, plan.seconds))
         stopping = Event()
         pace = _make_pace(settings, ledger, stopping)
@@ -78,6 +80,7 @@ def acknowledge_changes(settings: Settings, run: Run, ledger: Ledger) -> Loaded:
         _renew(settings, run, ledger)
         make_plan(settings, run, ledger)
         _confirm(run, ledger)
+        keep_contacts(settings, run, ledger)
         acknowledged = 0
         for partition in run.partitions:
             changes = partition.changes.read()

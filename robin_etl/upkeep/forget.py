@@ -94,7 +94,11 @@ def forget_customer(settings: Settings, contact: str, *, everything: bool = Fals
         customer = replace(customer, numbers=frozenset(numbers))
 
         counts = [count for count in _erase_from_files(folders, customer) if count]
-        deliveries = ledger.forget(numbers, remove_orders=everything)
+        own = ledger.states.rows_of(known)
+        digests = pd.concat(
+            [pd.Series([customer.digest], dtype=columns.TEXT), own["email"], own["phone"]]
+        )
+        deliveries = ledger.forget(numbers, digests, remove_orders=everything)
     return Erasure(len(known), everything, deliveries, sum(counts), len(counts))
 
 

@@ -19,6 +19,12 @@ def upgrade() -> None:
     text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
     for name in ("address", "account", "customer_key"):
         op.add_column("meta", sa.Column(name, text))
+    op.create_table(
+        "contacts",
+        sa.Column("digest", text, primary_key=True),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+    )
     op.add_column("requests", sa.Column("speaks_of_errors", sa.Boolean))
     op.add_column("runs", sa.Column("highest", sa.BigInteger))
     op.add_column("runs", sa.Column("read_by", text))

@@ -18,12 +18,17 @@ from tests.integration.test_cli import Command, last_line, robin_etl
 
 __all__ = ["robin_etl"]  # a fixture
 
-USUAL, DAY = "2026-03-01", "2026-03-02"
+PLACED, USUAL, DAY = "2026-02-20", "2026-03-01", "2026-03-02"
 HEADER = "order_number,email_address,revenue,order_date,profit"
 
 
 def orders(
-    numbers: range, *, customer: str = "c", revenue: str = "12.34", placed: str = USUAL, profit: str = ""
+    numbers: range,
+    *,
+    customer: str = "c",
+    revenue: str = "12.34",
+    placed: str = PLACED,
+    profit: str = "",
 ) -> list[str]:
     return [f"{n},{customer}{n}@x.nl,{revenue},{placed},{profit}".rstrip(",") + "," for n in numbers]
 
@@ -104,7 +109,7 @@ NIGHTS = [
     ),
     Night(
         "empty",
-        orders(range(100), placed=DAY),
+        orders(range(100)),
         [],
         ("the export has no rows, and the days before had 100",),
         days_before=3,

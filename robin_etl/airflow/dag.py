@@ -48,7 +48,8 @@ def robin_orders_dag(
     """The DAG that tells ROBIN of one shop's orders.
 
     `schedule` is a cron expression in `timezone`, which also says when a day begins; by default
-    Airflow's own. After each run that was not a dry one, the asset named as the DAG has its counts.
+    Airflow's own. After each run that was not a dry one, the asset named as the DAG has its outcome and
+    counts.
     """
     timezone = timezone or conf.get("core", "default_timezone").replace("utc", "UTC")
     with DAG(

@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 30.0
 _NAMED = 20
-_LABELS = {"remarks": "ROBIN took the orders and spoke of errors"}
+_LABELS = {
+    "remarks": "ROBIN took the orders and spoke of errors",
+    "to_look_at": "The run is degraded",
+}
 
 
 class TaskLog:

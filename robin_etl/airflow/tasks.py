@@ -57,7 +57,7 @@ def load(extracted: list[Handed], conn_id: str) -> Handed:
 
 
 def report(loaded: Handed, conn_id: str) -> Handed:
-    """Put all counts together; they, and where the run's page is."""
+    """Put all counts together; they, the outcome, and where the run's page is."""
     reported = _run_stage(pipeline.report, loaded["run"], conn_id)
     return {**reported, "report": f"{loaded['run']}/report.html"}
 
@@ -109,4 +109,7 @@ def _run_stage(stage: Callable[..., Result], location: str, conn_id: str, *argum
         settings = RobinHook(conn_id).get_settings(context["params"])
         run = Run.open(location, path_of=settings.path)
         counts = stage(settings, run, *arguments, observer=TaskLog()).counts()
-    return {"run": location, **{name: value for name, value in counts.items() if isinstance(value, int)}}
+    handed = {
+        name: value for name, value in counts.items() if isinstance(value, int) or name == "outcome"
+    }
+    return {"run": location, **handed}

@@ -27,8 +27,7 @@ def check(file: str, as_json: bool) -> ExitCode:
         tables.show_check(checked)
     if checked.stop:
         click.echo(checked.stop, err=True)
-        return ExitCode.STOPPED
-    return ExitCode.INCOMPLETE if checked.quarantined else ExitCode.DONE
+    return ExitCode.of(checked.outcome)
 
 
 @click.group()

@@ -12,12 +12,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 class ExitCode(IntEnum):
-    """What a shell gets; `INCOMPLETE`: done, but for rows or orders that somebody must look at."""
+    """What a shell gets; `DEGRADED`: done, but somebody has to look at something."""
 
     DONE = 0
     STOPPED = 1
     USAGE = 2
-    INCOMPLETE = 3
+    DEGRADED = 3
+
+    @classmethod
+    def of(cls, outcome: str) -> ExitCode:
+        """The code of a run that is done, degraded or stopped."""
+        return cls[outcome.upper()]
 
 
 def print_json(value: Any) -> None:

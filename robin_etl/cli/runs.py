@@ -154,7 +154,7 @@ def baseline(
     with _explaining_stop(started, as_json=as_json):
         summary = pipeline.baseline(settings, started)
     _show(summary, started, as_json=as_json)
-    return ExitCode.INCOMPLETE if summary.extracted.quarantined else ExitCode.DONE
+    return ExitCode.of(summary.outcome)
 
 
 def _name_exports(files: tuple[str, ...], day: date | None) -> tuple[tuple[date, str], ...]:
@@ -173,7 +173,7 @@ def _run_all(settings: Settings, started: Run, *, as_json: bool) -> ExitCode:
     with _explaining_stop(started, as_json=as_json), watching as observe:
         summary = pipeline.run_all(settings, started, observe)
     _show(summary, started, as_json=as_json)
-    return ExitCode.INCOMPLETE if summary.is_incomplete else ExitCode.DONE
+    return ExitCode.of(summary.outcome)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from robin_etl.core.columns import KINDS
 from robin_etl.core.words import count
+from robin_etl.ledger.runs import DEGRADED, DONE, INTERRUPTED, STOPPED
 
 if TYPE_CHECKING:
     from robin_etl.ledger import Binding, DeliveryRecord, RunRecord, Totals
@@ -25,6 +26,8 @@ _NUMBERS = {
     *("changes", "status", "posted", "rejected", "rows"),
 }
 
+# How the outcomes of runs are coloured.
+_STYLES = {DONE: "green", DEGRADED: "yellow", STOPPED: "red", INTERRUPTED: "red"}
 _COUNTED = ("exported", *KINDS, "unchanged", "stale")
 
 
@@ -46,6 +49,7 @@ def show_summary(summary: Summary, folder: str, *, dry_run: bool) -> None:
     console.print(table)
     for line, style in _describe_outcome(summary):
         console.print(line, markup=False, style=style)
+    _print_degraded(console, summary.to_look_at)
     console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
 
 
@@ -72,7 +76,7 @@ def show_plan(plan: Plan, first: Sequence[PlannedChange]) -> None:
 def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
     """What came of a run, line by line, each with its style."""
     extracted, delivered = summary.extracted, summary.delivered
-    yield _describe_posting(summary), "green"
+    yield _describe_posting(summary), "" if summary.is_degraded else _STYLES[DONE]
     yield from ((f"Left out {aside}.", "") for aside in _count_left_out(extracted))
     if extracted.quarantined:
         yield f"Quarantined {count(extracted.quarantined, 'row')}; see quarantine.csv.", "yellow"
@@ -93,7 +97,7 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
         yield f"ROBIN took {count(delivered.remarked, 'change')} and spoke of errors:", "yellow"
         for words in delivered.remarks:
             yield f"  {words}", "yellow"
-    for rule in extracted.warnings:
+    for rule in summary.warnings:
         yield f"Warning: the rule {rule} failed.", "yellow"
 
 
@@ -102,6 +106,12 @@ def _count_left_out(read: Extracted | Check) -> Iterator[str]:
         yield count(read.left_out, "pending order")
     if read.without_customer:
         yield count(read.without_customer, "order without a customer", "orders without a customer")
+
+
+def _print_degraded(console: Console, to_look_at: Sequence[str]) -> None:
+    if to_look_at:
+        words = f"Degraded: {', '.join(to_look_at)}."
+        console.print(words, markup=False, style=_STYLES[DEGRADED], soft_wrap=True)
 
 
 def _describe_posting(summary: Summary) -> str:
@@ -143,6 +153,8 @@ def show_check(check: Check) -> None:
             if broken:
                 rules.add_row(rule, f"{broken:,}")
         console.print(rules)
+    if not check.stop:
+        _print_degraded(console, check.to_look_at)
 
 
 def show_status(totals: Totals, binding: Binding | None, runs: Sequence[RunRecord]) -> None:
@@ -169,12 +181,26 @@ def show_status(totals: Totals, binding: Binding | None, runs: Sequence[RunRecor
             run.started_at[:16].replace("T", " "),
             _name_days(run.from_day, run.to_day, "…"),
             run.command,
-            run.outcome,
+            Text(run.outcome, _STYLES.get(run.outcome, "")),
             *(f"{counts[name]:,}" if name in counts else "" for name in ("posted", "rejected")),
         )
     console.print(table)
-    if runs and runs[0].words:
-        console.print(f"The last run stopped: {runs[0].words}", markup=False)
+    if runs:
+        _describe_last(console, runs[0])
+
+
+def _describe_last(console: Console, run: RunRecord) -> None:
+    style = _STYLES.get(run.outcome, "")
+    if run.words:
+        console.print(f"The last run stopped: {run.words}", markup=False, style=style)
+    elif run.outcome == DEGRADED:
+        to_look_at = ", ".join(run.counts.get("to_look_at", ()))
+        console.print(
+            f"The last run is degraded: {to_look_at}. See report.html in its folder, {run.run}.",
+            markup=False,
+            style=style,
+            soft_wrap=True,
+        )
 
 
 def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:

@@ -13,7 +13,7 @@ from pygal.style import Style
 
 from robin_etl.core.columns import KINDS
 
-TROUBLES = ("quarantined", "rejected")
+TROUBLES = ("quarantined", "rejected", "held back", "waiting")
 
 _MOST_LABELS = 6
 _GUIDES = 4
@@ -70,7 +70,9 @@ def _make_style(names: tuple[str, ...]) -> Style:
         foreground="var(--ink)",
         foreground_strong="var(--ink)",
         foreground_subtle="var(--line)",
-        colors=tuple(f"var(--{name})" if name in known else "var(--ink)" for name in names),
+        colors=tuple(
+            f"var(--{name.replace(' ', '-')})" if name in known else "var(--ink)" for name in names
+        ),
         guide_stroke_color="var(--line)",
         major_guide_stroke_color="var(--line)",
         guide_stroke_dasharray="none",

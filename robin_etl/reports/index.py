@@ -16,12 +16,14 @@ from robin_etl.reports.rendering import render
 @dataclass(frozen=True)
 class RunLine:
     """A run in the index. `folder`: where its page is; empty where that is gone. `counts`: the rows
-    exported and the changes of each kind, None where they are not known.
+    exported and the changes of each kind, None where they are not known. `to_look_at`: why it is
+    degraded.
     """
 
     days: tuple[str, ...]
     command: str
     state: State
+    to_look_at: tuple[str, ...]
     folder: str
     counts: tuple[int, ...] | None
     set_aside: int

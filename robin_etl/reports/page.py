@@ -18,7 +18,7 @@ MOST_LINES = 8
 
 @dataclass(frozen=True)
 class State:
-    """How a run ended: a `tone` of the page's style (good, warn, bad), and words."""
+    """How a run ended: a `tone` of the page's style (good, degraded, bad, soft), and words."""
 
     tone: str
     words: str

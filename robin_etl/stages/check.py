@@ -15,14 +15,18 @@ from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
 from robin_etl.ledger import Ledger
+from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
 from robin_etl.settings import Settings
 from robin_etl.stages.extract import compute_most, make_finder
+from robin_etl.stages.records import list_to_look_at
 
 
 @dataclass(frozen=True)
 class Check:
     """What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
     revenue, profit, order_date, kind of contact), and why a run would stop at it, if it would.
+
+    `warnings`: the names of the rules that failed and only warn.
 
     `profile`: the one that was used, and `to_set` the settings that a run needs to use it.
     """
@@ -36,12 +40,25 @@ class Check:
     quarantined: int
     duplicates: int
     rules: dict[str, int]
+    warnings: tuple[str, ...]
     first_rows: list[list[str]]
     stop: str | None
 
+    @property
+    def outcome(self) -> str:
+        """What a run over it alone would be, as far as its rows say: done, degraded or stopped."""
+        if self.stop:
+            return STOPPED
+        return DEGRADED if self.to_look_at else DONE
+
+    @property
+    def to_look_at(self) -> tuple[str, ...]:
+        """What somebody has to look at, in words."""
+        return list_to_look_at(quarantined=self.quarantined, warnings=self.warnings)
+
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
-        return asdict(self)
+        return {"outcome": self.outcome, **asdict(self)}
 
 
 def check(settings: Settings, file: str, day: date) -> Check:
@@ -83,6 +100,7 @@ def check(settings: Settings, file: str, day: date) -> Check:
         quarantined=verdict.broken_rows,
         duplicates=duplicates,
         rules={rule.rule: rule.broken for rule in verdict.rules if rule.is_row_rule},
+        warnings=verdict.warnings,
         first_rows=shown.astype(object).fillna("").astype(str).to_numpy().tolist(),
         stop=stop,
     )

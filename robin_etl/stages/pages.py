@@ -12,7 +12,7 @@ from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
 from robin_etl.gate import RuleVerdict, Verdict
 from robin_etl.ledger import Ledger, RunRecord
-from robin_etl.ledger.runs import DONE, RUNNING
+from robin_etl.ledger.runs import DEGRADED, DONE, RUNNING
 from robin_etl.reports import page as run_page
 from robin_etl.reports.charts import TROUBLES
 from robin_etl.reports.index import RunLine, render_index
@@ -26,7 +26,9 @@ INDEX = "index.html"
 _MOST_DAYS = 62  # drawn one by one; more are drawn by the month
 _MOST_RUNS = 500
 
-_GOOD, _WARN, _BAD = "good", "warn", "bad"
+_GOOD, _WARN, _BAD, _DEGRADED, _SOFT = "good", "warn", "bad", "degraded", "soft"
+# In the index; any other outcome is bad.
+_TONES = {DONE: _GOOD, DEGRADED: _DEGRADED, RUNNING: _SOFT}
 
 
 def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | None = None) -> None:
@@ -81,13 +83,11 @@ def write_index(run: Run, ledger: Ledger) -> None:
 def _describe_state(summary: Summary, stopped: str | None, *, dry_run: bool) -> State:
     if stopped:
         return State(_BAD, "stopped")
-    if summary.misses_orders:
-        return State(_WARN, "done, with orders that ROBIN does not have")
-    if summary.delivered.remarked:
-        return State(_WARN, "done, and ROBIN spoke of errors")
-    if summary.extracted.quarantined:
-        return State(_WARN, "done, with quarantined rows")
-    return State(_GOOD, "dry run: nothing was posted" if dry_run else "done")
+    nothing_posted = "dry run: nothing was posted"
+    if summary.is_degraded:
+        words = f"degraded: {', '.join(summary.to_look_at)}"
+        return State(_DEGRADED, f"{words}; {nothing_posted}" if dry_run else words)
+    return State(_GOOD, nothing_posted if dry_run else "done")
 
 
 def _choose_tiles(run: Run, summary: Summary) -> Iterator[Tile]:
@@ -162,19 +162,15 @@ def _describe_quarantine(run: Run) -> Iterator[QuarantineLine]:
 
 
 def _describe_run(record: RunRecord, summary: Summary | None, there: Container[str]) -> RunLine:
-    if record.outcome == RUNNING:
-        state = State(_WARN, "under way")
-    elif record.outcome != DONE or summary is None:
-        state = State(_BAD, record.outcome)
-    else:
-        state = State(_WARN, "incomplete") if summary.is_incomplete else State(_GOOD, "done")
+    words = "under way" if record.outcome == RUNNING else record.outcome
     return RunLine(
         days=tuple(dict.fromkeys((record.from_day, record.to_day))),
         command=record.command,
-        state=state,
+        state=State(_TONES.get(record.outcome, _BAD), words),
+        to_look_at=summary.to_look_at if summary and record.outcome == DEGRADED else (),
         folder=record.run if record.run in there else "",
         counts=_list_counts(summary) if summary else None,
-        set_aside=_count(summary, "quarantined") + _count(summary, "rejected"),
+        set_aside=sum(summary.set_aside.values()) if summary else 0,
         started_at=record.started_at,
     )
 
@@ -187,8 +183,7 @@ def _count(summary: Summary | None, name: str) -> int:
     """A kind's changes, or what was set aside, by the name that charts have for it."""
     if summary is None:
         return 0
-    aside = {"quarantined": summary.extracted.quarantined, "rejected": len(summary.delivered.rejected)}
-    return aside[name] if name in aside else summary.classified.kinds[name]
+    return {**summary.classified.kinds, **summary.set_aside}[name]
 
 
 def _count_by_day(

@@ -10,7 +10,8 @@ from typing import Any
 
 from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
-from robin_etl.ledger.runs import BASELINE
+from robin_etl.core.words import count
+from robin_etl.ledger.runs import BASELINE, DEGRADED, DONE, STOPPED
 
 # Numbers, or names of orders or rules, by name: as they are logged, kept as JSON and shown.
 Counts = dict[str, Any]
@@ -166,13 +167,16 @@ class Basis:
 
 @dataclass(frozen=True)
 class Validated:
-    """How many changes of a partition the gate has passed."""
+    """How many changes of a partition the gate has passed, and the names of the rules that failed and
+    only warn.
+    """
 
     changes: int
+    warnings: tuple[str, ...] = ()
 
     def counts(self) -> Counts:
         """The same by name."""
-        return {"validated": self.changes}
+        return {"validated": self.changes, "warnings": list(self.warnings)}
 
 
 @dataclass(frozen=True)
@@ -266,7 +270,10 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run over all its stages, partitions and tries."""
+    """What came of a run over all its stages, partitions and tries.
+
+    `warnings`: the names of the rules of both suites that failed and only warn.
+    """
 
     run: str
     first: date
@@ -276,17 +283,42 @@ class Summary:
     partitions: int
     delivered: Delivered
     loaded: Loaded
+    warnings: tuple[str, ...] = ()
+    is_stopped: bool = False
 
     @property
-    def misses_orders(self) -> bool:
-        """Whether ROBIN lacks an order of the run that it should have."""
-        delivered = self.delivered
-        return bool(delivered.rejected or delivered.held_back or self.classified.without_contact)
+    def outcome(self) -> str:
+        """Done, degraded or stopped, as the ledger has it."""
+        if self.is_stopped:
+            return STOPPED
+        return DEGRADED if self.is_degraded else DONE
 
     @property
-    def is_incomplete(self) -> bool:
-        """Whether somebody has to look at something before ROBIN has all."""
-        return self.misses_orders or bool(self.extracted.quarantined or self.delivered.remarked)
+    def is_degraded(self) -> bool:
+        """Whether the run is through, and somebody has to look at something."""
+        return bool(self.to_look_at) and not self.is_stopped
+
+    @property
+    def to_look_at(self) -> tuple[str, ...]:
+        """What somebody has to look at, in words. An order in doubt is none: it has been sent again."""
+        return list_to_look_at(
+            quarantined=self.extracted.quarantined,
+            rejected=len(self.delivered.rejected),
+            held_back=len(self.delivered.held_back),
+            without_contact=self.classified.without_contact,
+            remarked=self.delivered.remarked,
+            warnings=self.warnings,
+        )
+
+    @property
+    def set_aside(self) -> Mapping[str, int]:
+        """How many rows, orders or changes ROBIN was not told of or did not take, by the reason."""
+        return {
+            "quarantined": self.extracted.quarantined,
+            "rejected": len(self.delivered.rejected),
+            "held back": len(self.delivered.held_back),
+            "waiting": self.classified.without_contact,
+        }
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Summary | None:
@@ -306,7 +338,6 @@ class Summary:
                 exported=content["exported"],
                 left_out=content["left_out"],
                 quarantined=content["quarantined"],
-                warnings=names("warnings"),
                 without_customer=content.get("without_customer", 0),
             ),
             classified=Classified(
@@ -333,15 +364,20 @@ class Summary:
                 would_post=content.get("would_post"),
                 would_request=content.get("would_request"),
             ),
+            warnings=names("warnings"),
+            is_stopped=content.get("outcome") == STOPPED,
         )
 
     def counts(self) -> Counts:
-        """The counts in the order in which they are shown, then names of orders and rules."""
+        """The outcome, the counts in the order in which they are shown, what there is to look at, then
+        names of orders and rules.
+        """
         extracted, classified, delivered = self.extracted, self.classified, self.delivered
         return {
             "run": self.run,
             "from": f"{self.first}",
             "to": f"{self.last}",
+            "outcome": self.outcome,
             "exported": extracted.exported,
             **{kind: classified.kinds.get(kind, 0) for kind in KINDS},
             "unchanged": classified.unchanged,
@@ -361,10 +397,34 @@ class Summary:
             "untold": classified.untold,
             "partitions": self.partitions,
             "files": extracted.files,
-            "warnings": list(extracted.warnings),
+            "to_look_at": list(self.to_look_at),
+            "warnings": list(self.warnings),
             "orders_rejected": list(delivered.rejected),
             "orders_in_doubt": list(delivered.in_doubt),
             "orders_held_back": list(delivered.held_back),
             "remarks": list(delivered.remarks),
             **self.loaded.counts(),
         }
+
+
+def list_to_look_at(
+    *,
+    quarantined: int = 0,
+    rejected: int = 0,
+    held_back: int = 0,
+    without_contact: int = 0,
+    remarked: int = 0,
+    warnings: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """What makes a run degraded, each in words that need no context: `2 rows quarantined`."""
+    numbers = (
+        (quarantined, "row", "quarantined"),
+        (rejected, "order", "rejected"),
+        (held_back, "order", "held back"),
+        (without_contact, "correction", "waiting for an address"),
+        (remarked, "change", "taken with words of errors"),
+    )
+    return (
+        *(f"{count(number, noun)} {became}" for number, noun, became in numbers if number),
+        *(f"the rule {rule} warned" for rule in warnings),
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 
 import pyarrow as pa
 
 from robin_etl.exceptions import RobinEtlError
+from robin_etl.gate import Verdict
 from robin_etl.ledger import Ledger
-from robin_etl.ledger.runs import DONE, STOPPED
 from robin_etl.stages import pages
 from robin_etl.stages.records import Classified, Delivered, Extracted, Loaded, Summary
 from robin_etl.stages.run import Run
@@ -21,7 +22,7 @@ def close_run(run: Run, ledger: Ledger) -> Summary:
     run.summary.write(summary.counts())
     pages.write_page(run, ledger, summary)
     if not run.scope.dry_run:
-        _finish(run, ledger, summary, DONE)
+        _finish(run, ledger, summary)
         ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
         pages.write_index(run, ledger)
     return summary
@@ -30,10 +31,10 @@ def close_run(run: Run, ledger: Ledger) -> Summary:
 def close_stopped_run(run: Run, ledger: Ledger, reason: str) -> None:
     """The same for a run that stops, as far as it can be done: why it stopped is what counts."""
     with suppress(RobinEtlError):
-        summary = summarize(run, ledger)
+        summary = summarize(run, ledger, is_stopped=True)
         run.summary.write(summary.counts())
         if not run.scope.dry_run:
-            _finish(run, ledger, summary, STOPPED, reason)
+            _finish(run, ledger, summary, reason)
             ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
         # Files of a stage that was cut off can't be read, and may not hide why it was.
         with suppress(OSError, pa.ArrowException):
@@ -42,20 +43,30 @@ def close_stopped_run(run: Run, ledger: Ledger, reason: str) -> None:
             pages.write_index(run, ledger)
 
 
-def summarize(run: Run, ledger: Ledger) -> Summary:
+def summarize(run: Run, ledger: Ledger, *, is_stopped: bool = False) -> Summary:
     """What came of all stages until now, partitions and tries added up."""
     partitions = run.partitions
+    extracted = run.extracted.find() or Extracted()
     classified = [record for partition in partitions if (record := partition.classified.find())]
     return Summary(
         run=run.id,
         first=run.scope.first,
         last=run.scope.last,
-        extracted=run.extracted.find() or Extracted(),
+        extracted=extracted,
         classified=Classified.add_up(classified),
         partitions=len(partitions),
         delivered=look_up_delivered(run, ledger),
         loaded=run.loaded.find() or Loaded(),
+        warnings=tuple(dict.fromkeys((*extracted.warnings, *_find_warnings(run)))),
+        is_stopped=is_stopped,
     )
+
+
+def _find_warnings(run: Run) -> Iterator[str]:
+    """The rules on the changes of any partition that failed and only warn."""
+    for partition in run.partitions:
+        if content := partition.verdict.find():
+            yield from Verdict.from_json(content).warnings
 
 
 def look_up_delivered(run: Run, ledger: Ledger) -> Delivered:
@@ -73,11 +84,11 @@ def look_up_delivered(run: Run, ledger: Ledger) -> Delivered:
     )
 
 
-def _finish(run: Run, ledger: Ledger, summary: Summary, outcome: str, reason: str | None = None) -> None:
+def _finish(run: Run, ledger: Ledger, summary: Summary, reason: str | None = None) -> None:
     extracted = summary.extracted
     ledger.runs.finish(
         run.id,
-        outcome,
+        summary.outcome,
         words=reason,
         counts=summary.counts(),
         files=extracted.files,

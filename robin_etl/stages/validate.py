@@ -14,4 +14,4 @@ def validate_changes(settings: Settings, run: Run, partition: Partition) -> Vali
     verdict, _ = check_frame(partition.changes.read(), suite)
     partition.verdict.write(verdict.to_json())
     verdict.stop_unless_passed(f"the changes of {run.title}")
-    return Validated(verdict.rows)
+    return Validated(verdict.rows, verdict.warnings)

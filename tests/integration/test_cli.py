@@ -302,7 +302,7 @@ def test_the_shell_completes_commands(tmp_path: Path) -> None:
     assert done.stdout.split() == ["plain,backfill", "plain,baseline"]
 
 
-def on_a_terminal(settings: Settings, *arguments: str, **extra: str) -> str:
+def on_a_terminal(settings: Settings, *arguments: str, ends_with: int = 3, **extra: str) -> str:
     """What the command shows on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     shown = b""
@@ -321,7 +321,7 @@ def on_a_terminal(settings: Settings, *arguments: str, **extra: str) -> str:
                 with suppress(OSError):  # which is how a terminal ends
                     while part := terminal.read(65_536):
                         shown += part
-                assert process.wait(processes.DEADLINE) == 3, shown
+                assert process.wait(processes.DEADLINE) == ends_with, shown
             finally:
                 processes.end(process, kindly=False)
     return shown.decode()

@@ -158,6 +158,8 @@ def test_a_day_goes_through_all_stages_and_hands_on_paths_and_counts_alone(
     assert result["state"] == "success", result["log"]
     assert result["tasks"] == {stage: ["success"] for stage in STAGES}
     assert set(module_sandbox.robin.orders) == {"1", "2"}
+    assert [event["outcome"] for event in result["events"]] == ["done"]
+    assert "degraded" not in result["log"].replace(str(shop), "")
     handed_on = json.dumps(result["xcoms"])
     assert "posted" in handed_on
     for private in (SECRET, KEY, "ann.person"):
@@ -172,9 +174,12 @@ def test_other_dags_are_told_the_counts_and_where_the_report_is(
     export("2026-03-02", "e1,e@x.nl,10,2026-03-02", "e2,e@x.nl,10,2026-03-02", "e3,e@x.nl,1,x")
     conf = {"from_date": "2026-03-02"}
     env = {"ROBIN_ETL_EXPECTATIONS": str(lenient_suites(shop))}
-    (extra,) = airflow(day="2026-05-10", conf=conf, env=env)["events"]
+    result = airflow(day="2026-05-10", conf=conf, env=env)
+    (extra,) = result["events"]
     counts = {"exported": 3, "first": 1, "repeat": 1, "quarantined": 1, "posted": 2, "requests": 1}
     assert counts.items() <= extra.items()
+    assert extra["outcome"] == "degraded"
+    assert "The run is degraded: 1 row quarantined." in result["log"]
     assert Path(extra["report"]).is_file()
     assert airflow(day="2026-05-11", conf={**conf, "dry_run": True}, env=env)["events"] == []
 

@@ -74,9 +74,9 @@ def test_a_page_tells_kinds_money_requests_rules_and_what_was_set_aside(
     assert "1 return 400" in second.text
     assert "order 1: this one is refused" in second.text
     assert "email_address_valid 1 orders_2026-03-02.csv: line 41" in second.text
-    assert "done, with orders that ROBIN does not have" in second.text
+    assert "degraded: 1 row quarantined, 1 order rejected" in second.text
     index = index_of(settings)
-    assert "2026-03-02 incomplete 40" in index.text
+    assert "2026-03-02 degraded 1 row quarantined 1 order rejected 40" in index.text
     assert "Orders 40 Customers' first orders 20 Their revenue now 400.00" in index.text
 
 

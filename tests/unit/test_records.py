@@ -49,6 +49,16 @@ RECORDS = [
 ]
 
 
+def summarize(
+    *,
+    extracted: Extracted = Extracted(),  # noqa: B008 (frozen)
+    classified: Classified = Classified(),  # noqa: B008
+    delivered: Delivered = Delivered(),  # noqa: B008
+    warnings: tuple[str, ...] = (),
+) -> Summary:
+    return Summary("r", DAY, DAY, extracted, classified, 1, delivered, Loaded(), warnings)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     made = Folder(UPath(tmp_path / "run"))
@@ -71,11 +81,12 @@ def test_a_summary_is_parsed_from_its_counts() -> None:
         run="r",
         first=DAY,
         last=DAY,
-        extracted=Extracted(1, 2, 3, 4, ("volume",), without_customer=5),
+        extracted=Extracted(1, 2, 3, 4, without_customer=5),
         classified=Classified(kinds=dict.fromkeys(columns.KINDS, 2), stale=3),
         partitions=2,
         delivered=Delivered(5, 6, ("a",), ("b", "c"), ("d",), 7, ("1 error",)),
         loaded=Loaded(would_post=9, would_request=1),
+        warnings=("volume",),
     )
     assert Summary.parse(summary.counts()) == summary
     assert Summary.parse({}) is None
@@ -92,21 +103,35 @@ def test_partitions_are_added_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extracted", "classified", "delivered", "misses", "incomplete"),
+    ("summary", "to_look_at"),
     [
-        (Extracted(), Classified(), Delivered(posted=1, in_doubt=("1",)), False, False),
-        (Extracted(quarantined=1), Classified(), Delivered(), False, True),
-        (Extracted(), Classified(without_contact=1), Delivered(), True, True),
-        (Extracted(), Classified(), Delivered(rejected=("1",)), True, True),
-        (Extracted(), Classified(), Delivered(held_back=("1",)), True, True),
-        (Extracted(), Classified(), Delivered(remarked=1), False, True),
+        (summarize(), ()),
+        (summarize(delivered=Delivered(posted=1, in_doubt=("1",))), ()),
+        (summarize(classified=Classified(stale=1, duplicates=1, untold=1)), ()),
+        (summarize(extracted=Extracted(quarantined=1)), ("1 row quarantined",)),
+        (summarize(delivered=Delivered(rejected=("1", "2"))), ("2 orders rejected",)),
+        (summarize(delivered=Delivered(held_back=("1",))), ("1 order held back",)),
+        (
+            summarize(classified=Classified(without_contact=1)),
+            ("1 correction waiting for an address",),
+        ),
+        (summarize(delivered=Delivered(remarked=3)), ("3 changes taken with words of errors",)),
+        (summarize(warnings=("a", "b")), ("the rule a warned", "the rule b warned")),
     ],
 )
-def test_a_run_is_incomplete_while_somebody_has_to_look_at_something(
-    extracted: Extracted, classified: Classified, delivered: Delivered, misses: bool, incomplete: bool
+def test_a_run_is_degraded_by_what_somebody_has_to_look_at(
+    summary: Summary, to_look_at: tuple[str, ...]
 ) -> None:
-    summary = Summary("r", DAY, DAY, extracted, classified, 1, delivered, Loaded())
-    assert (summary.misses_orders, summary.is_incomplete) == (misses, incomplete)
+    assert summary.to_look_at == to_look_at
+    assert summary.outcome == ("degraded" if to_look_at else "done")
+    assert summary.is_degraded == bool(to_look_at)
+    stopped = replace(summary, is_stopped=True)
+    assert (stopped.outcome, stopped.is_degraded) == ("stopped", False)
+    for one in (summary, stopped):
+        assert one.counts()["outcome"] == one.outcome
+        parsed = Summary.parse(one.counts())
+        assert parsed is not None
+        assert (parsed.outcome, parsed.to_look_at) == (one.outcome, one.to_look_at)
 
 
 def test_a_frame_is_read_in_its_types_whole_or_in_batches_and_rows_are_dropped(folder: Folder) -> None:

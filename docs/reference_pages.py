@@ -129,7 +129,7 @@ def commands() -> Iterator[str]:
     yield "# Commands"
     yield ""
     yield "Exit codes: 0 done; 1 stopped (validation, a guard, authentication, ROBIN not reachable);"
-    yield "2 wrong usage or settings; 3 done, but with rejected or quarantined rows."
+    yield "2 wrong usage or settings; 3 degraded: done, but somebody has to look at something."
     yield "See {doc}`../after-a-bad-night`."
     yield ""
     yield "```{eval-rst}"

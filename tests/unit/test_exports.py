@@ -260,10 +260,10 @@ def test_every_canonical_column_is_in_the_rows(tmp_path: Path) -> None:
 
 
 AWKWARD = {
-    "even": f"{HEADER}\n" + "".join(f"{n},a{n}@x.nl,{n}.5,2026-03-01\n" for n in range(40)),
+    "even": f"{HEADER}\n" + "".join(f"{n},a{n}@x.nl,{n}.5,2026-03-01\n" for n in range(15)),
     "quoted line breaks": f'{HEADER},note\n1,a@x.nl,5,2026-03-01,"two\nlines"\n2,b@x.nl,6,2026-03-02,\n',
     "a late line break": f"{HEADER},note\n"
-    + "".join(f"{n},a@x.nl,5,2026-03-01,x\n" for n in range(20))
+    + "".join(f"{n},a@x.nl,5,2026-03-01,x\n" for n in range(12))
     + '21,a@x.nl,5,2026-03-01,"two\n\nlines"\n22,a@x.nl,5,2026-03-01,"a ""b"""\n',
     "blank lines": f"{HEADER}\n\n1,a@x.nl,5,2026-03-01\n\n\n2,b@x.nl,6,2026-03-02",
     "surplus cells": f"{HEADER}\n1,a@x.nl,5,2026-03-01\n2,b@x.nl,6,2026-03-02,x,y\n3,c@x.nl,7\n",
@@ -276,19 +276,19 @@ AWKWARD = {
 }
 
 
-@pytest.mark.parametrize("size", [1, 7, 50, 333])
 @pytest.mark.parametrize("content", AWKWARD.values(), ids=AWKWARD)
-def test_a_file_reads_the_same_in_batches_of_any_size(tmp_path: Path, content: str, size: int) -> None:
+def test_a_file_reads_the_same_in_batches_of_any_size(tmp_path: Path, content: str) -> None:
     path = UPath(written(tmp_path, content))
     whole = files.read_export(path, ROBIN, DAY)
-    parts = list(files.read_batches(path, ROBIN, DAY, batch_bytes=size))
-    for name in ("cells", "lines", "rows"):
-        expected = getattr(whole.orders, name)
-        joined = pd.concat([getattr(part.orders, name) for part in parts], ignore_index=True)
-        if name == "cells":  # a batch without surplus cells has no column for them
-            joined = joined.reindex(columns=expected.columns).fillna("")
-            expected = expected.fillna("")
-        assert joined.equals(expected), name
+    for size in (1, 7, 50, 333):
+        parts = list(files.read_batches(path, ROBIN, DAY, batch_bytes=size))
+        for name in ("cells", "lines", "rows"):
+            expected = getattr(whole.orders, name)
+            joined = pd.concat([getattr(part.orders, name) for part in parts], ignore_index=True)
+            if name == "cells":  # a batch without surplus cells has no column for them
+                joined = joined.reindex(columns=expected.columns).fillna("")
+                expected = expected.fillna("")
+            assert joined.equals(expected), (name, size)
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

@@ -6,21 +6,19 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import hypothesis
 import pytest
-import sqlalchemy as sa
 
-from robin_etl import pipeline
-from robin_etl.sandbox.robin import Robin
-from robin_etl.sandbox.server import Sandbox
-from robin_etl.settings import Settings
-from robin_etl.stages.records import Scope
-from robin_etl.stages.run import Run
 from tests import forking, processes
 from tests.postgresql import serve_postgresql
+
+# The process that only hands out tests reads this file too: seconds before any of them begins.
+if TYPE_CHECKING:
+    from robin_etl.sandbox.server import Sandbox
+    from robin_etl.settings import Settings
 
 hypothesis.settings.register_profile("quick", max_examples=18, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)  # `make thorough`
@@ -68,6 +66,9 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A ROBIN without rate limits on a free port."""
+    from robin_etl.sandbox.robin import Robin
+    from robin_etl.sandbox.server import Sandbox
+
     with Sandbox(Robin(KEY, SECRET, limits=())) as running:
         yield running
 
@@ -89,6 +90,8 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 @pytest.fixture
 def postgresql(postgresql_server: str) -> str:
     """The URL of an empty database of the test's own, so that no test sees another's runs."""
+    import sqlalchemy as sa
+
     url = sa.make_url(postgresql_server).set(drivername="postgresql+psycopg")
     name = f"ledger_{uuid4().hex}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
@@ -129,6 +132,8 @@ def export(exports: Path) -> Export:
 @pytest.fixture
 def settings(tmp_path: Path, exports: Path, sandbox: Sandbox) -> Settings:
     """Settings for the sandbox, without limits, with everything under the test's own folder."""
+    from robin_etl.settings import Settings
+
     return Settings.read(
         base_url=sandbox.url,
         api_key=KEY,
@@ -143,6 +148,10 @@ def settings(tmp_path: Path, exports: Path, sandbox: Sandbox) -> Settings:
 
 def run_days(settings: Settings, first: str, last: str | None = None, **options: Any) -> dict[str, Any]:
     """All stages over these days, as history unless the scope's `options` say otherwise; the summary."""
+    from robin_etl import pipeline
+    from robin_etl.stages.records import Scope
+    from robin_etl.stages.run import Run
+
     days = {"first": date.fromisoformat(first), "last": date.fromisoformat(last or first)}
     scope = Scope(**{"command": "run", "is_history": True, **days, **options})
     started = Run.start(settings.runs, scope)

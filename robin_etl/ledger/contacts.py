@@ -38,8 +38,8 @@ class SealedContacts:
         if any(contact is None for contact in opened.values()):
             raise LedgerError(
                 "The ledger has contacts that ROBIN_ETL_CONTACT_KEY does not open. Name the key that "
-                "sealed them behind the new one and a comma, then run robin-etl ledger reseal; or remove "
-                "them with robin-etl ledger reseal --remove."
+                "sealed them behind the new one and a comma, then run robin-etl ledger reseal; or "
+                "remove them with robin-etl ledger reseal --remove."
             )
         return pd.Series(opened, dtype=columns.TEXT)
 

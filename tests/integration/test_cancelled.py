@@ -1,4 +1,4 @@
-"""Cancelled orders: never told where ROBIN did not know them, taken back where it did, nobody's first."""
+"""Cancelled orders: never told where ROBIN did not know them, else taken back; and nobody's first."""
 
 from __future__ import annotations
 

@@ -290,12 +290,12 @@ def test_a_baseline_is_acknowledged_without_a_post_and_later_days_build_on_it(
 def test_a_gate_that_stops_the_run_posts_nothing_and_says_why_in_its_files(
     settings: Settings, export: Export, sandbox: Sandbox
 ) -> None:
-    export("2026-03-01", "1,a@x.nl,10,2026-03-01", "2,a@x.nl,ten,2026-03-01")
-    with pytest.raises(GateError, match=r"1 of 2 rows break a rule \(revenue_is_a_number 1\)"):
+    export("2026-03-01", "1,a@x.nl,eleven,2026-03-01", "2,a@x.nl,ten,2026-03-01")
+    with pytest.raises(GateError, match=r"2 of 2 rows break a rule \(revenue_is_a_number 2\)"):
         run_days(settings, "2026-03-01")
     assert sandbox.robin.read_state()["requests"] == 0
     (folder,) = Path(settings.runs).glob("*/")
-    assert json.loads((folder / "verdict_export.json").read_text())["broken_rows"] == 1
+    assert json.loads((folder / "verdict_export.json").read_text())["broken_rows"] == 2
     assert "ten" in (folder / "quarantine.csv").read_text()
     with Ledger.open(settings.ledger) as ledger:
         assert ledger.runs.latest(1)[0].outcome == "stopped"

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import measuring
 
-LEDGERS = {"small": (1_000, 3_000), "full": (100_000, 1_000_000, 10_000_000)}
+LEDGERS = {"small": (1_000,), "full": (100_000, 1_000_000, 10_000_000)}
 NEW, CHANGED = {"small": 800, "full": 40_000}, {"small": 200, "full": 10_000}
 FOLDER = measuring.FOLDER / "growth"
 KINDS = ("first", "repeat", "return", "upsell", "correction")
@@ -79,6 +79,8 @@ def fill(ledger: str, folder: Path) -> None:
                 email=digest,
                 email_day="2026-03-01",
                 placed_at=table["order_date"],
+                is_cancelled=False,
+                is_told=True,
             )
             opened.states.baseline(columns.conform(rows, columns.LEDGER_DTYPES))
 

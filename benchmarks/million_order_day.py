@@ -77,6 +77,7 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
     from robin_etl.core.reconcile import reconcile
     from robin_etl.exports import files, profiles
     from robin_etl.gate import CHANGES_SUITE, EXPORT_SUITE, check_frame, load_suite
+    from robin_etl.stages.extract import compute_most
 
     suites = UPath("expectations")
     with timed(stages, "prepare the ledger's rows (not counted)"):
@@ -88,7 +89,9 @@ def robin_etl(folder: Path, stages: dict[str, float], *, with_gate: bool = False
         ).orders.rows
     if with_gate:
         with timed(stages, "gate: export"):
-            verdict, _ = check_frame(rows, load_suite(suites / EXPORT_SUITE), {"fewest_rows": 0})
+            suite = load_suite(suites / EXPORT_SUITE)
+            parameters = {"fewest_rows": 0, "most_revenue": compute_most(suite, rows["revenue"])}
+            verdict, _ = check_frame(rows, suite, parameters)
             verdict.stop_unless_passed("the day")
     with timed(stages, "identify"):
         exported = customers.add_digests(columns.conform(rows, columns.EXPORTED_DTYPES), key=b"")

@@ -14,15 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 SHOWN = {
     "million_order_day": ("robin-etl, with the gate", "naive pandas", "DuckDB", "polars"),
-    "shards": ("extract", "classify", "validate", "load", "report"),
+    "shards": ("extract", "classify", "validate", "plan", "load", "report"),
     "ledger_growth": ("robin-etl, SQLite", "robin-etl, PostgreSQL", "DuckDB", "polars", "naive pandas"),
     "core": ("robin-etl", "DuckDB", "polars"),
-    "million_new_orders": ("extract", "classify", "validate", "load", "read and write"),
+    "million_new_orders": ("extract", "classify", "validate", "plan", "load", "read and write"),
     "baseline": ("SQLite", "PostgreSQL", "to_sql"),
     "delivery": ("bare client", "robin-etl"),
     "ten_years": ("30 days", "ms a day"),
     "start": ("robin-etl run", "import great_expectations"),
-    "dlt_end_to_end": ("quiet   robin-etl", "quiet   dlt", "refused robin-etl"),
+    "dlt_end_to_end": ("quiet   robin-etl", "quiet   dlt"),
 }
 
 

@@ -163,6 +163,10 @@ def _cell(text: str | None) -> str:
 
 
 def _type(column: sa.Column[Any]) -> str:
-    return {"VARCHAR": "text", "BIGINT": "integer", "INTEGER": "integer", "BOOLEAN": "true or false"}[
-        str(column.type.compile()).split("(")[0].split(" ")[0]
-    ]
+    return {
+        "VARCHAR": "text",
+        "BIGINT": "integer",
+        "INTEGER": "integer",
+        "BOOLEAN": "true or false",
+        "BLOB": "bytes",
+    }[str(column.type.compile()).split("(")[0].split(" ")[0]]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
-from robin_etl.core.columns import TEXT, to_series, to_strings, trim
+from robin_etl.core.columns import NUMBER, TEXT, to_series, to_strings, trim
 
 # The format of dates that needs no other name.
 ISO: Final = "iso"
@@ -26,6 +26,10 @@ _AS_SENT = r"\A\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\z"
 _LENGTH = len("2017-04-05 12:34:56")
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)\z"
 _TIME_OF_DAY = r"[T ]\d{2}:"
+_DAY = 86_400
+# A time zone is asked for its offset between these only: Python's dates have the years 1 to 9999, which
+# an offset may lead out of.
+_FIRST, _LAST = pd.Timestamp("0001-01-02"), pd.Timestamp("9999-12-30")
 
 
 def parse_moments(text: pd.Series, timezone: str = "UTC", formats: Sequence[str] = (ISO,)) -> pd.Series:
@@ -66,19 +70,31 @@ def _parse_iso(text: pd.Series, timezone: str) -> pd.Series:
 
 def _localize(naive: pd.Series, timezone: str) -> pd.Series:
     first_of_two = np.ones(len(naive), dtype=bool)
-    local = naive.dt.tz_localize(timezone, ambiguous=first_of_two, nonexistent="shift_forward")
-    moment: pd.Series = local.dt.tz_convert("UTC")
+    near = naive.mask(naive < _FIRST, _FIRST).mask(naive > _LAST, _LAST)
+    local = near.dt.tz_localize(timezone, ambiguous=first_of_two, nonexistent="shift_forward")
+    moment: pd.Series = local.dt.tz_convert("UTC") + (naive - near)
     return moment
 
 
 def count_days_ahead(moments: pd.Series, day: date, timezone: str = "UTC") -> pd.Series:
-    """How many days each moment (`2017-04-05T12:34:56Z`) is ahead of a day, in a time zone."""
-    instants = pc.cast(to_strings(moments), pa.timestamp("s", "UTC"))
-    local = pc.local_timestamp(pc.cast(instants, pa.timestamp("s", timezone)))
-    ahead = pc.days_between(pa.scalar(day, pa.date32()), pc.cast(pc.floor_temporal(local), pa.date32()))
-    return pd.Series(
-        ahead.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get), index=moments.index
-    )
+    """How many days of a time zone's calendar each moment (`2017-04-05T12:34:56Z`) is ahead of a day;
+    null where there is no moment.
+    """
+    seconds = count_seconds(moments.array)
+    of_row, utc_days = pd.factorize(seconds // _DAY)
+    # What is a day in UTC is the end of one and the beginning of another elsewhere.
+    begins, ends = (_find_midnights(days, timezone)[of_row] for days in (utc_days, utc_days + 1))
+    days = utc_days[of_row] - 1 + (seconds >= begins) + (seconds >= ends)
+    epoch = (day - date(1970, 1, 1)).days
+    return pd.Series(days - epoch, index=moments.index, dtype=NUMBER).mask(moments.isna())
+
+
+def _find_midnights(days: npt.NDArray[np.int64], timezone: str) -> npt.NDArray[np.int64]:
+    """When these days since 1970 begin in a time zone, in seconds since 1970."""
+    naive = pd.Series(days.astype("datetime64[D]").astype("datetime64[s]"))
+    moments = _localize(naive, timezone).dt.tz_convert(None)
+    seconds: npt.NDArray[np.int64] = moments.to_numpy("datetime64[s]").astype(np.int64)
+    return seconds
 
 
 def count_seconds(moments: ExtensionArray) -> npt.NDArray[np.int64]:

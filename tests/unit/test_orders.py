@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from fnmatch import fnmatchcase
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from robin_etl.core import columns, customers, dates, money, nobodies
@@ -93,6 +95,58 @@ def test_money_rounds_half_up_as_decimal_does(value: Decimal) -> None:
 )
 def test_a_date_becomes_a_moment_in_utc_or_null(written: str | None, moment: str | None) -> None:
     assert plain(dates.parse_moments(text(written), "Europe/Amsterdam")) == [moment]
+
+
+@pytest.mark.parametrize(
+    ("written", "timezone", "moment"),
+    [
+        ("9999-12-31T23:59:59", "Pacific/Kiritimati", "9999-12-31T09:59:59Z"),
+        ("9999-12-31T23:59:59", "America/Los_Angeles", None),  # in the year 10000
+        ("9999-12-31", "America/Los_Angeles", "9999-12-31T08:00:00Z"),
+        ("2099-06-01", "America/Los_Angeles", "2099-06-01T07:00:00Z"),
+        ("0001-01-01", "America/Los_Angeles", "0001-01-01T07:52:58Z"),
+        ("0001-01-01", "Etc/GMT-14", "0000-12-31T10:00:00Z"),
+    ],
+)
+def test_a_date_at_an_end_of_the_calendar_is_read_or_null_in_any_zone(
+    written: str, timezone: str, moment: str | None
+) -> None:
+    for formats in ((dates.ISO,), ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S")):
+        assert plain(dates.parse_moments(text(written), timezone, formats)) == [moment]
+
+
+ZONES = ("UTC", "Europe/Amsterdam", "America/Los_Angeles", "Pacific/Kiritimati", "Africa/Cairo")
+
+
+@given(
+    moments=st.lists(st.datetimes(), max_size=5),
+    day=st.dates(),
+    timezone=st.sampled_from(ZONES),
+)
+def test_a_moment_is_ahead_of_a_day_by_the_calendar_of_its_zone(
+    moments: list[datetime], day: date, timezone: str
+) -> None:
+    written = text(*(f"{one:%Y}".zfill(4) + f"-{one:%m-%dT%H:%M:%SZ}" for one in moments), None)
+    assume(all(MINYEAR < one.year < MAXYEAR for one in moments))
+    local = [one.replace(tzinfo=UTC).astimezone(ZoneInfo(timezone)).date() for one in moments]
+    ahead = dates.count_days_ahead(written, day, timezone)
+    assert plain(ahead) == [*((one - day).days for one in local), None]
+
+
+@pytest.mark.parametrize(
+    ("moment", "timezone", "ahead"),
+    [
+        ("2026-03-03T07:59:59Z", "America/Los_Angeles", 1),
+        ("2026-03-03T08:00:00Z", "America/Los_Angeles", 2),
+        ("2026-02-28T10:00:00Z", "Pacific/Kiritimati", 0),
+        ("2026-02-28T09:59:59Z", "Pacific/Kiritimati", -1),
+        ("9999-12-31T23:59:59Z", "Pacific/Kiritimati", 2_912_384),
+        ("0000-12-31T10:00:00Z", "Etc/GMT-14", -739_675),
+        ("0000-01-01T00:00:00Z", "UTC", -740_041),
+    ],
+)
+def test_a_day_of_a_zone_begins_at_its_own_midnight(moment: str, timezone: str, ahead: int) -> None:
+    assert plain(dates.count_days_ahead(text(moment), date(2026, 3, 1), timezone)) == [ahead]
 
 
 @given(st.datetimes())

@@ -26,6 +26,9 @@ from robin_etl.gate.verdict import RuleVerdict, Verdict
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
 
+# Whether a row breaks a row rule: a column that rules on the whole can name.
+BROKEN = "broken"
+
 # They ask of a cell only whether it is null.
 _NULLITY = {"expect_column_values_to_be_null", "expect_column_values_to_not_be_null"}
 
@@ -40,7 +43,8 @@ def check_frame(
     """
     check = SuiteCheck(suite, parameters)
     broken = check.check_batch(frame)
-    return check.finish(lambda names: frame[names]), broken
+    flagged = frame.assign(**{BROKEN: pd.array(frame.index.isin(broken.index), dtype=columns.FLAG)})
+    return check.finish(lambda names: flagged[names]), broken
 
 
 class SuiteCheck:
@@ -87,13 +91,13 @@ class SuiteCheck:
     ) -> Verdict:
         """Check the rules on the whole, and give the verdict on all rows.
 
-        `rows` gives these columns of all rows that were checked, in their order; `parameters` are those
-        that are known only now. Of an export without rows only what can be counted is judged: it has no
-        highest amount, and may be right all the same.
+        `rows` gives these columns of all rows that were checked, in their order, and `broken` beside
+        them; `parameters` are those that are known only now. Where no row is good only what can be
+        counted is judged: there is no highest amount, and all may be right all the same.
         """
         self._parameters |= parameters or {}
         whole = [_judge_whole(one) for one in self._evaluate(self._join(rows), self._whole_rules)]
-        if not self._rows:
+        if self._rows == self._broken_rows:
             whole = [replace(one, success=one.success or one.observed is None) for one in whole]
         verdicts = {**self._row_verdicts, **{verdict.rule: verdict for verdict in whole}}
         return Verdict(
@@ -107,11 +111,12 @@ class SuiteCheck:
 
     def _join(self, rows: Callable[[list[str]], pd.DataFrame]) -> pd.DataFrame:
         """All rows with the columns that rules on the whole name; the other columns without values."""
-        named = find_columns(self._whole_rules, self._columns)
+        of_rows = [name for name in self._columns if name != BROKEN]
+        named = find_columns(self._whole_rules, [*of_rows, BROKEN])
         whole = rows(named).reset_index(drop=True) if named else pd.DataFrame(index=range(self._rows))
         nothing = pd.arrays.ArrowExtensionArray(pa.nulls(self._rows))
-        others = {name: nothing for name in self._columns if name not in named}
-        return _make_exact_floats(whole.assign(**others)[self._columns])
+        others = {name: nothing for name in of_rows if name not in named}
+        return _make_exact_floats(whole.assign(**others)[[*of_rows, *({BROKEN} & set(named))]])
 
     def _evaluate(
         self, frame: pd.DataFrame, rules: Sequence[Rule]

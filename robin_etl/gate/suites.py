@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from upath import UPath
 
 from robin_etl.exceptions import ConfigurationError, GateError
@@ -25,6 +25,9 @@ EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
 Rule = dict[str, Any]
 
 T = TypeVar("T")
+
+_Days = Annotated[int, Field(ge=0)]
+_Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # They judge a row by the others.
 _COMPARE_ROWS = {
@@ -40,19 +43,19 @@ _COMPARE_ROWS = {
 class Volume:
     """The guard on volume: the least rows of an export, as a share of the usual of so many days."""
 
-    days: int = 0
-    least_share: float = 0.0
+    days: _Days = 0
+    least_share: _Factor = 0.0
 
 
 @dataclass(frozen=True)
 class Amount:
     """What is far beyond a shop's amounts: so many `times` the usual highest of the last `days` runs
-    or, where there are none, `times_own` the middle of the export's own.
+    or, where there are none, `times_own` the middle of the export's own. 0 sets no bound.
     """
 
-    days: int = 0
-    times: float = 0.0
-    times_own: float = 0.0
+    days: _Days = 0
+    times: _Factor = 0.0
+    times_own: _Factor = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ def _read_numbers(kind: type[T], meta: Mapping[str, Any], name: str, path: UPath
         return TypeAdapter(kind).validate_python(meta.get(name, {}), extra="forbid")
     except ValidationError:
         raise ConfigurationError(
-            f"The meta of the suite {path} has no usable {name}: it takes numbers, such as "
-            f"{_EXAMPLES[name]}."
+            f"The meta of the suite {path} has no usable {name}: it takes numbers from 0 on, such "
+            f"as {_EXAMPLES[name]}."
         ) from None
 
 

@@ -68,8 +68,9 @@ class Verdict:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Verdict:
-        """The verdict that `to_json` gave."""
-        return cls(**{**content, "rules": tuple(map(RuleVerdict.from_json, content["rules"]))})
+        """The verdict that `to_json` gave, of an older version too."""
+        rules = tuple(map(RuleVerdict.from_json, content["rules"]))
+        return cls(**{"but_at_least": 0, **content, "rules": rules})
 
     def stop_unless_passed(self, what: str) -> None:
         """Raise `GateError` where the suite lets nothing pass; `what` names what was checked."""

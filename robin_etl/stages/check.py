@@ -13,7 +13,7 @@ from robin_etl.exceptions import ConfigurationError, GateError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
-from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
+from robin_etl.gate import EXPORT_SUITE, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
 from robin_etl.settings import Settings
@@ -72,12 +72,13 @@ def check(settings: Settings, file: str, day: date) -> Check:
     with Ledger.open(settings.ledger, read_only=True) as ledger:
         export, without_customer = make_finder(profile, ledger).settle(export)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
-    rows = export.orders.rows
-    verdict, named = check_frame(
-        rows, suite, {"fewest_rows": 0, "most_revenue": compute_most(suite, rows["revenue"])}
-    )
+    gate = SuiteCheck(suite, {"fewest_rows": 0})
+    named = gate.check_batch(export.orders.rows)
     broken = pd.array(export.orders.rows.index.isin(named.index), dtype=columns.FLAG)
-    kept, duplicates = versions.keep_last_rows(export.orders.rows.assign(broken=broken))
+    rows = export.orders.rows.assign(broken=broken)
+    most = compute_most(suite, rows["revenue"][~rows["broken"]])
+    verdict = gate.finish(lambda names: rows[names], {"most_revenue": most})
+    kept, duplicates = versions.keep_last_rows(rows)
     try:
         verdict.stop_unless_passed(file)
         stop = None

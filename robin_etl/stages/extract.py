@@ -165,14 +165,18 @@ def describe_reading(profile: Profile) -> ReadBy:
 
 
 def compute_most(suite: Suite, revenues: pd.Series, ledger: Ledger | None = None) -> float:
-    """The revenue, in cents, from which on the suite warns, going by the last runs or, without any, by
+    """The revenue, in cents, beyond which the suite warns, going by the last runs or, without any, by
     these revenues of the export's own.
     """
     amount = suite.amount
-    if ledger and (highest := ledger.runs.highest_revenues(amount.days)):
-        return amount.times * median(highest)
-    own = revenues[revenues > 0]
-    return amount.times_own * float(own.median()) if len(own) and amount.times_own else _NO_BOUND
+    highest = [one for one in ledger.runs.highest_revenues(amount.days) if one] if ledger else []
+    if highest:
+        most = amount.times * median(highest)
+    else:
+        # Of two, the lower one: the other may be what is to be found.
+        own = revenues[revenues > 0].quantile(interpolation="lower")
+        most = 0.0 if pd.isna(own) else amount.times_own * float(own)
+    return most or _NO_BOUND
 
 
 def _read_together(

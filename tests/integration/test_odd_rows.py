@@ -5,6 +5,7 @@ out, and one bad row of a small shop holds no day back.
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,30 @@ def test_an_amount_far_beyond_the_days_others_is_told_and_pointed_out(
     assert sandbox.robin.orders["9"]["revenue"] == 99999999.99
 
 
+def test_dates_that_can_not_be_are_set_aside_and_their_day_is_told(
+    robin_etl: Command, export: Export, sandbox: Sandbox, settings: Settings
+) -> None:
+    future, unset = good(9, placed="2099-06-01"), good(10, placed="1970-01-01T00:00:00Z")
+    path = export(DAY, *map(good, range(9)), future, unset, f"11,c10@x.nl,10,{DAY}")
+    checked = robin_etl("check", f"{path}", "--json")
+    done = robin_etl("run", "--date", DAY, "--json")
+    assert (checked.returncode, done.returncode) == (3, 3), done.stderr
+    summary, found = json.loads(done.stdout), json.loads(checked.stdout)
+    assert (summary["posted"], summary["quarantined"], summary["warnings"]) == (10, 2, [])
+    aside = {"9": "order_date_not_ahead", "10": "order_date_not_zero"}
+    assert quarantined(settings) == aside
+    assert {rule for rule, rows in found["rules"].items() if rows} == {*aside.values()}
+    assert sandbox.robin.orders["11"]["is_first_order"] is True
+
+
+@pytest.mark.parametrize("rows", [[], ["1,ann@,99999999.99,2026-03-01", good(2)]])
+def test_an_export_whose_amounts_say_nothing_is_no_warning(
+    settings: Settings, export: Export, rows: list[str]
+) -> None:
+    export(DAY, *rows)
+    assert run_days(settings, DAY)["warnings"] == []
+
+
 def test_an_amount_is_far_beyond_by_the_days_before(settings: Settings, export: Export) -> None:
     export(DAY, good(9, revenue="200.00"))
     export("2026-03-02", good(10, revenue="10000.00"), good(11, revenue="10000.00"))
@@ -110,10 +135,19 @@ def test_an_amount_is_far_beyond_by_the_days_before(settings: Settings, export: 
     assert run_days(settings, "2026-03-04")["warnings"] == ["revenue_usual"]
 
 
+def test_days_of_which_no_order_was_worth_anything_say_nothing_of_what_is_usual(
+    settings: Settings, export: Export
+) -> None:
+    export(DAY, good(1, revenue="0"))
+    export("2026-03-02", good(2))
+    assert run_days(settings, DAY)["warnings"] == []
+    assert run_days(settings, "2026-03-02")["warnings"] == []
+
+
 def test_a_row_that_is_set_aside_is_no_measure_of_what_is_usual(
     settings: Settings, export: Export
 ) -> None:
     export(DAY, *map(good, range(9)), good(9, revenue="99999999.99", placed="2099-01-01"))
-    run_days(settings, DAY)
+    assert run_days(settings, DAY)["warnings"] == []
     export("2026-03-02", good(10, revenue="1000.01"))
     assert run_days(settings, "2026-03-02")["warnings"] == ["volume", "revenue_usual"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from upath import UPath
 from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, GateError
 from robin_etl.gate import Suite, SuiteCheck, Verdict, check_frame, load_suite
+from robin_etl.gate.suites import Amount
+from robin_etl.stages.extract import compute_most
 
 SUITES = UPath(__file__).parents[2] / "expectations"
 
@@ -84,6 +87,9 @@ BROKEN_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"order_date": "1904-01-01T00:00:00Z"}, "order_date_not_zero"),
     ({"order_date": "0001-01-01T00:00:00Z"}, "order_date_not_zero"),
     ({"order_date": "0000-12-31T23:40:28Z"}, "order_date_not_zero"),
+    ({"order_date": "0000-01-01T00:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "1753-01-01T00:00:00Z"}, "order_date_not_zero"),
+    ({"order_date": "1600-12-31T23:00:00Z"}, "order_date_not_zero"),
     ({"surplus_cells": "x"}, "cells_fit_header"),
     ({"other_currency": "USD"}, "currency_is_the_shops"),
     ({"unsendable": "order_number"}, "cells_sendable"),
@@ -144,6 +150,55 @@ def test_an_amount_far_beyond_the_usual_is_a_warning() -> None:
     verdict.stop_unless_passed("the export")
     assert verdict.warnings == ("revenue_usual",)
     assert judge({"revenue": 50_000}, most_revenue=50_000).warnings == ()
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_an_amount_of_a_row_that_is_quarantined_is_no_matter(good: int) -> None:
+    bad = {"revenue": 9_999_999_999, "days_ahead": 9}
+    verdict, _ = check(rows(bad, *[{}] * good).iloc[1 - good :], most_revenue=50_000)
+    assert [rule for rule in verdict.rules if rule.failure] == []
+    assert verdict.warnings == ()
+
+
+def test_rows_without_a_readable_amount_stop_the_run_by_their_own_rule() -> None:
+    unreadable = {"revenue": None, "revenue_text": "ten"}
+    verdict, _ = check(rows(*[unreadable] * 2).iloc[1:], most_revenue=50_000)
+    with pytest.raises(GateError, match=r"2 of 2 rows break a rule \(revenue_is_a_number 2\)"):
+        verdict.stop_unless_passed("the export")
+
+
+def suite_with(amount: Amount) -> Suite:
+    return replace(load_suite(SUITES / "export.json"), amount=amount)
+
+
+NO_BOUND = 1e14
+
+
+@pytest.mark.parametrize(
+    ("revenues", "most"),
+    [
+        ([1_000, 3_000, 2_000], 2_000_000),
+        ([1_000, 9_999_999_999], 1_000_000),
+        ([0, 0, 1_000, None], 1_000_000),
+    ],
+)
+def test_an_amount_is_usual_up_to_so_many_times_the_exports_own(
+    revenues: list[int | None], most: float
+) -> None:
+    own = pd.Series(revenues, dtype=columns.CENTS)
+    assert compute_most(load_suite(SUITES / "export.json"), own) == most
+
+
+@pytest.mark.parametrize("revenues", [[], [0, 0], [None]])
+def test_no_amount_is_too_much_where_nothing_says_what_is_usual(revenues: list[int | None]) -> None:
+    own = pd.Series(revenues, dtype=columns.CENTS)
+    assert compute_most(load_suite(SUITES / "export.json"), own) > NO_BOUND
+
+
+@pytest.mark.parametrize("amount", [Amount(), Amount(days=14, times=50)])
+def test_a_suite_that_names_no_times_sets_no_bound(amount: Amount) -> None:
+    own = pd.Series([1_000], dtype=columns.CENTS)
+    assert compute_most(suite_with(amount), own) > NO_BOUND
 
 
 def test_far_fewer_rows_than_usual_are_a_warning() -> None:
@@ -322,7 +377,11 @@ def test_mostly_does_not_hide_the_rows_that_break_a_rule(tmp_path: Path) -> None
         ('{"meta": {"max_quarantined": 0.1, "volume": 7}}', "no usable volume"),
         ('{"meta": {"max_quarantined": 0.1, "volume": {"dayz": 7}}}', "no usable volume"),
         ('{"meta": {"max_quarantined": 0.1, "amount": {"times": "many"}}}', "no usable amount"),
+        ('{"meta": {"max_quarantined": 0.1, "amount": {"times": -1}}}', "no usable amount"),
+        ('{"meta": {"max_quarantined": 0.1, "amount": {"times": Infinity}}}', "no usable amount"),
+        ('{"meta": {"max_quarantined": 0.1, "volume": {"days": -1}}}', "no usable volume"),
         ('{"meta": {"max_quarantined": 0.1, "but_at_least": -1}}', "but_at_least"),
+        ('{"meta": {"max_quarantined": 0.1, "but_at_least": true}}', "but_at_least"),
         ('{"meta": {"max_quarantined": 0.1, "but_at_least": 1.5}}', "but_at_least"),
     ],
 )
@@ -341,6 +400,8 @@ def test_a_verdict_is_kept_without_any_rows_content() -> None:
     assert "secret person" not in kept
     assert '"broken": 1' in kept
     assert Verdict.from_json(json.loads(kept)) == verdict
+    del (older := json.loads(kept))["but_at_least"]
+    assert Verdict.from_json(older) == replace(verdict, but_at_least=0)
 
 
 WHOLE = [

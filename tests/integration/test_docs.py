@@ -110,10 +110,10 @@ def run(page: str, shell: Shell, block: str) -> None:
         assert looks_like(said, shown), f"{page}: {command}\n{''.join(shown)}"
 
 
-def write(folder: Path, day: str, *rows: str) -> None:
+def write(folder: Path, day: str, *rows: str, header: str = HEADER) -> None:
     (folder / "exports").mkdir(exist_ok=True)
     (folder / f"exports/orders_{day}.csv").write_text(
-        "\n".join([HEADER, *rows]) + "\n", encoding="utf-8"
+        "\n".join([header, *rows]) + "\n", encoding="utf-8"
     )
 
 
@@ -309,3 +309,35 @@ def test_the_page_on_orders_without_a_customer(tmp_path: Path, place: Callable[.
     rows = [f"{1000 + n},c{n}@example.com,10,2026-11-01" for n in range(8)]
     write(tmp_path, "2026-11-01", *rows, "T1,,5,2026-11-01", "T2,pos@shop.example,5,2026-11-01")
     follow("how-to/till-sales.md", place(COLUMNS="80"))
+
+
+def test_the_page_on_cancelled_orders(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    header = f"{HEADER},status"
+    days = {
+        "2026-11-01": (
+            "1001,ann@example.com,50.00,2026-11-01T09:00:00Z,paid",
+            "1002,ann@example.com,20.00,2026-11-01T15:00:00Z,paid",
+            "1003,bob@example.com,80.00,2026-11-01T16:00:00Z,on-hold",
+        ),
+        "2026-11-02": (
+            "1001,ann@example.com,50.00,2026-11-01T09:00:00Z,cancelled",
+            "1003,bob@example.com,80.00,2026-11-01T16:00:00Z,cancelled",
+        ),
+        "2026-11-03": ("1004,bob@example.com,30.00,2026-11-03T10:00:00Z,paid",),
+    }
+    for day, rows in days.items():
+        write(tmp_path, day, *rows, header=header)
+    follow("how-to/cancelled-orders.md", place())
+
+
+def test_the_page_on_the_contact_key(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    write(
+        tmp_path,
+        "2026-11-01",
+        "1001,ann@example.com,50.00,2026-11-01T09:00:00Z",
+        "1002,carl@example.com,20.00,2026-11-01T15:00:00Z",
+    )
+    write(tmp_path, "2026-11-02", "1001,,30.00,2026-11-01T09:00:00Z")
+    shell = place()
+    shell.run("robin-etl run --date 2026-11-01; cp -r exports backup")
+    follow("how-to/contact-key.md", shell)

@@ -30,33 +30,41 @@ from robin_etl.stages.run import Run
 
 KEY, SECRET = "demo-key", "demo-secret"  # of the sandbox, which dies with the demonstration
 SITUATIONS = ("first", "repeat", "return", "upsell", "correction")
+_NOT_RECEIVED = ("quarantined", "unchanged", "untold")
 
-_COLUMNS = ("order_number", "email_address", "revenue", "profit", "order_date")
-_ANN, _BOB, _EVE, _DAN = (f"{name}@shop.example.com" for name in ("ann", "bob", "eve", "dan"))
+_COLUMNS = ("order_number", "email_address", "revenue", "profit", "order_date", "status")
+_ANN, _BOB, _DAN, _EVE, _JOE = (
+    f"{name}@shop.example.com" for name in ("ann", "bob", "dan", "eve", "joe")
+)
 _GOOD = [
-    ("2026-11-02", "01001", _ANN, "120.00", "36.00", "2026-11-02T09:12:00Z"),
-    ("2026-11-02", "01002", _BOB, "59.95", "18.00", "2026-11-02T11:30:00Z"),
-    ("2026-11-02", "01003", f" {_ANN.upper()} ", "20.00", "6.00", "2026-11-02T16:45:00Z"),
+    ("2026-11-02", "01001", _ANN, "120.00", "36.00", "2026-11-02T09:12:00Z", "paid"),
+    ("2026-11-02", "01002", _BOB, "59.95", "18.00", "2026-11-02T11:30:00Z", "paid"),
+    ("2026-11-02", "01003", f" {_ANN.upper()} ", "20.00", "6.00", "2026-11-02T16:45:00Z", "paid"),
     # Ann returns a part of her first order, Bob adds to his, and Eve is new.
-    ("2026-11-03", "01001", _ANN, "70.00", "21.00", "2026-11-02T09:12:00Z"),
-    ("2026-11-03", "01002", _BOB, "89.95", "27.00", "2026-11-02T11:30:00Z"),
-    ("2026-11-03", "01004", _EVE, "45.50", "13.65", "2026-11-03T10:05:00Z"),
-    # Order 01003 is exported again as it was; Eve orders again.
-    ("2026-11-04", "01003", _ANN, "20.00", "6.00", "2026-11-02T16:45:00Z"),
-    ("2026-11-04", "01006", _EVE, "12.99", "3.90", "2026-11-04T08:20:00Z"),
+    ("2026-11-03", "01001", _ANN, "70.00", "21.00", "2026-11-02T09:12:00Z", "paid"),
+    ("2026-11-03", "01002", _BOB, "89.95", "27.00", "2026-11-02T11:30:00Z", "paid"),
+    ("2026-11-03", "01004", _EVE, "45.50", "13.65", "2026-11-03T10:05:00Z", "paid"),
+    # Order 01003 is exported again as it was; Eve orders again; Joe's payment is awaited.
+    ("2026-11-04", "01003", _ANN, "20.00", "6.00", "2026-11-02T16:45:00Z", "paid"),
+    ("2026-11-04", "01005", _JOE, "64.00", "19.20", "2026-11-04T07:30:00Z", "on-hold"),
+    ("2026-11-04", "01006", _EVE, "12.99", "3.90", "2026-11-04T08:20:00Z", "paid"),
     # An order of Bob's that a till was late to report turns out to be his first.
-    ("2026-11-05", "01000", _BOB, "15.00", "4.50", "2026-11-01T17:55:00Z"),
-    ("2026-11-05", "01004", _EVE, "0.00", "0.00", "2026-11-03T10:05:00Z"),
+    ("2026-11-05", "01000", _BOB, "15.00", "4.50", "2026-11-01T17:55:00Z", "paid"),
+    # Eve cancels her first order, so that her next one becomes it; ROBIN never hears of Joe's.
+    ("2026-11-05", "01004", _EVE, "45.50", "13.65", "2026-11-03T10:05:00Z", "cancelled"),
+    ("2026-11-05", "01005", _JOE, "64.00", "19.20", "2026-11-04T07:30:00Z", "cancelled"),
+    # So this one is Joe's first.
+    ("2026-11-06", "01032", _JOE, "25.00", "7.50", "2026-11-06T08:15:00Z", "paid"),
 ]
 # One row of that day has no contact at all; the other rows are orders of Dan's, to keep it rare.
-_BROKEN = ("2026-11-05", "01007", "", "33.00", "9.90", "2026-11-05T12:00:00Z")
+_BROKEN = ("2026-11-05", "01007", "", "33.00", "9.90", "2026-11-05T12:00:00Z", "paid")
 _DANS = [
-    ("2026-11-05", f"{number:05}", _DAN, f"{number - 1000}.50", "5.00", "2026-11-05T13:00:00Z")
+    ("2026-11-05", f"{number:05}", _DAN, f"{number - 1000}.50", "5.00", "2026-11-05T13:00:00Z", "paid")
     for number in range(1010, 1032)
 ]
 # Somebody adds what a market stall's till took in September to the export: history, which a guard stops.
 _STALL = [
-    ("2026-11-06", "01033", _EVE, "18.00", "5.40", "2026-11-06T09:40:00Z"),
+    ("2026-11-06", "01033", _EVE, "18.00", "5.40", "2026-11-06T09:40:00Z", "paid"),
     *(
         (
             "2026-11-06",
@@ -65,10 +73,21 @@ _STALL = [
             f"{number - 90}.00",
             "3.00",
             f"2026-09-{number - 96:02}T15:00:00Z",
+            "paid",
         )
         for number in range(101, 125)
     ),
 ]
+PROFILE = """\
+# ROBIN's own columns, and what each status means.
+extends = "robin"
+
+[status]
+column = "status"
+pending = ["on-hold"]
+cancelled = ["cancelled"]
+refunded = ["refunded"]
+"""
 
 RunDay = Callable[[date, tuple[str, ...]], dict[str, Any]]  # with the guards that it may pass
 
@@ -81,14 +100,19 @@ def play(folder: str, *, through_airflow: bool) -> dict[str, Any]:
     home = Path(folder).absolute()
     shutil.rmtree(home, ignore_errors=True)
     days = generate(home / "exports")
+    profile = home / "demo.toml"
+    profile.write_text(PROFILE, encoding="utf-8")
     robin = Robin(KEY, SECRET)
-    table = Table(title="What ROBIN received", title_justify="left", box=None, pad_edge=False)
-    for name in ("day", *SITUATIONS, "quarantined", "unchanged"):
+    table = Table(
+        title="What ROBIN received", title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for name in ("day", *SITUATIONS, *_NOT_RECEIVED):
         table.add_column(name, justify="left" if name == "day" else "right")
     with Sandbox(robin) as sandbox:
         settings = {
             "base_url": sandbox.url,
             "exports": str(home / "exports"),
+            "profile": str(profile),
             "ledger": str(home / "ledger.db"),
             "runs": str(home / "runs"),
         }
@@ -105,7 +129,7 @@ def play(folder: str, *, through_airflow: bool) -> dict[str, Any]:
                 summary = run_day(day, error.guards)
             after = robin.read_state()["situations"]
             counts = [after.get(name, 0) - before.get(name, 0) for name in SITUATIONS]
-            shown = [*counts, summary["quarantined"], summary["unchanged"]]
+            shown = [*counts, *(summary[name] for name in _NOT_RECEIVED)]
             table.add_row(f"{day}", *map(str, shown))
         state = robin.read_state()
     (home / "robin.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
@@ -205,6 +229,7 @@ def _where_to_look(home: Path, *, through_airflow: bool) -> str:
     lines = [
         "Where to look next:",
         f"  {shown}/exports/     the exports, one a day",
+        f"  {shown}/demo.toml    the profile that reads them, with what each status means",
         f"  {shown}/robin.json   every order as ROBIN holds it",
         f"  {shown}/runs/        index.html, and each run's report.html, quarantine.csv, verdicts",
         f"  ROBIN_ETL_LEDGER={shown}/ledger.db {command} status",

@@ -256,12 +256,15 @@ def test_the_demonstration_holds_every_kind_and_ends_without_a_complaint(
 ) -> None:
     done = robin_etl("demo", "--folder", "shown")
     assert done.returncode == 0, done.stderr
-    assert "ROBIN holds 53 orders worth 1227.94 and has 0 complaints." in done.stdout
-    assert "\nThe guard old_orders stopped 2026-11-06: 24 of 25 new orders (S101, " in done.stdout
+    assert "ROBIN holds 54 orders worth 1252.94 and has 0 complaints." in done.stdout
+    assert "\nThe guard old_orders stopped 2026-11-06: 24 of 26 new orders (S101, " in done.stdout
     assert "\n2026-11-06: run --allow old_orders\n" in done.stdout
-    assert json.loads(robin_etl("demo", "--folder", "shown", "--json").stdout)["revenue"] == 1227.94
+    assert json.loads(robin_etl("demo", "--folder", "shown", "--json").stdout)["revenue"] == 1252.94
     state = json.loads((tmp_path / "shown" / "robin.json").read_text())
     assert set(state["situations"]) == {"first", "repeat", "return", "upsell", "correction"}
+    orders = state["orders"]
+    assert (orders["01004"]["revenue"], orders["01006"]["is_first_order"]) == (0, True)
+    assert "01005" not in orders
 
 
 def test_it_is_installed(settings: Settings, export: Export, sandbox: Sandbox) -> None:

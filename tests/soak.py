@@ -10,13 +10,19 @@ Now and then the guards of a start trip at anything: it has to stop with nothing
 one lets them pass. Other starts have a setting of another shop (an address, an API key, a customer
 key): they have to stop, and no ROBIN may hear of them.
 
+The orders are pending, cancelled and revived, change hands, and lose their customers to the shop's
+eraser. Half of the ledgers keep contacts sealed; some of those do without the older exports, which are
+deleted once they were told.
+
 In the end ROBIN has to hold what an undisturbed run tells it, and every order that it was told twice
-has to have been reported in doubt.
+has to have been reported in doubt. An order that ended cancelled is worth 0, with the flag that it was
+told with, or ROBIN never heard of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import multiprocessing
 import os
@@ -28,7 +34,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -52,6 +58,11 @@ _TINY = {
 }
 TINY_GUARDS = {"ROBIN_ETL_GUARDS": json.dumps(_TINY)}
 CUSTOMER_KEYS = ("", "soak-customers", "other-customers")
+CONTACT_KEY = base64.b64encode(b"soaked contacts".ljust(32)).decode()
+CUSTOMERS = 15
+ERASED, REDACTED = "deleted@site.invalid,0000000000", ","
+HEADER = "order_number,email_address,phone_number,revenue,order_date,status"
+PROFILE = 'extends = "robin"\n[status]\ncolumn = "status"\npending = ["hold"]\ncancelled = ["void"]\n'
 QUIET = 0.1  # seconds
 STOPPED = 1
 DONE = (0, 3)  # 3: there is something to look at
@@ -59,32 +70,77 @@ DONE = (0, 3)  # 3: there is something to look at
 _processes = multiprocessing.get_context("forkserver")
 
 
-def write_exports(folder: Path, seed: int) -> None:
-    """Five days of orders that appear, repeat, shrink, grow, arrive late and change hands."""
+@dataclass
+class Order:
+    """An order as the shop has it now; `contact` is the cells of its address and its number."""
+
+    contact: str
+    revenue: int
+    placed: str
+    status: str
+
+
+def write_exports(folder: Path, seed: int) -> set[str]:
+    """Five days of orders that appear, repeat, shrink, grow, arrive late, change hands, wait, are
+    cancelled and revived, and lose their customers; the numbers of those that end cancelled.
+
+    The first new order of a day comes without a contact.
+    """
     rng = random.Random(seed)
     folder.mkdir(parents=True)
-    orders: dict[str, list[Any]] = {}
+    orders: dict[str, Order] = {}
+    cancelled: set[str] = set()
     for at, day in enumerate(DAYS):
         changed = rng.sample(sorted(orders), k=min(len(orders), 12))
         for number in changed:
-            orders[number][1] = rng.choice([0, 5, 10, 20, 40])
-            if rng.random() < 0.1:
-                orders[number][0] = f"customer{rng.randrange(15)}@x.nl"
+            _change(orders[number], rng)
+        erased = _erase(orders, rng) if at > 1 else []
         new = [f"{at}{n:03}" for n in range(25)]
-        for number in new:
-            placed = f"2026-02-{rng.randrange(1, 28):02}T10:00:{rng.randrange(60):02}Z"
-            orders[number] = [f"customer{rng.randrange(15)}@x.nl", rng.choice([5, 10, 20]), placed]
-        rows = [",".join([number, *map(str, orders[number])]) for number in [*changed, *new]]
+        orders |= {number: _place(rng) for number in new}
+        contacts = {number: orders[number].contact for number in [*changed, *new]}
+        contacts |= dict.fromkeys(erased, ERASED) | dict.fromkeys([new[0], *changed[:3]], REDACTED)
+        rows = []
+        for number, contact in contacts.items():
+            order = orders[number]
+            rows.append(f"{number},{contact},{order.revenue},{order.placed},{order.status}")
+            if order.status != "hold":
+                (cancelled.add if order.status == "void" else cancelled.discard)(number)
         rng.shuffle(rows)
-        header = "order_number,email_address,revenue,order_date"
-        (folder / f"orders_{day}.csv").write_text("\n".join([header, *rows]) + "\n")
+        (folder / f"orders_{day}.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    return cancelled
 
 
-def command(environment: Mapping[str, str], allow: tuple[str, ...]) -> None:
-    """The real command, in a process of its own."""
+def _place(rng: random.Random) -> Order:
+    placed = f"2026-02-{rng.randrange(1, 28):02}T10:00:{rng.randrange(60):02}Z"
+    status = rng.choice([*["paid"] * 8, "hold", "void"])
+    return Order(_name_customer(rng), rng.choice([5, 10, 20]), placed, status)
+
+
+def _change(order: Order, rng: random.Random) -> None:
+    order.revenue = rng.choice([0, 5, 10, 20, 40])
+    order.status = rng.choice([*["paid"] * 6, "hold", "void", "void"])
+    if rng.random() < 0.2:
+        order.contact = _name_customer(rng)
+
+
+def _name_customer(rng: random.Random) -> str:
+    """Address and number of somebody, or one of the two."""
+    customer = rng.randrange(CUSTOMERS)
+    email, phone = f"customer{customer}@x.nl", f"+316100000{customer:02}"
+    return rng.choice([f"{email},{phone}", f"{email},", f"{email.upper()},{phone}", f",{phone}"])
+
+
+def _erase(orders: Mapping[str, Order], rng: random.Random) -> list[str]:
+    """The orders of somebody whom the shop erases."""
+    email = f"customer{rng.randrange(CUSTOMERS)}@x.nl,"
+    return [number for number, order in orders.items() if order.contact.lower().startswith(email)]
+
+
+def command(environment: Mapping[str, str], days: list[str], allow: tuple[str, ...]) -> None:
+    """The real command over these days, in a process of its own."""
     os.environ.update(environment)
     allowed = [word for guard in allow for word in ("--allow", guard)]
-    sys.argv = ["robin-etl", "backfill", "--from", DAYS[0], "--to", DAYS[-1], *allowed, "--json"]
+    sys.argv = ["robin-etl", "backfill", "--from", days[0], "--to", days[-1], *allowed, "--json"]
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
@@ -95,7 +151,7 @@ def command(environment: Mapping[str, str], allow: tuple[str, ...]) -> None:
 
 @dataclass
 class Shop:
-    """A shop's settings, and the ROBIN that they name.
+    """A shop's settings, the ROBIN that they name, and the days to tell it.
 
     `mistakes`: by name, settings of other shops, of which one names the ROBIN `elsewhere`.
     """
@@ -104,10 +160,12 @@ class Shop:
     robin: Robin
     mistakes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     elsewhere: Robin | None = None
+    days: list[str] = field(default_factory=lambda: DAYS)
 
     def start(self, settings: Mapping[str, str], allow: tuple[str, ...] = ()) -> Any:
         """A process of the real command, under way, with these settings instead of the shop's."""
-        process = _processes.Process(target=command, args=({**self.environment, **settings}, allow))
+        environment = {**self.environment, **settings}
+        process = _processes.Process(target=command, args=(environment, self.days, allow))
         process.start()
         return process
 
@@ -205,17 +263,35 @@ def reported_in_doubt(runs: Path) -> set[str]:
     return {order for summary in summaries for order in summary["orders_in_doubt"]}
 
 
+def delete_exports(folder: Path, days: list[str]) -> int:
+    """Delete the exports of these days; how many."""
+    for day in days:
+        (folder / f"orders_{day}.csv").unlink()
+    return len(days)
+
+
+def leave_out(cancelled: set[str], robin: Robin) -> dict[str, Any]:
+    """The orders that ROBIN holds, but for the cancelled ones, which have to be worth 0."""
+    worth = {number: robin.orders[number]["revenue"] for number in cancelled & robin.orders.keys()}
+    assert not any(worth.values()), f"cancelled and worth something: {worth}"
+    return {number: order for number, order in robin.orders.items() if number not in cancelled}
+
+
 def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
     """One run with its faults and kills; raises `AssertionError` where ROBIN is not right then."""
     rng = random.Random(seed)
     exports = folder / "exports"
-    write_exports(exports, seed % 10)
+    cancelled = write_exports(exports, seed % 10)
+    profile = folder / "shop.toml"
+    profile.write_text(PROFILE)
+    has_contact_key, is_deleting = seed % 2 == 1, seed % 6 in (1, 5)
     customer_key, *other_keys = rng.sample(CUSTOMER_KEYS, k=len(CUSTOMER_KEYS))
     environment = {
         "ROBIN_ETL_CUSTOMER_KEY": customer_key,
         "ROBIN_ETL_API_KEY": KEY,
         "ROBIN_ETL_API_SECRET": SECRET,
         "ROBIN_ETL_EXPORTS": str(exports),
+        "ROBIN_ETL_PROFILE": str(profile),
         "ROBIN_ETL_CHUNK_SIZE": "9",
         "ROBIN_ETL_CONCURRENCY": "3",
         "ROBIN_ETL_RATE_LIMITS": "100000/s",
@@ -241,6 +317,7 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
             "ROBIN_ETL_LEDGER": ledger,
             "ROBIN_ETL_RUNS": str(folder / "stormy"),
             "ROBIN_ETL_SHARDS": f"{1 + seed % 4}",
+            "ROBIN_ETL_CONTACT_KEY": CONTACT_KEY if has_contact_key else "",
         }
         mistakes = {
             "another address": {"ROBIN_ETL_BASE_URL": another.url},
@@ -248,18 +325,25 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
             **{f"the customer key {key!r}": {"ROBIN_ETL_CUSTOMER_KEY": key} for key in other_keys},
         }
         shop = Shop({**environment, **there}, stormy, mistakes, elsewhere)
-        seen = until_done(shop, rng, killing=KILLED)
+        seen: Counter[str] = Counter()
+        if is_deleting:
+            seen += until_done(replace(shop, days=DAYS[:3]), rng, killing=KILLED)
+            seen["deleted"] = delete_exports(exports, DAYS[:3])
+            shop = replace(shop, days=DAYS[3:])
+        seen += until_done(shop, rng, killing=KILLED)
         shop.mistake_setting(rng)
         seen["mistaken"] += 1
     held = stormy.read_state()
-    wanted = calm.read_state()["orders"]
+    wanted = leave_out(cancelled, calm)
     doubted = reported_in_doubt(folder / "stormy")
-    assert set(wanted) == set(held["orders"]), f"seed {seed}: orders lost"
-    assert wanted == held["orders"], f"seed {seed}: another end state"
+    assert set(wanted) == set(leave_out(cancelled, stormy)), f"seed {seed}: orders lost"
+    assert wanted == leave_out(cancelled, stormy), f"seed {seed}: another end state"
     unreported = set(held["repeats"]) - doubted
     assert not unreported, f"seed {seed}: repeats that were not reported: {sorted(unreported)}"
     others = [said for said in held["complaints"] if "told twice" not in said]
     assert not others, f"seed {seed}: {others[:3]}"
+    seen.update(cancelled=len(cancelled & stormy.orders.keys()))
+    seen.update(untold=len(cancelled - stormy.orders.keys()), keyed=has_contact_key)
     seen.update(requests=stormy.faults.requests, faults=len(stormy.faults.played))
     seen.update(repeats=len(held["repeats"]), doubted=len(doubted))
     return seen

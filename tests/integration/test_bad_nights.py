@@ -139,7 +139,7 @@ def test_a_full_disk_is_a_sentence_and_the_next_run_mends_it(
     settings: Settings, export: Export, quick_command: Path, room: int
 ) -> None:
     export("2026-03-01", *(f"{n:04},c{n}@x.nl,10,2026-03-01" for n in range(3000)))
-    asked = ["run", "--date", "2026-03-01", "--json"]
+    asked = ["backfill", "--from", "2026-03-01", "--to", "2026-03-01", "--json"]
     robin = Robin(KEY, SECRET, limits=())
     with Sandbox(robin) as sandbox:
         there = settings.model_copy(update={"base_url": sandbox.url})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
@@ -36,6 +37,15 @@ _NO_BOUND = 1e15  # more than any amount that is read
 _CHECKED_ROWS = 250_000
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """How many rows were read, and how many orders left out, by their status or without a customer."""
+
+    rows: int = 0
+    left_out: int = 0
+    without_customer: int = 0
+
+
 def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     """Leave the run's rows, in partitions, and its quarantine.
 
@@ -46,33 +56,18 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     found = _find_files(settings, run)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
     check = SuiteCheck(suite, {"fewest_rows": _compute_fewest_rows(ledger, suite, len(found))})
-    finder = make_finder(profile, ledger)
-    quarantine = []
-    rows_read = left_out = without_customer = 0
-    with run.exported.writing() as write:
-        for read in _read_together(settings, profile, found):
-            settled = [finder.settle(export) for export in read]
-            exports = [export for export, _ in settled]
-            without_customer += sum(count for _, count in settled)
-            rows = pd.concat([export.orders.rows for export in exports], ignore_index=True)
-            rows.index += rows_read
-            broken = check.check_batch(rows)
-            quarantine.append(_collect_broken(exports, broken, rows_read))
-            rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
-            write(customers.add_digests(rows, key=settings.digest_key()))
-            rows_read += len(rows)
-            left_out += sum(export.orders.left_out for export in exports)
+    exports = _read_together(settings, profile, found)
+    counted = _write_rows(exports, make_finder(profile, ledger), check, run, key=settings.digest_key())
     worth = run.exported.read(["revenue", "broken"])
     revenues = worth["revenue"][~worth["broken"]]
     verdict = check.finish(run.exported.read, {"most_revenue": compute_most(suite, revenues, ledger)})
     pa.default_memory_pool().release_unused()
     run.export_verdict.write(verdict.to_json())
-    run.quarantine.write(pd.concat(quarantine, ignore_index=True))
     extracted = Extracted(
         files=len(found),
-        exported=rows_read,
-        left_out=left_out,
-        without_customer=without_customer,
+        exported=counted.rows,
+        left_out=counted.left_out,
+        without_customer=counted.without_customer,
         quarantined=verdict.broken_rows,
         warnings=verdict.warnings,
         highest=None if revenues.isna().all() else int(revenues.max()),
@@ -84,8 +79,31 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
         log.warning("The rule %s of %s warns about %s.", rule, suite.name, run.title)
     verdict.stop_unless_passed(f"the export of {run.title}")
     shards = settings.shards
-    write_partitions(run, ledger, partition.choose_number(rows_read) if shards == "auto" else shards)
+    write_partitions(run, ledger, partition.choose_number(counted.rows) if shards == "auto" else shards)
     return extracted
+
+
+def _write_rows(
+    read: Iterable[list[Export]], finder: CustomerFinder, check: SuiteCheck, run: Run, *, key: bytes
+) -> _Counted:
+    """Write the rows of all exports, those that break a rule marked and in the quarantine too."""
+    quarantine = []
+    rows_read = left_out = without_customer = 0
+    with run.exported.writing() as write:
+        for together in read:
+            settled = [finder.settle(export) for export in together]
+            exports = [export for export, _ in settled]
+            rows = pd.concat([export.orders.rows for export in exports], ignore_index=True)
+            rows.index += rows_read
+            broken = check.check_batch(rows)
+            quarantine.append(_collect_broken(exports, broken, rows_read))
+            rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
+            write(customers.add_digests(rows, key=key))
+            rows_read += len(rows)
+            left_out += sum(export.orders.left_out for export in exports)
+            without_customer += sum(count for _, count in settled)
+    run.quarantine.write(pd.concat(quarantine, ignore_index=True))
+    return _Counted(rows_read, left_out, without_customer)
 
 
 def make_finder(profile: Profile, ledger: Ledger) -> CustomerFinder:

@@ -421,7 +421,7 @@ def list_to_look_at(
         (quarantined, "row", "quarantined"),
         (rejected, "order", "rejected"),
         (held_back, "order", "held back"),
-        (without_contact, "correction", "waiting for an address"),
+        (without_contact, "change", "waiting for an address"),
         (remarked, "change", "taken with words of errors"),
     )
     return (

@@ -81,7 +81,7 @@ NIGHTS = {
         is_seen_by_dry_run=False,
     ),
     "a_correction_without_address": Night(
-        "1 correction waiting for an address",
+        "1 change waiting for an address",
         ["1,bob@x.nl,10,2026-03-01T01:00:00Z"],
         before=["1,ann@x.nl,10,2026-03-01T01:00:00Z", "2,ann@x.nl,10,2026-03-01T02:00:00Z"],
         is_before_gone=True,

@@ -113,7 +113,7 @@ def test_partitions_are_added_up() -> None:
         (summarize(delivered=Delivered(held_back=("1",))), ("1 order held back",)),
         (
             summarize(classified=Classified(without_contact=1)),
-            ("1 correction waiting for an address",),
+            ("1 change waiting for an address",),
         ),
         (summarize(delivered=Delivered(remarked=3)), ("3 changes taken with words of errors",)),
         (summarize(warnings=("a", "b")), ("the rule a warned", "the rule b warned")),

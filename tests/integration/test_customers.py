@@ -187,7 +187,7 @@ def test_an_order_of_which_only_a_broken_row_names_the_customer_waits(
     others = [f"{n},c{n}@x.nl,1,2026-03-01" for n in range(30)]
     export("2026-03-01", *others, "x,a@x.nl,nothing,2026-03-01")
     export("2026-03-02", "x,,4,2026-03-01")
-    export("2026-03-03", "x,a@x.nl,3,2026-03-01")
+    export("2026-03-03", *others, "x,a@x.nl,3,2026-03-01")
     done = robin_etl(command, "--from", "2026-03-01", "--to", "2026-03-02", "--json")
     assert done.returncode == 3, done.stderr
     counts = last_line(done)

@@ -19,6 +19,7 @@ from tests.integration.test_cli import Command, last_line, robin_etl
 __all__ = ["robin_etl"]  # a fixture
 
 PLACED, USUAL, DAY = "2026-02-20", "2026-03-01", "2026-03-02"
+WARNED = 3  # a rule points out amounts that are a hundred times the usual, whatever is allowed
 HEADER = "order_number,email_address,revenue,order_date,profit"
 
 
@@ -154,7 +155,7 @@ def test_a_dry_run_stops_where_a_real_run_would_and_only_the_guard_that_is_named
         assert done.returncode == 1
         assert "The guard scale stopped 2026-03-02: " in done.stderr
         assert "The guard scale trips: " in done.stdout
-    assert robin_etl("run", "--date", DAY, "--dry-run", "--allow", "scale").returncode == 0
+    assert robin_etl("run", "--date", DAY, "--dry-run", "--allow", "scale").returncode == WARNED
 
 
 def plan_of(settings: Settings, day: str = DAY) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def test_the_plan_is_a_file_of_the_run_and_in_its_report(
     assert "was stopped by it" in page
     assert "Posting them takes 4 requests and at least 0:00:03" in page
 
-    assert robin_etl("run", "--date", DAY, "--allow", "scale").returncode == 0
+    assert robin_etl("run", "--date", DAY, "--allow", "scale").returncode == WARNED
     assert [(one["name"], one["is_allowed"]) for one in plan_of(settings)["guards"]] == [("scale", True)]
 
 
@@ -246,10 +247,10 @@ def test_the_numbers_are_settings_in_the_environment_and_in_the_file(
     run_days(settings, USUAL)
     export(DAY, *orders(range(30), revenue="1234.00"), header=HEADER)
     day = ("run", "--date", DAY, "--dry-run")
-    assert robin_etl(*day, GUARDS='{"scale": 30}').returncode == 0
+    assert robin_etl(*day, GUARDS='{"scale": 30}').returncode == WARNED
     config = tmp_path / "robin.toml"
     config.write_text("[guards]\nscale = 30\n")
-    assert robin_etl(*day, CONFIG=str(config)).returncode == 0
+    assert robin_etl(*day, CONFIG=str(config)).returncode == WARNED
     for wrong in ('{"scales": 30}', '{"scale": "many"}', "30"):
         refused = robin_etl(*day, GUARDS=wrong)
         assert refused.returncode == 2, wrong

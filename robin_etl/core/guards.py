@@ -1,4 +1,4 @@
-"""The guards' names and numbers: where a whole plan looks like no day of a shop. Pure."""
+"""Guards by name, their numbers, and one that trips: where a plan looks like no day of a shop. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ GUARDS: Final = (
     "no_history",
     "empty",
 )
+
+
+@dataclass(frozen=True)
+class TrippedGuard:
+    """A guard that trips: its name, its figures with what it most often is in words, and whether the run
+    may pass it.
+    """
+
+    name: str
+    words: str
+    is_allowed: bool = False
 
 
 @dataclass(frozen=True)

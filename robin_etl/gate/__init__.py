@@ -1,7 +1,7 @@
 """The gate: what an export and the changes made of it must keep to before anything is posted."""
 
 from robin_etl.gate.checking import SuiteCheck, check_frame
-from robin_etl.gate.guards import Circumstances, TrippedGuard, find_tripped
+from robin_etl.gate.guards import Circumstances, find_tripped
 from robin_etl.gate.suites import CHANGES_SUITE, EXPORT_SUITE, Suite, load_suite
 from robin_etl.gate.verdict import RuleVerdict, Verdict
 
@@ -12,7 +12,6 @@ __all__ = [
     "RuleVerdict",
     "Suite",
     "SuiteCheck",
-    "TrippedGuard",
     "Verdict",
     "check_frame",
     "find_tripped",

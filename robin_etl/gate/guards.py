@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from robin_etl.core.figures import Figures, Tally
-from robin_etl.core.guards import GuardLimits
+from robin_etl.core.guards import GuardLimits, TrippedGuard
 from robin_etl.core.words import count
 
 # Of these a range of history says that it is meant.
@@ -32,14 +32,6 @@ class Circumstances:
     is_baseline: bool
     holds_orders: bool
     differing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TrippedGuard:
-    """A guard that trips: its name, and its figures with what it most often is, in words."""
-
-    name: str
-    words: str
 
 
 def find_tripped(

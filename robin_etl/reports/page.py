@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from robin_etl.core.figures import KindTotal
+from robin_etl.core.guards import TrippedGuard
 from robin_etl.ledger import AnswerCount, RejectedOrder
 from robin_etl.reports import charts
 from robin_etl.reports.rendering import render
@@ -31,15 +32,6 @@ class Tile:
     label: str
     count: int
     tone: str = ""
-
-
-@dataclass(frozen=True)
-class GuardLine:
-    """A guard that tripped: its name and figures, and whether the run was allowed to pass it."""
-
-    name: str
-    words: str
-    is_allowed: bool
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class RunPage:
     stopped: str | None
     tiles: tuple[Tile, ...]
     kinds: Mapping[str, KindTotal]
-    guards: tuple[GuardLine, ...]
+    guards: tuple[TrippedGuard, ...]
     planned_requests: int
     planned_seconds: float
     by_day: pd.DataFrame

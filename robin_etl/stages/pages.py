@@ -16,7 +16,7 @@ from robin_etl.ledger.runs import DEGRADED, DONE, RUNNING
 from robin_etl.reports import page as run_page
 from robin_etl.reports.charts import TROUBLES
 from robin_etl.reports.index import RunLine, render_index
-from robin_etl.reports.page import GuardLine, QuarantineLine, RuleLine, RunPage, State, SuiteTable, Tile
+from robin_etl.reports.page import QuarantineLine, RuleLine, RunPage, State, SuiteTable, Tile
 from robin_etl.stages.files import PageFile
 from robin_etl.stages.records import Summary
 from robin_etl.stages.run import Run
@@ -43,7 +43,7 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
         stopped=stopped,
         tiles=tuple(_choose_tiles(run, summary)),
         kinds=_total_kinds(run),
-        guards=tuple(GuardLine(**vars(guard)) for guard in plan.guards) if plan else (),
+        guards=plan.guards if plan else (),
         planned_requests=plan.requests if plan else 0,
         planned_seconds=plan.seconds if plan else 0,
         by_day=_count_changes(run),

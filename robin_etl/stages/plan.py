@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import pandas as pd
@@ -15,7 +15,7 @@ from robin_etl.exceptions import GuardError
 from robin_etl.gate import Circumstances, find_tripped
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
-from robin_etl.stages.records import Classified, Plan, PlannedGuard
+from robin_etl.stages.records import Classified, Plan
 from robin_etl.stages.run import Run
 
 # The usual rows of a day are those of so many runs before.
@@ -37,9 +37,7 @@ def make_plan(settings: Settings, run: Run, ledger: Ledger) -> Plan:
         requests=requests,
         seconds=limits.compute_least_duration(known, requests),
         kinds=figures.kinds,
-        guards=tuple(
-            PlannedGuard(guard.name, guard.words, guard.name in run.scope.allow) for guard in tripped
-        ),
+        guards=tuple(replace(one, is_allowed=one.name in run.scope.allow) for one in tripped),
     )
     run.plan.write(plan)
     stop_unless_allowed(plan, run.title)

@@ -10,6 +10,7 @@ from typing import Any
 
 from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
+from robin_etl.core.guards import TrippedGuard
 from robin_etl.core.words import count
 from robin_etl.ledger.runs import BASELINE, DEGRADED, DONE, STOPPED
 
@@ -180,15 +181,6 @@ class Validated:
 
 
 @dataclass(frozen=True)
-class PlannedGuard:
-    """A guard that trips at a plan: its name and figures in words, and whether the run may pass it."""
-
-    name: str
-    words: str
-    is_allowed: bool
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a run is about to tell: how many changes, in how many requests, which take `seconds` at
     least; what the changes come to by kind, in cents; and the guards that trip at it.
@@ -198,10 +190,10 @@ class Plan:
     requests: int
     seconds: float
     kinds: Mapping[str, KindTotal]
-    guards: tuple[PlannedGuard, ...]
+    guards: tuple[TrippedGuard, ...]
 
     @property
-    def stopping(self) -> tuple[PlannedGuard, ...]:
+    def stopping(self) -> tuple[TrippedGuard, ...]:
         """The guards that the run may not pass."""
         return tuple(guard for guard in self.guards if not guard.is_allowed)
 

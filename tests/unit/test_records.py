@@ -12,6 +12,7 @@ from upath import UPath
 
 from robin_etl.core import columns
 from robin_etl.core.figures import Figures, KindTotal, Tally
+from robin_etl.core.guards import TrippedGuard
 from robin_etl.exceptions import StoppedError
 from robin_etl.stages.files import Folder, FrameFile, LinesFile, RecordFile, TableFile
 from robin_etl.stages.records import (
@@ -22,7 +23,6 @@ from robin_etl.stages.records import (
     Loaded,
     Partitioning,
     Plan,
-    PlannedGuard,
     Scope,
     Summary,
 )
@@ -43,7 +43,7 @@ RECORDS = [
     Extracted(1, 2, 3, 4, ("volume",)),
     Partitioning(7, 11),
     Basis(12, CLASSIFIED, FIGURES),
-    Plan(3, 2, 1.5, FIGURES.kinds, (PlannedGuard("scale", "words", is_allowed=True),)),
+    Plan(3, 2, 1.5, FIGURES.kinds, (TrippedGuard("scale", "words", is_allowed=True),)),
     Loaded(("dead",), ("1", "2"), ("3",)),
     Loaded(acknowledged=0),
 ]

@@ -9,22 +9,18 @@ that they name: so no more than that has to be held.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from robin_etl.core import columns
-from robin_etl.gate.importing import import_great_expectations
+from robin_etl.gate.evaluating import Evaluator, Finding
 from robin_etl.gate.suites import Rule, Suite, check_rules_known, find_columns, is_row_rule, name_rule
 from robin_etl.gate.verdict import RuleVerdict, Verdict
-
-if TYPE_CHECKING:
-    from great_expectations.core import ExpectationValidationResult
 
 # Whether a row breaks a row rule: a column that rules on the whole can name.
 BROKEN = "broken"
@@ -56,6 +52,7 @@ class SuiteCheck:
     def __init__(self, suite: Suite, parameters: Mapping[str, Any] | None = None) -> None:
         check_rules_known(suite)
         self._suite = suite
+        self._evaluator = Evaluator()
         self._row_rules = [rule for rule in suite.rules if is_row_rule(rule)]
         self._whole_rules = [rule for rule in suite.rules if not is_row_rule(rule)]
         self._parameters = dict(parameters or {})
@@ -68,15 +65,14 @@ class SuiteCheck:
 
         The index of all batches together has to be unique.
         """
-        if self._rows:
-            # Great Expectations leaves each batch behind in cycles of references.
-            gc.collect()
         named = [pd.Series(dtype=columns.TEXT)]
-        for result in self._evaluate(_narrow(frame, self._row_rules), self._row_rules):
-            verdict, labels = _judge_rows(result)
+        narrow = _narrow(frame, self._row_rules)
+        findings = self._evaluator.evaluate_row_rules(narrow, self._row_rules, self._parameters)
+        for rule, finding in zip(self._row_rules, findings, strict=True):
+            verdict = _judge(rule, finding)
             before = self._row_verdicts.get(verdict.rule)
             self._row_verdicts[verdict.rule] = _add_up(before, verdict) if before else verdict
-            named.append(pd.Series(verdict.rule, index=labels, dtype=columns.TEXT))
+            named.append(pd.Series(verdict.rule, index=finding.broken, dtype=columns.TEXT))
         broken: pd.Series = pd.concat([found for found in named if len(found)] or named[:1])
         broken = broken.groupby(level=0).agg("; ".join) if len(broken) else broken
         self._columns = list(frame.columns)
@@ -96,7 +92,10 @@ class SuiteCheck:
         counted is judged: there is no highest amount, and all may be right all the same.
         """
         self._parameters |= parameters or {}
-        whole = [_judge_whole(one) for one in self._evaluate(self._join(rows), self._whole_rules)]
+        findings = self._evaluator.evaluate_whole_rules(
+            self._join(rows), self._whole_rules, self._parameters
+        )
+        whole = [_judge(*one) for one in zip(self._whole_rules, findings, strict=True)]
         if self._rows == self._broken_rows:
             whole = [replace(one, success=one.success or one.observed is None) for one in whole]
         verdicts = {**self._row_verdicts, **{verdict.rule: verdict for verdict in whole}}
@@ -118,46 +117,17 @@ class SuiteCheck:
         others = {name: nothing for name in of_rows if name not in named}
         return _make_exact_floats(whole.assign(**others)[[*of_rows, *({BROKEN} & set(named))]])
 
-    def _evaluate(
-        self, frame: pd.DataFrame, rules: Sequence[Rule]
-    ) -> Iterator[ExpectationValidationResult]:
-        """What Great Expectations says of a frame, for each of these rules."""
-        if not rules:
-            return
-        gx = import_great_expectations()
-        from great_expectations.data_context.types.base import ProgressBarsConfig
 
-        # A context of its own for each call: shared ones mix up results between threads.
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
-        batch = asset.add_batch_definition_whole_dataframe("whole")
-        suite = context.suites.add(gx.ExpectationSuite(name="rules", expectations=list(rules)))
-        definition = gx.ValidationDefinition(name="gate", data=batch, suite=suite)
-        run = definition.run(
-            batch_parameters={"dataframe": frame},
-            expectation_parameters=self._parameters,
-            result_format={
-                "result_format": "COMPLETE",
-                "return_unexpected_index_query": False,
-                "exclude_unexpected_values": True,
-            },
-        )
-        yield from run.results
-
-
-def _judge_rows(result: ExpectationValidationResult) -> tuple[RuleVerdict, list[Any]]:
-    """The verdict of a row rule, and the labels of the rows that break it."""
-    labels = result.result.get("unexpected_index_list") or []
-    failure = _find_failure(result)
-    if failure is None and not result.success and not labels:
-        failure = "it failed without naming a row"
-    success = not labels and failure is None
-    name, severity = _identify(result)
-    verdict = RuleVerdict(
-        name, severity, is_row_rule=True, success=success, broken=len(labels), failure=failure
+def _judge(rule: Rule, finding: Finding) -> RuleVerdict:
+    return RuleVerdict(
+        rule=name_rule(rule),
+        severity=str(rule.get("severity", "critical")),
+        is_row_rule=is_row_rule(rule),
+        success=finding.success,
+        broken=len(finding.broken),
+        observed=finding.observed,
+        failure=finding.failure,
     )
-    return verdict, labels
 
 
 def _add_up(before: RuleVerdict, after: RuleVerdict) -> RuleVerdict:
@@ -169,38 +139,8 @@ def _add_up(before: RuleVerdict, after: RuleVerdict) -> RuleVerdict:
     )
 
 
-def _judge_whole(result: ExpectationValidationResult) -> RuleVerdict:
-    observed = result.result.get("observed_value", result.result.get("unexpected_count"))
-    name, severity = _identify(result)
-    return RuleVerdict(
-        name,
-        severity,
-        is_row_rule=False,
-        success=bool(result.success),
-        observed=observed.item() if hasattr(observed, "item") else observed,
-        failure=_find_failure(result),
-    )
-
-
-def _identify(result: ExpectationValidationResult) -> tuple[str, str]:
-    config = result.expectation_config
-    name = name_rule({"type": config.type, "kwargs": config.kwargs, "meta": config.meta})
-    return name, str(getattr(config.severity, "value", config.severity))
-
-
-def _find_failure(result: ExpectationValidationResult) -> str | None:
-    """Why a rule could not be evaluated: its metric raised, or its result says nothing."""
-    raised = result.exception_info or {}
-    details = [raised, *(value for value in raised.values() if isinstance(value, dict))]
-    for detail in details:
-        if detail.get("raised_exception"):
-            message = str(detail.get("exception_message") or "no reason given")
-            return message.splitlines()[0]
-    return "it gave no result" if not result.success and not result.result else None
-
-
 def _narrow(frame: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
-    """What these rules look at, since Great Expectations copies and hashes all that it is given.
+    """What these rules look at, since Great Expectations copies all that it filters.
 
     A column of which they ask only whether it is null says no more than that: 1.0, or NaN.
     """

@@ -73,8 +73,7 @@ class SuiteCheck:
             before = self._row_verdicts.get(verdict.rule)
             self._row_verdicts[verdict.rule] = _add_up(before, verdict) if before else verdict
             named.append(pd.Series(verdict.rule, index=finding.broken, dtype=columns.TEXT))
-        broken: pd.Series = pd.concat([found for found in named if len(found)] or named[:1])
-        broken = broken.groupby(level=0).agg("; ".join) if len(broken) else broken
+        broken = _join_names(pd.concat([found for found in named if len(found)] or named[:1]))
         self._columns = list(frame.columns)
         self._rows += len(frame)
         self._broken_rows += len(broken)
@@ -114,8 +113,19 @@ class SuiteCheck:
         named = find_columns(self._whole_rules, [*of_rows, BROKEN])
         whole = rows(named).reset_index(drop=True) if named else pd.DataFrame(index=range(self._rows))
         nothing = pd.arrays.ArrowExtensionArray(pa.nulls(self._rows))
-        others = {name: nothing for name in of_rows if name not in named}
-        return _make_exact_floats(whole.assign(**others)[[*of_rows, *({BROKEN} & set(named))]])
+        cells = {
+            name: _make_exact(whole[name]) if name in named else nothing
+            for name in [*of_rows, *({BROKEN} & set(named))]
+        }
+        return pd.DataFrame(cells, index=whole.index, copy=False)
+
+
+def _join_names(named: pd.Series) -> pd.Series:
+    """One text for each label, in the order of labels, of one name or more."""
+    # To join is a call for each label, and few break more than one rule.
+    is_one_of_many = named.index.duplicated(keep=False)
+    many = named[is_one_of_many].groupby(level=0).agg("; ".join)
+    return pd.concat([named[~is_one_of_many], many]).sort_index() if len(many) else named.sort_index()
 
 
 def _judge(rule: Rule, finding: Finding) -> RuleVerdict:
@@ -147,10 +157,10 @@ def _narrow(frame: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
     names = list(frame.columns)
     compared = find_columns([_leave_out_nullity(rule) for rule in rules], names)
     cells = {
-        name: frame[name] if name in compared else np.where(frame[name].isna(), np.nan, 1.0)
+        name: _make_exact(frame[name]) if name in compared else np.where(frame[name].isna(), np.nan, 1.0)
         for name in find_columns(rules, names)
     }
-    return _make_exact_floats(pd.DataFrame(cells, index=frame.index))
+    return pd.DataFrame(cells, index=frame.index, copy=False)
 
 
 def _leave_out_nullity(value: Any) -> Any:
@@ -167,7 +177,6 @@ def _leave_out_nullity(value: Any) -> Any:
     return left
 
 
-def _make_exact_floats(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with cents as float64, null as NaN: exact below 2^53, and much quicker to check."""
-    cents = frame.columns[frame.dtypes == columns.CENTS]
-    return frame.astype(dict.fromkeys(cents, "float64"))
+def _make_exact(cells: pd.Series) -> pd.Series:
+    """Cents as float64, null as NaN: exact below 2^53, and much quicker to check. Others as they are."""
+    return cells.astype("float64") if cells.dtype == columns.CENTS else cells

@@ -55,7 +55,7 @@ format: install
 	$(BIN)/ruff format .
 
 # Every figure of docs/performance.md: an hour or more, 20 GB of disk.
-BENCHMARKS := core ledger_growth million_new_orders million_order_day baseline delivery rate_limits ten_years \
+BENCHMARKS := core gate ledger_growth million_new_orders million_order_day baseline delivery rate_limits ten_years \
   start shards dlt_end_to_end
 
 bench: install

@@ -30,7 +30,7 @@ _Days = Annotated[int, Field(ge=0)]
 _Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # They judge a row by the others.
-_COMPARE_ROWS = {
+COMPARE_ROWS = {
     "expect_column_value_z_scores_to_be_less_than",
     "expect_column_values_to_be_decreasing",
     "expect_column_values_to_be_increasing",
@@ -182,7 +182,7 @@ def is_row_rule(rule: Rule) -> bool:
         kinds.ColumnPairMapExpectation,
         kinds.MulticolumnMapExpectation,
     )
-    compares_rows = rule["type"] in _COMPARE_ROWS
+    compares_rows = rule["type"] in COMPARE_ROWS
     return not compares_rows and issubclass(get_expectation_impl(rule["type"]), row_kinds)
 
 

@@ -17,6 +17,7 @@ SHOWN = {
     "shards": ("extract", "classify", "validate", "plan", "load", "report"),
     "ledger_growth": ("robin-etl, SQLite", "robin-etl, PostgreSQL", "DuckDB", "polars", "naive pandas"),
     "core": ("robin-etl", "DuckDB", "polars"),
+    "gate": ("robin-etl", "by hand", "as usual"),
     "million_new_orders": ("extract", "classify", "validate", "plan", "load", "read and write"),
     "baseline": ("SQLite", "PostgreSQL", "to_sql"),
     "delivery": ("bare client", "robin-etl"),

@@ -1,10 +1,11 @@
 """Evaluating rules: Great Expectations over one frame after another, asked for no more than is used.
 
-Its usual way (a context, a validation definition, the whole result) takes six times as long, on five
-rows and on a million: it writes stores, fingerprints the frame, and computes eight to eleven metrics for each
-rule, of which each filters and copies the whole frame. Here a row rule is one metric, the condition
-that all others are made of, over its own columns of rows that were filtered once for all rules with one
-`row_condition`. `tests/unit/test_evaluating.py` holds that the answers are those of the usual way.
+Its usual way (a context, a validation definition, the whole result) takes about six times as long, on
+five rows and on a million: it writes stores, fingerprints the frame, and computes eight to eleven
+metrics for each rule, each of which filters and copies the whole frame. Here a row rule is one metric,
+the condition that all others are made of, over its own columns of rows that were filtered once for all
+rules with one `row_condition`. `tests/unit/test_evaluating.py` holds that the answers are those of the
+usual way.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Evaluator:
         from great_expectations.execution_engine import PandasExecutionEngine
         from great_expectations.validator.validator import Validator
 
-        # It would keep what it computed of a frame for the next one, which has the same name.
+        # What is computed of a frame is of no use for the next one, and would be kept until the end.
         self._engine = PandasExecutionEngine(caching=False)
         self._validator = Validator(execution_engine=self._engine)
         self._validator.metrics_calculator.show_progress_bars = False
@@ -157,7 +158,9 @@ class Evaluator:
         )
         is_broken: pd.Series = computed[metric.id][0]
         if is_broken.hasnans:
-            raise ValueError("it says of some rows neither that they break it nor that they keep to it")
+            raise ValueError(
+                "of rows with missing cells it is neither true nor false; set ignore_row_if"
+            )
         return is_broken.index[is_broken.astype(bool)]
 
     def _validate(

@@ -16,7 +16,8 @@ from robin_etl.ledger import Ledger
 from robin_etl.observer import Observer, ignore
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import classify_rows
-from robin_etl.stages.destination import require_credentials
+from robin_etl.stages.destination import check_destination, require_credentials
+from robin_etl.stages.doubt import settle_before_comparing
 from robin_etl.stages.extract import extract_exports
 from robin_etl.stages.load import acknowledge_changes, post_changes, rehearse_posts
 from robin_etl.stages.plan import make_plan
@@ -52,19 +53,31 @@ def baseline(settings: Settings, run: Run, observer: Observer = ignore) -> Summa
 
 
 def extract(settings: Settings, run: Run, observer: Observer = ignore) -> Extracted:
-    """Read the run's exports, let the gate set rows aside, and write the rest in partitions.
+    """Settle what is in doubt, read the run's exports, let the gate set rows aside, and write the rest
+    in partitions.
 
     Raises `BindingError` where the ledger belongs to another ROBIN or customer key,
-    `ExportMissingError`, `ExportError` or `GateError`.
+    `ExportMissingError`, `ExportError` or `GateError`, and what stops delivery.
     """
-    return run_stage("extract", partial(extract_exports, settings, run), settings, run, observer)
+
+    def work(ledger: Ledger) -> Extracted:
+        check_destination(settings, run, ledger)
+        settle_before_comparing(settings, run, ledger, observer)
+        return extract_exports(settings, run, ledger)
+
+    return run_stage("extract", work, settings, run, observer)
 
 
 def classify(
     settings: Settings, run: Run, partition: int = 1, observer: Observer = ignore
 ) -> Classified:
     """Compare a partition's rows with the ledger, and leave the changes."""
-    work = partial(classify_rows, settings, run, run.partitions[partition - 1])
+
+    def work(ledger: Ledger) -> Classified:
+        # A task that was cleared writes anew what alone says what its run has sent.
+        settle_before_comparing(settings, run, ledger, observer, only_own=True)
+        return classify_rows(settings, run, run.partitions[partition - 1], ledger)
+
     return run_stage("classify", work, settings, run, observer, partition=partition, restarts=False)
 
 
@@ -101,7 +114,11 @@ def load(settings: Settings, run: Run, observer: Observer = ignore) -> Delivered
 
 def acknowledge(settings: Settings, run: Run, observer: Observer = ignore) -> Loaded:
     """Take the changes of all partitions over into the ledger without posting any."""
-    return run_stage("load", partial(acknowledge_changes, settings, run), settings, run, observer)
+
+    def work(ledger: Ledger) -> Loaded:
+        return acknowledge_changes(settings, run, ledger, observer)
+
+    return run_stage("load", work, settings, run, observer)
 
 
 def report(settings: Settings, run: Run, observer: Observer = ignore) -> Summary:

@@ -12,7 +12,7 @@ from robin_etl.core.words import count
 @click.option("--runs", "limit", default=10, show_default=True, help="How many runs to show.")
 @json_option
 def status(limit: int, as_json: bool) -> None:
-    """Show what the ledger holds, which ROBIN it belongs to, and its latest runs.
+    """Show what the ledger holds, which ROBIN it belongs to, what is in doubt, and its latest runs.
 
     Example: robin-etl status --runs 30
     """
@@ -22,12 +22,13 @@ def status(limit: int, as_json: bool) -> None:
 
     with Ledger.open(Settings.read().ledger, read_only=True) as opened:
         totals, runs = opened.states.totals(), opened.runs.latest(limit)
-        binding = opened.bindings.read()
+        binding, doubt = opened.bindings.read(), opened.doubts.describe_open()
     if as_json:
         bound = binding.as_json() if binding else None
-        print_json({**totals.as_json(), "binding": bound, "runs": [run.as_json() for run in runs]})
+        logged = [run.as_json() for run in runs]
+        print_json({**totals.as_json(), "binding": bound, "in_doubt": doubt.as_json(), "runs": logged})
     else:
-        tables.show_status(totals, binding, runs)
+        tables.show_status(totals, binding, doubt, runs)
 
 
 @click.command(short_help="Show what happened to an order.")

@@ -14,7 +14,7 @@ from robin_etl.core.words import count
 from robin_etl.ledger.runs import DEGRADED, DONE, INTERRUPTED, STOPPED
 
 if TYPE_CHECKING:
-    from robin_etl.ledger import Binding, DeliveryRecord, RunRecord, Totals
+    from robin_etl.ledger import Binding, DeliveryRecord, OpenDoubt, RunRecord, Totals
     from robin_etl.stages.check import Check
     from robin_etl.stages.plan import PlannedChange
     from robin_etl.stages.records import Extracted, Plan, Summary
@@ -89,6 +89,8 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
         ("ROBIN rejected", delivered.rejected, "red"),
         ("Held back behind a rejected change", delivered.held_back, "red"),
         ("In doubt, ROBIN may have seen twice", delivered.in_doubt, "yellow"),
+        ("ROBIN may hold as before or as sent", delivered.undecided, "red"),
+        ("In doubt, would be sent again first", summary.loaded.would_settle, "yellow"),
     )
     for words, orders, style in orders_to_name:
         if orders:
@@ -157,8 +159,12 @@ def show_check(check: Check) -> None:
         _print_degraded(console, check.to_look_at)
 
 
-def show_status(totals: Totals, binding: Binding | None, runs: Sequence[RunRecord]) -> None:
-    """What the ledger holds, which ROBIN it belongs to, and its latest runs, newest first."""
+def show_status(
+    totals: Totals, binding: Binding | None, doubt: OpenDoubt, runs: Sequence[RunRecord]
+) -> None:
+    """What the ledger holds, which ROBIN it belongs to, what is in doubt, and its latest runs, newest
+    first.
+    """
     console = open_console()
     if not totals.orders and not runs:
         console.print("The ledger is empty: no run has been made yet.")
@@ -174,6 +180,8 @@ def show_status(totals: Totals, binding: Binding | None, runs: Sequence[RunRecor
         markup=False,
         soft_wrap=True,
     )
+    for words in _describe_doubt(doubt):
+        console.print(words, markup=False, style="yellow", soft_wrap=True)
     table = _make_table("started", "days", "command", "outcome", "posted", "rejected")
     for run in runs:
         counts = run.counts
@@ -187,6 +195,19 @@ def show_status(totals: Totals, binding: Binding | None, runs: Sequence[RunRecor
     console.print(table)
     if runs:
         _describe_last(console, runs[0])
+
+
+def _describe_doubt(doubt: OpenDoubt) -> Iterator[str]:
+    if doubt.since is not None:
+        since = doubt.since[:16].replace("T", " ")
+        orders = count(len(doubt.orders), "order")
+        yield (
+            f"In doubt since {since}: {orders} ({_name_orders(doubt.orders)}). The next run sends again "
+            "first what was sent."
+        )
+    if doubt.under_way:
+        changes = count(doubt.under_way, "change")
+        yield f"Under way, unless the run that sent them died: {changes}."
 
 
 def _describe_last(console: Console, run: RunRecord) -> None:

@@ -112,6 +112,10 @@ class Sender:
             for at in range(0, len(frame), _MADE_AT_ONCE)
         )
         chunks = payload.split_into_chunks(little, self._chunk_size, payload.make_changes)
+        return self.deliver_chunks(chunks, total=total)
+
+    def deliver_chunks(self, chunks: Iterable[tuple[int, Chunk]], *, total: int) -> Delivered:
+        """The same for changes that are ready to leave: requests with the waves they belong to."""
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
             for _, wave in groupby(chunks, key=itemgetter(0)):
                 self._deliver_wave((chunk for _, chunk in wave), senders)

@@ -6,7 +6,7 @@ from robin_etl.ledger.ledger import Ledger
 from robin_etl.ledger.records import (
     AnswerCount,
     DeliveryRecord,
-    Interrupted,
+    OpenDoubt,
     RejectedOrder,
     RunOutcome,
     RunRecord,
@@ -18,8 +18,8 @@ __all__ = [
     "Binding",
     "DeliveryRecord",
     "Engine",
-    "Interrupted",
     "Ledger",
+    "OpenDoubt",
     "RejectedOrder",
     "RunOutcome",
     "RunRecord",

@@ -1,6 +1,7 @@
 """What a ledger is bound to: one ROBIN, by its address and API key, and one customer key.
 
-Keys are known by fingerprints only. A ledger that holds no order is free, whatever it was bound to.
+Keys are known by fingerprints only. A ledger that holds no order is free, whatever it was bound to; but
+not while anything is in doubt, which only the ROBIN that it was sent to may be sent again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from robin_etl.exceptions import BindingError
 from robin_etl.ledger.engine import Engine
-from robin_etl.ledger.schema import META, ORDERS
+from robin_etl.ledger.schema import MAY_BE_IN_DOUBT, META, ORDERS, REQUESTS
 from robin_etl.settings import Settings
 
 NO_KEY = "none"  # the fingerprint of there being no customer key
@@ -129,10 +130,14 @@ class Bindings:
         return before
 
     def _read_while_held(self) -> Binding | None:
-        """What the ledger's orders belong to; None where it holds none, or is not bound yet."""
+        """What the ledger's orders, and what is in doubt, belong to; None where there is neither, or it
+        is not bound yet.
+        """
+        doubtful = sa.select(REQUESTS.c.id).where(MAY_BE_IN_DOUBT)
+        holds = sa.exists(sa.select(ORDERS)) | sa.exists(doubtful)
         with self._engine.read() as connection:
-            holds_orders = connection.execute(sa.select(sa.exists(sa.select(ORDERS)))).scalar_one()
-        return self.read() if holds_orders else None
+            is_held = connection.execute(sa.select(holds)).scalar_one()
+        return self.read() if is_held else None
 
     def _check_customer_key(self, bound: Binding, wanted: str) -> None:
         if bound.customer_key == wanted:

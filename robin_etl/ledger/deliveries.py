@@ -17,17 +17,14 @@ import sqlalchemy as sa
 
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
-from robin_etl.ledger import schema
 from robin_etl.ledger.engine import Engine, format_moment
 from robin_etl.ledger.records import (
     AnswerCount,
     DeliveryRecord,
-    Interrupted,
     RejectedOrder,
     RunOutcome,
 )
-from robin_etl.ledger.runs import RUNNING
-from robin_etl.ledger.schema import DELIVERIES, ORDERS, REQUESTS, RUNS
+from robin_etl.ledger.schema import DELIVERIES, ORDERS, REQUESTS
 
 # What came of a request.
 SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
@@ -38,11 +35,14 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
     "in doubt",
 )
 
+# What a request in doubt is at first.
+OPEN = "open"
+
 # The order number of deliveries to a customer who was forgotten.
 FORGOTTEN = "(forgotten)"
 
 _REQUEST = ("id", "run", "wave", "outcome", "sent_at")
-_ANSWER = ("outcome", "status", "words", "answered_at", "speaks_of_errors")
+_ANSWER = ("outcome", "status", "words", "answered_at", "speaks_of_errors", "doubt")
 _DELIVERY = ("request", "position", "order_number", "kind", "payload")
 # So many different words of errors are given of a run.
 _REMARKS = 5
@@ -113,28 +113,9 @@ class DeliveryLog:
         """Log the outcome of a request, and whether ROBIN took it but spoke of errors."""
         with self._engine.write() as connection:
             speaks = speaks_of_errors or None
-            logged = (outcome, status, words, self._engine.stamp(), speaks, request)
+            doubt = OPEN if outcome == IN_DOUBT else None
+            logged = (outcome, status, words, self._engine.stamp(), speaks, doubt, request)
             connection.exec_driver_sql(self._update_answer, logged)
-
-    def settle_interrupted(self, run: str) -> Interrupted:
-        """Put in doubt what dead runs left as sending. Needs the posting lock, held for `run`.
-
-        What it gives is given again to every later run, until `RunLog.close_interrupted` says that it
-        has been reported: the run that asks may die as well.
-        """
-        dead = sa.select(RUNS.c.run).where(RUNS.c.outcome == RUNNING, RUNS.c.run != run)
-        with self._engine.write() as connection:
-            under_way = connection.execute(sa.select(REQUESTS.c.id).where(schema.UNDER_WAY))
-            left = REQUESTS.c.id.in_(under_way.scalars().all())
-            doubtful = left | ((REQUESTS.c.outcome == IN_DOUBT) & REQUESTS.c.run.in_(dead))
-            query = sa.select(DELIVERIES.c.order_number, REQUESTS.c.run).select_from(_BOTH)
-            found = connection.execute(query.where(doubtful)).all()
-            died = {"outcome": IN_DOUBT, "words": "The run died before an answer came."}
-            connection.execute(REQUESTS.update().where(left).values(died))
-        return Interrupted(
-            runs=tuple(sorted({row.run for row in found} - {run})),
-            orders=tuple(sorted({row.order_number for row in found})),
-        )
 
     def blank(self, order_numbers: pd.Series) -> int:
         """Blank the deliveries of these orders, and what ROBIN said of them; how many there were."""

@@ -15,6 +15,7 @@ from robin_etl.core.payload import Change
 from robin_etl.ledger.binding import Bindings
 from robin_etl.ledger.contacts import SealedContacts
 from robin_etl.ledger.deliveries import ACCEPTED, DeliveryLog
+from robin_etl.ledger.doubt import DoubtLog
 from robin_etl.ledger.engine import Engine, now
 from robin_etl.ledger.lock import PostingLock
 from robin_etl.ledger.runs import RunLog
@@ -28,6 +29,7 @@ class Ledger:
         self.engine = engine
         self.states = OrderStates(engine)
         self.deliveries = DeliveryLog(engine)
+        self.doubts = DoubtLog(engine)
         self.runs = RunLog(engine)
         self.bindings = Bindings(engine)
         self.contacts = SealedContacts(engine)

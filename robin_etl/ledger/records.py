@@ -88,11 +88,17 @@ class AnswerCount:
 
 
 @dataclass(frozen=True)
-class Interrupted:
-    """What dead runs left in doubt: the runs, and the numbers of the orders."""
+class OpenDoubt:
+    """The orders in doubt, and since when, if any are; and how many changes are `under_way`, in a run
+    that is posting or in one that died.
+    """
 
-    runs: tuple[str, ...]
     orders: tuple[str, ...]
+    since: str | None
+    under_way: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)

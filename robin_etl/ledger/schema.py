@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 # Opening a ledger of a newer version is refused; an older one is brought up to this by `migrations`,
 # where each version has a file.
-VERSION = 4
+VERSION = 5
 
 # Order numbers and dates are compared byte by byte on every database, as Python compares them.
 _TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
@@ -26,6 +26,8 @@ META = sa.Table(
     sa.Column("address", _TEXT),
     sa.Column("account", _TEXT),
     sa.Column("customer_key", _TEXT),
+    # What the ledger is known by, wherever it lies: its journals bear it.
+    sa.Column("ledger", _TEXT, nullable=False),
 )
 
 ORDERS = sa.Table(
@@ -81,6 +83,8 @@ REQUESTS = sa.Table(
     sa.Column("answered_at", _TEXT),
     # Whether ROBIN has taken it and spoke of errors all the same; null where it said nothing of it.
     sa.Column("speaks_of_errors", sa.Boolean),
+    # Of a request in doubt: open, settled or undecided; null once that is reported, and of all others.
+    sa.Column("doubt", _TEXT),
     sqlite_with_rowid=False,
 )
 sa.Index("requests_by_run", REQUESTS.c.run)
@@ -95,6 +99,16 @@ sa.Index(
     sqlite_where=UNDER_WAY,
     postgresql_where=UNDER_WAY,
 )
+
+IS_DOUBTFUL = sa.text("doubt is not null")
+sa.Index(
+    "requests_in_doubt",
+    REQUESTS.c.id,
+    sqlite_where=IS_DOUBTFUL,
+    postgresql_where=IS_DOUBTFUL,
+)
+# What may be in doubt: that, or cut off before there was an answer.
+MAY_BE_IN_DOUBT = sa.text("(outcome = 'sending' or doubt = 'open')")
 
 # Each change in each request; a request that is sent again or halved holds its changes anew.
 DELIVERIES = sa.Table(

@@ -94,6 +94,7 @@ class RunPage:
     rejected_count: int
     held_back: tuple[str, ...]
     in_doubt: tuple[str, ...]
+    undecided: tuple[str, ...]
     remarked: int
     remarks: tuple[str, ...]
     quarantine: tuple[QuarantineLine, ...]

@@ -24,7 +24,6 @@ from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.binding import fingerprint_customer_key
 from robin_etl.settings import Settings
-from robin_etl.stages.destination import check_destination
 from robin_etl.stages.nameless import CustomerFinder
 from robin_etl.stages.records import Extracted, Partitioning, ReadBy
 from robin_etl.stages.run import ROW_DTYPES, Run
@@ -51,7 +50,6 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
 
     Raises `BindingError`, `ExportMissingError`, `ExportError` or `GateError`.
     """
-    check_destination(settings, run, ledger)
     profile = profiles.load_configured(settings)
     found = _find_files(settings, run)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)

@@ -57,6 +57,7 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
         rejected_count=len(summary.delivered.rejected),
         held_back=summary.delivered.held_back,
         in_doubt=summary.delivered.in_doubt,
+        undecided=summary.delivered.undecided,
         remarked=summary.delivered.remarked,
         remarks=summary.delivered.remarks,
         quarantine=tuple(_describe_quarantine(run)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from typing import Any
 
@@ -211,14 +211,19 @@ class Plan:
 class Loaded:
     """What the run's tries at loading have found, all of them together.
 
-    `interrupted_runs`: dead runs whose doubt this one reports; `orders`: those that they left so;
-    `held_back`: orders behind a rejected change. Of the rest only one is known, by the kind of run:
-    orders `acknowledged` without a post, or what a dry run `would_post`, in how many requests.
+    `interrupted_runs`: dead runs whose doubt this one reports; `in_doubt`: orders that earlier runs and
+    tries left so, in the requests `doubtful`; `undecided`: those of them that ROBIN may hold as before
+    or as sent; `held_back`: orders behind a rejected change. Of the rest only one is known, by the kind
+    of run: orders `acknowledged` without a post, or what a dry run `would_post`, in how many requests,
+    and which orders in doubt it `would_settle` before.
     """
 
     interrupted_runs: tuple[str, ...] = ()
     in_doubt: tuple[str, ...] = ()
+    doubtful: tuple[int, ...] = ()
+    undecided: tuple[str, ...] = ()
     held_back: tuple[str, ...] = ()
+    would_settle: tuple[str, ...] = ()
     acknowledged: int | None = None
     would_post: int | None = None
     would_request: int | None = None
@@ -226,20 +231,29 @@ class Loaded:
     def counts(self) -> Counts:
         """What the run's kind has: acknowledged, or would_post and would_request."""
         names = ("acknowledged", "would_post", "would_request")
-        return {name: number for name in names if (number := getattr(self, name)) is not None}
+        counts = {name: number for name in names if (number := getattr(self, name)) is not None}
+        return counts | ({"would_settle": list(self.would_settle)} if self.would_settle else {})
+
+    def add(self, found: Loaded) -> Loaded:
+        """What is known once a try has found more."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        more = {field.name: getattr(found, field.name) for field in fields(found)}
+        return Loaded(**{name: _merge(own[name], more[name]) for name in own})
 
 
 @dataclass(frozen=True)
 class Delivered:
     """What the ledger's log says of a run's changes, over all its tries, with what load has found.
 
-    `remarked`: changes that ROBIN took but spoke of errors; `remarks`: the first of its words.
+    `undecided`: orders that ROBIN may hold as before or as sent. `remarked`: changes that ROBIN took but
+    spoke of errors; `remarks`: the first of its words.
     """
 
     posted: int = 0
     requests: int = 0
     rejected: tuple[str, ...] = ()
     in_doubt: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
     held_back: tuple[str, ...] = ()
     remarked: int = 0
     remarks: tuple[str, ...] = ()
@@ -250,11 +264,13 @@ class Delivered:
             "posted": self.posted,
             "rejected": len(self.rejected),
             "in_doubt": len(self.in_doubt),
+            "undecided": len(self.undecided),
             "requests": self.requests,
             "held_back": len(self.held_back),
             "remarked": self.remarked,
             "orders_rejected": list(self.rejected),
             "orders_in_doubt": list(self.in_doubt),
+            "orders_undecided": list(self.undecided),
             "orders_held_back": list(self.held_back),
             "remarks": list(self.remarks),
         }
@@ -292,10 +308,13 @@ class Summary:
 
     @property
     def to_look_at(self) -> tuple[str, ...]:
-        """What somebody has to look at, in words. An order in doubt is none: it has been sent again."""
+        """What somebody has to look at, in words. An order in doubt is none as long as it has been, or
+        will be, sent again.
+        """
         return list_to_look_at(
             quarantined=self.extracted.quarantined,
             rejected=len(self.delivered.rejected),
+            undecided=len(self.delivered.undecided),
             held_back=len(self.delivered.held_back),
             without_contact=self.classified.without_contact,
             remarked=self.delivered.remarked,
@@ -347,6 +366,7 @@ class Summary:
                 requests=content["requests"],
                 rejected=names("orders_rejected"),
                 in_doubt=names("orders_in_doubt"),
+                undecided=tuple(content.get("orders_undecided", ())),
                 held_back=names("orders_held_back"),
                 remarked=content.get("remarked", 0),
                 remarks=tuple(content.get("remarks", ())),
@@ -355,6 +375,7 @@ class Summary:
                 acknowledged=content.get("acknowledged"),
                 would_post=content.get("would_post"),
                 would_request=content.get("would_request"),
+                would_settle=tuple(content.get("would_settle", ())),
             ),
             warnings=names("warnings"),
             is_stopped=content.get("outcome") == STOPPED,
@@ -379,6 +400,7 @@ class Summary:
             "rejected": len(delivered.rejected),
             "in_doubt": len(delivered.in_doubt),
             "requests": delivered.requests,
+            "undecided": len(delivered.undecided),
             "duplicates": classified.duplicates,
             "superseded": classified.superseded,
             "left_out": extracted.left_out,
@@ -393,16 +415,25 @@ class Summary:
             "warnings": list(self.warnings),
             "orders_rejected": list(delivered.rejected),
             "orders_in_doubt": list(delivered.in_doubt),
+            "orders_undecided": list(delivered.undecided),
             "orders_held_back": list(delivered.held_back),
             "remarks": list(delivered.remarks),
             **self.loaded.counts(),
         }
 
 
+def _merge(kept: Any, found: Any) -> Any:
+    """Both lists of names, sorted; of two numbers the newer, where it is known."""
+    if isinstance(kept, tuple):
+        return tuple(sorted({*kept, *found}))
+    return kept if found is None else found
+
+
 def list_to_look_at(
     *,
     quarantined: int = 0,
     rejected: int = 0,
+    undecided: int = 0,
     held_back: int = 0,
     without_contact: int = 0,
     remarked: int = 0,
@@ -412,6 +443,7 @@ def list_to_look_at(
     numbers = (
         (quarantined, "row", "quarantined"),
         (rejected, "order", "rejected"),
+        (undecided, "order", "that ROBIN may hold at either amount"),
         (held_back, "order", "held back"),
         (without_contact, "change", "waiting for an address"),
         (remarked, "change", "taken with words of errors"),

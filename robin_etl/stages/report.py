@@ -23,7 +23,7 @@ def close_run(run: Run, ledger: Ledger) -> Summary:
     pages.write_page(run, ledger, summary)
     if not run.scope.dry_run:
         _finish(run, ledger, summary)
-        ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
+        _close_doubt(ledger, summary)
         pages.write_index(run, ledger)
     return summary
 
@@ -35,7 +35,7 @@ def close_stopped_run(run: Run, ledger: Ledger, reason: str) -> None:
         run.summary.write(summary.counts())
         if not run.scope.dry_run:
             _finish(run, ledger, summary, reason)
-            ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
+            _close_doubt(ledger, summary)
         # Files of a stage that was cut off can't be read, and may not hide why it was.
         with suppress(OSError, pa.ArrowException):
             pages.write_page(run, ledger, summary, stopped=reason)
@@ -78,10 +78,17 @@ def look_up_delivered(run: Run, ledger: Ledger) -> Delivered:
         requests=outcome.requests,
         rejected=outcome.rejected,
         in_doubt=tuple(sorted({*outcome.in_doubt, *loaded.in_doubt})),
+        undecided=loaded.undecided,
         held_back=loaded.held_back,
         remarked=outcome.remarked,
         remarks=outcome.remarks,
     )
+
+
+def _close_doubt(ledger: Ledger, summary: Summary) -> None:
+    """Log that the run has reported what it found in doubt."""
+    ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
+    ledger.doubts.close(summary.loaded.doubtful)
 
 
 def _finish(run: Run, ledger: Ledger, summary: Summary, reason: str | None = None) -> None:

@@ -376,6 +376,12 @@ def test_what_is_not_robins_answer_acknowledges_nothing(
     assert (sent["outcome"], sent["status"]) == ("in doubt", status)
     (summary,) = Path(settings.runs).glob("*/summary.json")
     assert json.loads(summary.read_text())["orders_in_doubt"] == ["1", "2"]
+    # Whoever took the orders, no other address is sent them again unless somebody says it is the same.
+    elsewhere = robin_etl("run", "--date", DAY)
+    assert elsewhere.returncode == 1
+    assert "robin-etl ledger bind --moved" in elsewhere.stderr
+    assert not sandbox.robin.orders
+    assert robin_etl("ledger", "bind", "--moved").returncode == 0
     assert last_line(robin_etl("run", "--date", DAY, "--json"))["posted"] == 32
     assert len(sandbox.robin.orders) == 32
 

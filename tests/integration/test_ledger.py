@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
-from robin_etl.ledger import Ledger, Totals
+from robin_etl.ledger import Ledger, OpenDoubt, Totals
 from robin_etl.ledger.deliveries import ACCEPTED, IN_DOUBT, REJECTED
 from robin_etl.ledger.runs import DONE, STOPPED
 
@@ -155,28 +155,51 @@ def test_what_was_not_accepted_moves_no_state(ledger_url: str) -> None:
 def test_what_a_dead_run_left_as_sending_is_in_doubt_at_the_next_start(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         ledger.deliveries.begin("run-1", [delivery("2"), delivery("1")])
+        assert ledger.doubts.has_open()
+        assert ledger.doubts.describe_open() == OpenDoubt((), None, 2)
     with Ledger.open(ledger_url) as ledger:
-        assert ledger.deliveries.settle_interrupted("run-2").orders == ("1", "2")
-        assert ledger.deliveries.settle_interrupted("run-2").orders == ()
+        found = ledger.doubts.take_over("run-2")
+        assert (found.orders, found.requests) == (("1", "2"), (1,))
+        assert ledger.doubts.describe_open().orders == ("1", "2")
         assert set(ledger.deliveries.deliveries_of("run-1")["outcome"]) == {IN_DOUBT}
 
 
-def test_what_a_dead_run_had_in_doubt_already_is_told_once_too(ledger_url: str) -> None:
+def test_a_doubt_is_named_until_a_run_has_reported_how_it_was_closed(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         for run in ("dead", "stopped"):
             ledger.runs.start(run, command="run", first=date(2026, 3, 1), last=date(2026, 3, 1))
             request = ledger.deliveries.begin(run, [delivery(run)])
             ledger.deliveries.answer(request, IN_DOUBT, status=500, words="")
-        ledger.runs.finish("stopped", STOPPED, counts={})  # which told it itself
+        ledger.runs.finish("stopped", STOPPED, counts={})
+        again = [delivery("dead")]
+        ledger.acknowledge(ledger.deliveries.begin("next", again), again, status=201, words="")
+        assert list(ledger.doubts.read().open["order_number"]) == ["stopped"]
         for asking in ("next", "the one after, since the next one died"):
-            interrupted = ledger.deliveries.settle_interrupted(asking)
-            assert (interrupted.runs, interrupted.orders) == (("dead",), ("dead",))
-        ledger.runs.close_interrupted(interrupted.runs)
-        assert ledger.deliveries.settle_interrupted("last").orders == ()
+            found = ledger.doubts.take_over(asking)
+            assert (found.dead, found.orders) == (("dead",), ("dead", "stopped"))
+            judged = ledger.doubts.judge()
+            assert judged.undecided == ()
+        ledger.runs.close_interrupted(found.dead)
+        ledger.doubts.close(found.requests)
+        found = ledger.doubts.take_over("last")
+        assert (found.dead, found.orders) == ((), ("stopped",))
         assert {run.run: run.outcome for run in ledger.runs.latest(9)} == {
             "dead": "interrupted",
             "stopped": "stopped",
         }
+        assert ledger.doubts.judge(["stopped"]).undecided == ("stopped",)
+        assert not ledger.doubts.has_open()
+
+
+def test_an_order_that_was_in_doubt_and_is_rejected_since_is_undecided(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        for outcome in (IN_DOUBT, REJECTED):
+            request = ledger.deliveries.begin("run", [delivery("1")])
+            ledger.deliveries.answer(request, outcome, status=None, words="")
+        judged = ledger.doubts.judge()
+        assert (judged.undecided, judged.requests) == (("1",), (1,))
+        ledger.doubts.close(judged.requests)
+        assert ledger.doubts.read().requests == ()
 
 
 def test_confirming_moves_only_the_days_that_are_given(ledger_url: str) -> None:

@@ -44,7 +44,7 @@ RECORDS = [
     Partitioning(7, 11),
     Basis(12, CLASSIFIED, FIGURES),
     Plan(3, 2, 1.5, FIGURES.kinds, (TrippedGuard("scale", "words", is_allowed=True),)),
-    Loaded(("dead",), ("1", "2"), ("3",)),
+    Loaded(("dead",), ("1", "2"), (4, 5), ("2",), held_back=("3",)),
     Loaded(acknowledged=0),
 ]
 
@@ -84,8 +84,8 @@ def test_a_summary_is_parsed_from_its_counts() -> None:
         extracted=Extracted(1, 2, 3, 4, without_customer=5),
         classified=Classified(kinds=dict.fromkeys(columns.KINDS, 2), stale=3),
         partitions=2,
-        delivered=Delivered(5, 6, ("a",), ("b", "c"), ("d",), 7, ("1 error",)),
-        loaded=Loaded(would_post=9, would_request=1),
+        delivered=Delivered(5, 6, ("a",), ("b", "c"), ("c",), ("d",), 7, ("1 error",)),
+        loaded=Loaded(would_post=9, would_request=1, would_settle=("e",)),
         warnings=("volume",),
     )
     assert Summary.parse(summary.counts()) == summary
@@ -94,6 +94,13 @@ def test_a_summary_is_parsed_from_its_counts() -> None:
     assert Summary.parse(older) == replace(
         summary, extracted=replace(summary.extracted, without_customer=0)
     )
+
+
+def test_what_the_tries_at_loading_find_is_added_up() -> None:
+    first = Loaded(("dead",), ("2",), (7,), undecided=("2",), acknowledged=0)
+    both = first.add(Loaded((), ("1", "2"), (3,), held_back=("9",)))
+    assert both == Loaded(("dead",), ("1", "2"), (3, 7), ("2",), ("9",), acknowledged=0)
+    assert both.add(Loaded(acknowledged=5)).acknowledged == 5
 
 
 def test_partitions_are_added_up() -> None:
@@ -107,6 +114,10 @@ def test_partitions_are_added_up() -> None:
     [
         (summarize(), ()),
         (summarize(delivered=Delivered(posted=1, in_doubt=("1",))), ()),
+        (
+            summarize(delivered=Delivered(in_doubt=("1", "2"), undecided=("1",))),
+            ("1 order that ROBIN may hold at either amount",),
+        ),
         (summarize(classified=Classified(stale=1, duplicates=1, untold=1)), ()),
         (summarize(extracted=Extracted(quarantined=1)), ("1 row quarantined",)),
         (summarize(delivered=Delivered(rejected=("1", "2"))), ("2 orders rejected",)),

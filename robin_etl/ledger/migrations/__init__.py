@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -49,7 +50,8 @@ def _create(connection: sa.Connection) -> None:
         connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
         for index in sorted(table.indexes, key=lambda one: str(one.name)):
             connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-    connection.execute(schema.META.insert().values(only=1, version=schema.VERSION, revision=0))
+    new = {"only": 1, "version": schema.VERSION, "revision": 0, "ledger": uuid4().hex}
+    connection.execute(schema.META.insert().values(new))
 
 
 def _migrate(connection: sa.Connection, version: int) -> None:

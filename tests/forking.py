@@ -7,19 +7,22 @@ it is asked. What is about its start, its end or its terminal is tested with the
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import secrets
-import select
+import selectors
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tests import processes
 
@@ -66,41 +69,90 @@ def command(folder: Path) -> Iterator[Path]:
         yield path
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A command under way: its process, what becomes readable when it ends, and who asked for it."""
+
+    process: int
+    ended: int
+    asking: socket.socket
+
+    def close(self) -> None:
+        os.close(self.ended)
+        self.asking.close()
+
+
 def main() -> None:
     """Serve as long as standard input is open; each child goes on as the command that it is."""
-    from robin_etl.cli import tables  # noqa: F401
+    import pyarrow.dataset  # noqa: F401
+
+    from robin_etl.cli import progress, tables  # noqa: F401
     from robin_etl.cli.main import main as robin_etl
     from robin_etl.gate.importing import import_great_expectations
     from robin_etl.sandbox import demo  # noqa: F401
 
     import_great_expectations()
     assert threading.active_count() == 1, "a process with threads must not fork"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+    gc.freeze()  # what a child's collector looks through, that child has to copy
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening,
+        selectors.PollSelector() as waited_for,
+    ):
         listening.bind(f"\0{sys.argv[1]}")
         listening.listen(64)
+        waited_for.register(listening, selectors.EVENT_READ)
+        waited_for.register(sys.stdin, selectors.EVENT_READ)
         print("ready", flush=True)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
-        while True:
-            ready, _, _ = select.select([listening.fileno(), sys.stdin.fileno()], [], [])
-            if sys.stdin.fileno() in ready:  # closed: who started this is gone, killed perhaps
-                return
-            asking, _ = listening.accept()
-            if os.fork() == 0:
-                break
+        request = _serve(listening, waited_for)
+    if request:
+        _become(*request)
+        _run_to_its_end(robin_etl)
+
+
+def _serve(
+    listening: socket.socket, waited_for: selectors.BaseSelector
+) -> tuple[dict[str, Any], list[int]] | None:
+    """Return in each new process what is asked of it and with which streams; in this one, at its end.
+
+    Who asked is told which process it is and how it ended. It is killed when they are gone.
+    """
+    while True:
+        (key, _), *_ = waited_for.select()
+        if key.fileobj is sys.stdin:  # closed: who started this is gone, killed perhaps
+            return None
+        if key.data:
+            _say_how_it_ended(key.data, waited_for)
+            continue
+        asking, _ = listening.accept()
+        content, streams, _, _ = socket.recv_fds(asking, _MOST, _STREAMS)
+        process = os.fork()
+        if process == 0:
             asking.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _become(asking)
-    robin_etl()
+            for asked in {other.data for other in waited_for.get_map().values() if other.data}:
+                asked.close()
+            return json.loads(content), streams
+        for stream in streams:
+            os.close(stream)
+        asked = _Asked(process, os.pidfd_open(process), asking)
+        for either in (asked.ended, asked.asking):
+            waited_for.register(either, selectors.EVENT_READ, asked)
+        with suppress(ConnectionError):
+            asking.send(f"{process}".encode())
 
 
-def _become(asking: socket.socket) -> None:
-    """Return in a new process that is what was asked for; in this one, attend to it until its end."""
-    content, streams, _, _ = socket.recv_fds(asking, _MOST, _STREAMS)
-    request: dict[str, Any] = json.loads(content)
-    process = os.fork()
-    if process:
-        _attend(process, asking)
-    asking.close()
+def _say_how_it_ended(asked: _Asked, waited_for: selectors.BaseSelector) -> None:
+    """Do so, of a process that has ended or whose asker is gone."""
+    for either in (asked.ended, asked.asking):
+        waited_for.unregister(either)
+    os.kill(asked.process, signal.SIGKILL)  # nothing to one that has ended
+    code = os.waitstatus_to_exitcode(os.waitpid(asked.process, 0)[1])
+    with suppress(ConnectionError):
+        asked.asking.send(f"{code}".encode())
+    asked.close()
+
+
+def _become(request: dict[str, Any], streams: list[int]) -> None:
+    """Take on the folder, environment, streams, signals and arguments of who asked."""
     for at, stream in enumerate(streams):
         os.dup2(stream, at)
         os.close(stream)
@@ -115,14 +167,13 @@ def _become(asking: socket.socket) -> None:
     sys.argv = ["robin-etl", *request["arguments"]]
 
 
-def _attend(process: int, asking: socket.socket) -> NoReturn:
-    """Say which process it is, and how it ended; end it when who asked for it is gone."""
-    asking.send(f"{process}".encode())
-    ended = os.pidfd_open(process)
-    ready, _, _ = select.select([ended, asking.fileno()], [], [])
-    if ended not in ready:
-        os.kill(process, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if ended in ready:
-        asking.send(f"{code}".encode())
-    os._exit(0)
+def _run_to_its_end(command: Callable[[], None]) -> None:
+    """Run it and exit, but without taking the process apart: all that it shares would be copied."""
+    try:
+        command()
+    except SystemExit as ended:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))

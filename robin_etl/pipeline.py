@@ -123,4 +123,6 @@ def acknowledge(settings: Settings, run: Run, observer: Observer = ignore) -> Lo
 
 def report(settings: Settings, run: Run, observer: Observer = ignore) -> Summary:
     """Put the counts of all stages together, keep them, close the run and draw its pages."""
-    return run_stage("report", partial(close_run, run), settings, run, observer, restarts=False)
+    return run_stage(
+        "report", partial(close_run, settings, run), settings, run, observer, restarts=False
+    )

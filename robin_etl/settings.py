@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     currency: str = Field("", description="The only currency that is sent, such as EUR.")
     webstore_url: str = Field("", description="Web store of orders whose row names none.")
     done_marker: str = Field(
-        "", description="Suffix of the file that marks an export as complete, such as `.done`."
+        "", description="Suffix, or name, of the file that marks an export as complete, such as `.done`."
     )
     max_export_size: int = Field(
         20_000_000_000, gt=0, description="Maximum size of an export in bytes, after decompression."
@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     )
     export_lag_days: int = Field(
         0, ge=0, description="Days that an export's date is behind the day it is run."
+    )
+    export_settle: float = Field(
+        60.0, ge=0, description="Seconds that an export must not have changed before a DAG run takes it."
+    )
+    catch_up_days: int = Field(
+        31, ge=0, description="Days before its own that a catch-up looks for outstanding ones."
     )
     export_wait: float = Field(
         14_400, ge=0, description="Seconds after its logical date that a DAG run waits for the export."
@@ -224,6 +230,11 @@ class Settings(BaseSettings):
                 "ROBIN_ETL_CONTACT_KEY is not set. It is 32 bytes in base64: openssl rand -base64 32."
             )
         return sealer
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long an export must not have changed; a marker says better that it is complete."""
+        return 0 if self.done_marker else self.export_settle
 
     def digest_key(self) -> bytes:
         return self.customer_key.get_secret_value().encode()

@@ -13,18 +13,24 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from robin_etl.airflow import DEFAULT_CONN_ID
 
+# An export that is there is given so many times EXPORT_SETTLE to settle, however late it is.
+_PATIENCE = 10
+
 if TYPE_CHECKING:
     from datetime import date
 
+    from robin_etl.exports.settling import Settling
     from robin_etl.settings import Settings
 
 
 class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's classes are not followed
-    """Waits until the export of the run's day is there, without taking a worker's slot.
+    """Waits until the export of the run's day is there, and has not changed for `EXPORT_SETTLE` seconds,
+    without taking a worker's slot.
 
     It waits until `EXPORT_WAIT` seconds after the logical date; a range, or a day that is longer ago,
-    is looked for once. Without an export it then fails or skips, as `EXPORT_ABSENT` says. With
-    `deferrable=False` it keeps to Airflow's usual `mode` and `poke_interval`.
+    is looked for once, and waited for only while it still changes. Without an export it then fails or
+    skips, as `EXPORT_ABSENT` says. With `deferrable=False` it keeps to Airflow's usual `mode` and
+    `poke_interval`.
     """
 
     def __init__(
@@ -39,25 +45,42 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         self.timezone = timezone
         self.robin_conn_id = robin_conn_id
         self.deferrable = deferrable
+        self._settling: Settling | None = None
 
     def execute(self, context: Any) -> None:
         """Look for the export, and wait for it if there is time."""
-        if self.deferrable:
-            self._look_or_defer(context)
-        else:
+        if not self.deferrable:
             super().execute(context)
+        elif not self.poke(context):
+            self._defer(context)
 
     def poke(self, context: Any) -> bool:
-        """Whether the export is there; fails or skips the task once it is too late for it."""
+        """Whether the export is there and settled; fails or skips the task once it is too late."""
+        from robin_etl.airflow.failures import stop_retries
+        from robin_etl.exports.settling import Settling
+
+        with stop_retries():
+            settings, first, last = self._read(context)
+            if self._settling is None:  # kept while the task pokes in one process
+                is_kept = self.deferrable or self.mode == "poke"
+                self._settling = Settling(settings.settle_seconds, looks_again=is_kept)
+            return self._look(context, settings, first, last, self._settling)
+
+    def resume(self, context: Any, event: Any) -> None:
+        """Go on: the export has come and settled, or its time is over."""
         from robin_etl.airflow.failures import stop_retries
 
         with stop_retries():
             settings, first, last = self._read(context)
-            return self._look(context, settings, first, last)
-
-    def resume(self, context: Any, event: Any) -> None:  # noqa: ARG002 (Airflow hands it over)
-        """Look again: the export has come, or its time is over."""
-        self._look_or_defer(context)
+            settling = Settling(0 if event["found"] else settings.settle_seconds)
+            if self._look(context, settings, first, last, settling):
+                return
+            if not event["found"] and datetime.now(UTC) >= self._deadline(context, settings):
+                raise AirflowFailException(
+                    f"The export of {_name_days(first, last)} at {settings.exports} still changes. "
+                    "Nothing was read; clear this task once it is uploaded whole."
+                )
+        self._defer(context)
 
     def _read(self, context: Any) -> tuple[Settings, date, date]:
         from robin_etl.airflow.days import find_days
@@ -66,8 +89,10 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         settings = RobinHook(self.robin_conn_id).get_settings(context["params"])
         return settings, *find_days(context, settings, timezone=self.timezone)
 
-    def _look(self, context: Any, settings: Settings, first: date, last: date) -> bool:
-        from robin_etl.core.words import count
+    def _look(
+        self, context: Any, settings: Settings, first: date, last: date, settling: Settling
+    ) -> bool:
+        from robin_etl.core.words import count, name_some
         from robin_etl.exports import locations
 
         found = locations.find_exports(
@@ -76,9 +101,14 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
             settings.path,
             done_marker=settings.done_marker,
         )
-        days = f"{first}" if first == last else f"{first} to {last}"
-        if found:
-            self.log.info("Found %s of %s.", count(len(found), "export"), days)
+        days = _name_days(first, last)
+        files = [one for those in found.values() for one in those]
+        if unsettled := settling.find_unsettled(files):
+            names = name_some([one.name for one in unsettled])
+            self.log.info("%s may still be written: it has only just changed.", names)
+            return False
+        if files:
+            self.log.info("Found %s of %s.", count(len(files), "export"), days)
             return True
         if datetime.now(UTC) >= self._deadline(context, settings):
             absent = str(locations.make_missing_error(settings.exports, first, last))
@@ -88,18 +118,19 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         self.log.info("There is no export of %s at %s yet.", days, settings.exports)
         return False
 
-    def _look_or_defer(self, context: Any) -> None:
-        if self.poke(context):
-            return
+    def _defer(self, context: Any) -> None:
         from robin_etl.airflow.trigger import ExportTrigger
 
-        settings, first, _ = self._read(context)
+        settings, first, last = self._read(context)
+        soonest = datetime.now(UTC) + timedelta(seconds=_PATIENCE * settings.settle_seconds)
         self.defer(
             trigger=ExportTrigger(
                 location=settings.exports,
-                day=first.isoformat(),
-                deadline=self._deadline(context, settings).isoformat(),
-                seconds=self.poke_interval,
+                first=first.isoformat(),
+                last=last.isoformat(),
+                deadline=max(self._deadline(context, settings), soonest).isoformat(),
+                seconds=min(self.poke_interval, settings.settle_seconds or self.poke_interval),
+                settle=settings.settle_seconds,
                 done_marker=settings.done_marker,
             ),
             method_name="resume",
@@ -111,3 +142,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
             return datetime.min.replace(tzinfo=UTC)
         deadline: datetime = logical_date + timedelta(seconds=settings.export_wait)
         return deadline
+
+
+def _name_days(first: date, last: date) -> str:
+    return f"{first}" if first == last else f"{first} to {last}"

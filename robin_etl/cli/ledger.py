@@ -2,33 +2,82 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
 import click
 
+from robin_etl.cli import days
 from robin_etl.cli.results import ExitCode, json_option, print_json
 from robin_etl.core.words import count
+from robin_etl.exceptions import RobinEtlError
+
+if TYPE_CHECKING:
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+    from robin_etl.stages.calendar import Calendar
+
+_CALENDAR_DAYS = 34  # five weeks with the last one
 
 
 @click.command(short_help="Show what the ledger holds.")
 @click.option("--runs", "limit", default=10, show_default=True, help="How many runs to show.")
+@click.option("--by", type=click.Choice(("month", "day")), help="Show what ROBIN was told by period.")
 @json_option
-def status(limit: int, as_json: bool) -> None:
-    """Show what the ledger holds, which ROBIN it belongs to, what is in doubt, and its latest runs.
+def status(limit: int, by: str | None, as_json: bool) -> None:
+    """Show what the ledger holds, which days are outstanding, what is in doubt, and the latest runs.
 
-    Example: robin-etl status --runs 30
+    With --by it shows orders, acquisition and retention, revenue and profit by the orders' dates,
+    to be held against ROBIN's page and the shop's own.
+
+    Example: robin-etl status --by month
     """
     from robin_etl.cli import tables
     from robin_etl.ledger import Ledger
     from robin_etl.settings import Settings
 
-    with Ledger.open(Settings.read().ledger, read_only=True) as opened:
+    settings = Settings.read()
+    with Ledger.open(settings.ledger, read_only=True) as opened:
+        if by:
+            from robin_etl.stages.totals import total_by
+
+            totals_by = total_by(settings, opened, by)
+            if as_json:
+                print_json([one.as_json() for one in totals_by])
+            else:
+                tables.show_totals(totals_by, by)
+            return
         totals, runs = opened.states.totals(), opened.runs.latest(limit)
         binding, doubt = opened.bindings.read(), opened.doubts.describe_open()
+        calendar, trouble = _draw_calendar(settings, opened)
     if as_json:
-        bound = binding.as_json() if binding else None
-        logged = [run.as_json() for run in runs]
-        print_json({**totals.as_json(), "binding": bound, "in_doubt": doubt.as_json(), "runs": logged})
+        print_json(
+            {
+                **totals.as_json(),
+                "binding": binding.as_json() if binding else None,
+                "in_doubt": doubt.as_json(),
+                "outstanding": [f"{one.day}" for one in calendar.find("outstanding")],
+                "missing": [f"{one.day}" for one in calendar.find("missing")],
+                "days": [one.as_json() for one in calendar.days],
+                "runs": [run.as_json() for run in runs],
+            }
+        )
     else:
         tables.show_status(totals, binding, doubt, runs)
+        tables.show_calendar(calendar)
+    if trouble:
+        click.echo(f"Which days are outstanding is not known: {trouble}", err=True)
+
+
+def _draw_calendar(settings: Settings, opened: Ledger) -> tuple[Calendar, str]:
+    """The last weeks, or an empty calendar and why they are not known."""
+    from robin_etl.stages.calendar import Calendar, draw_calendar
+
+    until = days.today() - timedelta(days=settings.export_lag_days)
+    try:
+        return draw_calendar(settings, opened, until, days=_CALENDAR_DAYS), ""
+    except RobinEtlError as error:
+        return Calendar(), str(error)
 
 
 @click.command(short_help="Show what happened to an order.")
@@ -47,7 +96,7 @@ def history(order: str, as_json: bool) -> None:
 def rejected(as_json: bool) -> None:
     """Show the orders that ROBIN rejected and has not accepted since, with ROBIN's words.
 
-    Remove the cause and run their day again: that posts them again.
+    Remove the cause and run `robin-etl retry`: it runs the days of these orders again.
 
     Example: robin-etl rejected --json
     """

@@ -13,7 +13,7 @@ from robin_etl.cli.results import ExitCode
 from robin_etl.exceptions import ConfigurationError, RobinEtlError
 
 COMMANDS = (
-    *(runs.run, runs.backfill, runs.baseline),
+    *(runs.run, runs.catch_up, runs.retry, runs.backfill, runs.baseline),
     *(exports.check, exports.profile),
     *(ledger.status, ledger.history, ledger.rejected, ledger.ledger),
     *(upkeep.forget, upkeep.prune),

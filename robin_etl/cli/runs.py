@@ -1,4 +1,4 @@
-"""Commands that make a run: run, backfill, baseline."""
+"""Commands that make a run: run, catch-up, retry, backfill, baseline."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from robin_etl.cli import days
 from robin_etl.cli.days import day_option
 from robin_etl.cli.results import ExitCode, json_option, print_json
 from robin_etl.core.guards import GUARDS
+from robin_etl.core.words import count
 from robin_etl.exceptions import GuardError, RobinEtlError
 
 if TYPE_CHECKING:
     from robin_etl.settings import Settings
+    from robin_etl.stages.catch_up import CatchUp
     from robin_etl.stages.records import Summary
     from robin_etl.stages.run import Run
 
@@ -67,6 +69,81 @@ def run(
         ),
     )
     return _run_all(settings, started, as_json=as_json)
+
+
+@click.command("catch-up", short_help="Run all outstanding days.")
+@day_option("--until", help="The last day; default: today less EXPORT_LAG_DAYS.")
+@_dry_run_option
+@_allow_option
+@json_option
+def catch_up(until: date | None, dry_run: bool, allow: tuple[str, ...], as_json: bool) -> ExitCode:
+    """Run every day whose export was never read by a finished run, or has changed since.
+
+    They are run as one range, at most CATCH_UP_DAYS back. A scheduled DAG run does the same.
+
+    Example: robin-etl catch-up
+    """
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+    from robin_etl.stages.catch_up import name_missing, plan_catch_up
+    from robin_etl.stages.run import Run
+
+    settings = Settings.read()
+    until = until or days.today() - timedelta(days=settings.export_lag_days)
+    with Ledger.open(settings.ledger, read_only=dry_run) as ledger:
+        planned = plan_catch_up(settings, ledger, until)
+        if not planned.days and planned.missing and not dry_run:
+            name_missing(ledger, planned.missing)
+    if planned.older:
+        click.echo(
+            f"{count(planned.older, 'day')} before the last {count(settings.catch_up_days, 'day')} "
+            f"{'was' if planned.older == 1 else 'were'} never run: robin-etl backfill runs them.",
+            err=True,
+        )
+    if not planned.days:
+        return _show_nothing_outstanding(planned, as_json=as_json)
+    click.echo(f"Catching up: {planned.describe()}.", err=True)
+    scope = planned.make_scope("catch-up", dry_run=dry_run, allow=allow)
+    return _run_all(settings, Run.start(settings.runs, scope), as_json=as_json)
+
+
+@click.command(short_help="Run days again that left something aside.")
+@_dry_run_option
+@_allow_option
+@json_option
+def retry(dry_run: bool, allow: tuple[str, ...], as_json: bool) -> ExitCode:
+    """Run the days again of which rows are quarantined, rejected, held back or waiting.
+
+    Mend their cause first: the export, the profile, or what ROBIN said.
+
+    Example: robin-etl retry --dry-run
+    """
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+    from robin_etl.stages.calendar import find_days_to_retry
+    from robin_etl.stages.records import Scope
+    from robin_etl.stages.run import Run
+
+    settings = Settings.read()
+    with Ledger.open(settings.ledger, read_only=True) as ledger:
+        found = find_days_to_retry(ledger)
+    if not found:
+        if as_json:
+            print_json({"outcome": "done", "days": []})
+        else:
+            click.echo("No day has anything set aside.")
+        return ExitCode.DONE
+    listed = ", ".join(f"{one.day} ({one.why})" for one in found)
+    click.echo(f"Running again: {listed}.", err=True)
+    scope = Scope(
+        command="retry",
+        first=found[0].day,
+        last=found[-1].day,
+        days=tuple(one.day for one in found),
+        dry_run=dry_run,
+        allow=allow,
+    )
+    return _run_all(settings, Run.start(settings.runs, scope), as_json=as_json)
 
 
 @click.command(short_help="Run a range of days as one.")
@@ -163,6 +240,18 @@ def _name_exports(files: tuple[str, ...], day: date | None) -> tuple[tuple[date,
     if len({of_day for of_day, _ in exports}) < len(exports):
         raise click.UsageError("Two FILEs are of one day; acknowledge them one by one.")
     return tuple(exports)
+
+
+def _show_nothing_outstanding(planned: CatchUp, *, as_json: bool) -> ExitCode:
+    outcome = "degraded" if planned.missing else "done"
+    missing = [f"{day}" for day in planned.missing]
+    if as_json:
+        print_json({"outcome": outcome, "days": [], "missing": missing})
+    else:
+        click.echo(f"No day is outstanding until {planned.until}.")
+        if missing:
+            click.echo(f"Degraded: no export of {', '.join(missing)}.")
+    return ExitCode.of(outcome)
 
 
 def _run_all(settings: Settings, started: Run, *, as_json: bool) -> ExitCode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,24 +11,31 @@ from rich.table import Table
 from rich.text import Text
 
 from robin_etl.core.columns import KINDS
-from robin_etl.core.words import count
+from robin_etl.core.words import count, name_some
+from robin_etl.ledger.exports import MISSING
 from robin_etl.ledger.runs import DEGRADED, DONE, INTERRUPTED, STOPPED
+from robin_etl.stages.calendar import OUTSTANDING
 
 if TYPE_CHECKING:
     from robin_etl.ledger import Binding, DeliveryRecord, OpenDoubt, RunRecord, Totals
+    from robin_etl.stages.calendar import Calendar
     from robin_etl.stages.check import Check
     from robin_etl.stages.plan import PlannedChange
     from robin_etl.stages.records import Extracted, Plan, Summary
+    from robin_etl.stages.totals import PeriodTotal
 
 CHANGES_SHOWN = 10  # of a plan
 _NAMED = 10  # orders named in a line; the run's files have all
 _NUMBERS = {
     *("revenue", "profit", "was", "will be", "difference"),
     *("changes", "status", "posted", "rejected", "rows"),
+    *("orders", "first", "acquisition", "retention"),
 }
 
 # How the outcomes of runs are coloured.
 _STYLES = {DONE: "green", DEGRADED: "yellow", STOPPED: "red", INTERRUPTED: "red"}
+_DAY_STYLES = {DONE: "green", DEGRADED: "yellow", OUTSTANDING: "red", MISSING: "red"}
+_MARKS = {DONE: "·", DEGRADED: "!", OUTSTANDING: "o", MISSING: "-"}
 _COUNTED = ("exported", *KINDS, "unchanged", "stale")
 
 
@@ -50,6 +58,8 @@ def show_summary(summary: Summary, folder: str, *, dry_run: bool) -> None:
     for line, style in _describe_outcome(summary):
         console.print(line, markup=False, style=style)
     _print_degraded(console, summary.to_look_at)
+    for line in () if dry_run else _advise(summary):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
 
 
@@ -101,6 +111,14 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
             yield f"  {words}", "yellow"
     for rule in summary.warnings:
         yield f"Warning: the rule {rule} failed.", "yellow"
+
+
+def _advise(summary: Summary) -> Iterator[str]:
+    """How to go on after a run, in sentences."""
+    if any(summary.set_aside.values()):
+        yield "Once the cause is mended, robin-etl retry runs these days again."
+    if summary.outstanding:
+        yield f"Outstanding: {name_some(summary.outstanding)}. robin-etl catch-up runs them."
 
 
 def _count_left_out(read: Extracted | Check) -> Iterator[str]:
@@ -210,6 +228,54 @@ def _describe_doubt(doubt: OpenDoubt) -> Iterator[str]:
         yield f"Under way, unless the run that sent them died: {changes}."
 
 
+def show_calendar(calendar: Calendar) -> None:
+    """The last weeks, a mark for each day, and what there is to say of those that are not done."""
+    if not calendar.days:
+        return
+    console = open_console()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("week of")
+    for name in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"):
+        table.add_column(name, justify="center")
+    by_week: dict[date, list[Text]] = {}
+    for one in calendar.days:
+        monday = one.day - timedelta(days=one.day.weekday())
+        cells = by_week.setdefault(monday, [Text("") for _ in range(7)])
+        cells[one.day.weekday()] = Text(_MARKS[one.state], _DAY_STYLES[one.state])
+    for monday, cells in by_week.items():
+        table.add_row(f"{monday}", *cells)
+    console.print(table)
+    console.print(", ".join(f"{mark} {state}" for state, mark in _MARKS.items()), markup=False)
+    for one in calendar.days:
+        if one.why:
+            run = f" (run {one.run})" if one.run else ""
+            words = f"{one.day} {one.state}: {one.why}{run}"
+            console.print(words, markup=False, style=_DAY_STYLES[one.state], soft_wrap=True)
+    if outstanding := calendar.find(OUTSTANDING):
+        verb = "runs it" if len(outstanding) == 1 else "runs them"
+        console.print(f"{count(len(outstanding), 'day')} outstanding: robin-etl catch-up {verb}.")
+    if calendar.older:
+        console.print(
+            f"Before these weeks, {count(calendar.older, 'day')} with an export "
+            f"{'was' if calendar.older == 1 else 'were'} never run: robin-etl backfill."
+        )
+
+
+def show_totals(totals: Sequence[PeriodTotal], by: str) -> None:
+    """What ROBIN was told, a line for each period."""
+    console = open_console()
+    table = _make_table(by, "orders", "first", "acquisition", "retention", "revenue", "profit")
+    for one in totals:
+        money = (one.acquisition, one.retention, one.revenue, one.profit)
+        table.add_row(
+            one.period,
+            f"{one.orders:,}",
+            f"{one.acquired:,}",
+            *(f"{cents / 100:,.2f}" for cents in money),
+        )
+    console.print(table)
+
+
 def _describe_last(console: Console, run: RunRecord) -> None:
     style = _STYLES.get(run.outcome, "")
     if run.words:
@@ -230,13 +296,14 @@ def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
     """
     console = open_console()
     table = _make_table(
-        *("sent", "order", "kind", "revenue", "was", "outcome", "status"), pad_edge=False
+        *("sent", "order", "day", "kind", "revenue", "was", "outcome", "status"), pad_edge=False
     )
     for delivery in deliveries:
         money = [delivery.payload.get(name) for name in ("revenue", "old_revenue")]
         table.add_row(
-            delivery.sent_at[:19].replace("T", " "),
+            delivery.sent_at[:16].replace("T", " "),
             Text(delivery.order_number),
+            delivery.day or "",
             delivery.kind,
             *("" if value is None else f"{value:.2f}" for value in money),
             delivery.outcome,

@@ -43,9 +43,16 @@ class Change(NamedTuple):
     kept: str
     state: tuple[Any, ...]
 
+    @property
+    def day(self) -> str:
+        """The day of the export that says so."""
+        day: str = self.state[_DAY]
+        return day
+
 
 Chunk = list[Change]
 T = TypeVar("T")
+_DAY = columns.STATE_COLUMNS.index("day")
 
 
 def make_changes(changes: pd.DataFrame) -> list[Change]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import BinaryIO
 
@@ -19,11 +19,20 @@ from upath import UPath
 from robin_etl.exceptions import ExportError
 from robin_etl.exports.cells import FileCells
 from robin_etl.exports.jsonl import read_jsonl
-from robin_etl.exports.locations import SUFFIXES
-from robin_etl.exports.mapping import Orders, map_cells
+from robin_etl.exports.locations import SUFFIXES, ExportFile, look_at
+from robin_etl.exports.mapping import CUT_OFF, Orders, map_cells, mark_cut_off
 from robin_etl.exports.parquet import read_parquet
 from robin_etl.exports.profiles import Profile, find_fitting
-from robin_etl.exports.streams import Cells, bound, keep_lines, open_export, split_into_blocks, unzip
+from robin_etl.exports.streams import (
+    Cells,
+    DigestingReader,
+    bound,
+    keep_lines,
+    notice_end,
+    open_export,
+    split_into_blocks,
+    unzip,
+)
 from robin_etl.exports.text import read_text
 
 # A batch is as many rows as that much text holds.
@@ -31,23 +40,40 @@ _BATCH_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
+class Ending:
+    """What is known of a file once it is read to its end: the file as it was, the `digest` of its bytes,
+    and whether its text ends within a line, None of a format that shows by itself whether it is whole.
+    """
+
+    file: ExportFile | None
+    digest: str
+    is_within_line: bool | None
+
+
+@dataclass(frozen=True)
 class Export:
-    """A file, or a batch of it, read: its orders, with the text of every column as it was."""
+    """A file, or a batch of it, read: its orders, with the text of every column as it was. The last
+    batch of a file that is read whole has its `ending`, and `is_cut_off` where the file ends within it.
+    """
 
     path: str
     orders: Orders
+    ending: Ending | None = None
+    is_cut_off: bool = False
 
 
 def read_export(path: UPath, profile: Profile, day: date, *, most_bytes: int = sys.maxsize) -> Export:
     """One export as a whole; raises what `read_batches` does."""
-    batches = [export.orders for export in read_batches(path, profile, day, most_bytes=most_bytes)]
+    batches = list(read_batches(path, profile, day, most_bytes=most_bytes))
     if len(batches) == 1:
-        return Export(str(path), batches[0])
+        return batches[0]
+    orders = [batch.orders for batch in batches]
     cells, lines, rows = (
-        pd.concat([getattr(batch, name) for batch in batches], ignore_index=True)
+        pd.concat([getattr(one, name) for one in orders], ignore_index=True)
         for name in ("cells", "lines", "rows")
     )
-    return Export(str(path), Orders(cells, lines, rows, sum(batch.left_out for batch in batches)))
+    whole = Orders(cells, lines, rows, sum(one.left_out for one in orders))
+    return replace(batches[-1], orders=whole)
 
 
 def read_batches(
@@ -62,25 +88,39 @@ def read_batches(
     """One export in batches, at least one, in the file's order. With `only`, batches of these orders
     alone, if there are any: the cells of the others are not parsed.
 
-    Raises `ExportMissingError`, or `ExportError` for a file that can't be read as a whole, that holds
-    more than `most_bytes` once unzipped, or that changed meanwhile; that may show only after many
-    batches.
+    The row within which the text of a file ends has `cut_off`. Raises `ExportMissingError`, or
+    `ExportError` for a file that can't be read as a whole, that holds more than `most_bytes` once
+    unzipped, or that changed meanwhile; that may show only after many batches.
     """
-    before = _find_state(path)
+    before = look_at(path)
     suffix = find_suffix(path)
     with open_export(path) as stream:
-        read = _read_cells(stream, suffix, profile, str(path), batch_bytes, most_bytes, only)
+        source = _Source(stream, suffix, str(path))
+        read = source.read_cells(profile, batch_bytes, most_bytes, only)
         if profile.grain == "line":
             read = iter([_join(read)])
         read = _check_columns(read, profile, str(path), at_once=suffix != ".jsonl")
-        for cells, lines in read if only is None else _choose(read, profile, only):
-            yield Export(str(path), map_cells(cells, lines, profile, day))
-    if _find_state(path) != before:
+        if only is None:
+            for cells, lines, is_last in _look_ahead(read):
+                if is_last and source.is_within_line:
+                    orders = map_cells(mark_cut_off(cells), lines, profile, day)
+                else:
+                    orders = map_cells(cells, lines, profile, day)
+                if not is_last:
+                    yield Export(str(path), orders)
+        else:
+            for cells, lines in _choose(read, profile, only):
+                yield Export(str(path), map_cells(cells, lines, profile, day))
+        found = source.find_digest() if only is None else ""
+    if look_at(path) != before:
         raise ExportError(
             f"{path} changed while it was read. Nothing of it was posted; run again when it is "
             "uploaded whole. ROBIN_ETL_DONE_MARKER makes a run wait for that.",
             path=str(path),
         )
+    if only is None:
+        is_cut_off = source.is_within_line or bool(orders.rows[CUT_OFF].notna().any())
+        yield Export(str(path), orders, Ending(before, found, source.is_within_line), is_cut_off)
 
 
 def find_suffix(path: UPath) -> str:
@@ -93,32 +133,53 @@ def find_suffix(path: UPath) -> str:
     return suffix
 
 
-def _find_state(path: UPath) -> tuple[object, ...] | None:
-    """What changes with a file, as far as its storage says: size, time, and which file it is."""
-    try:
-        state = path.stat()
-    except (OSError, NotImplementedError):
-        return None
-    return tuple(getattr(state, name, None) for name in ("st_size", "st_mtime", "st_ino"))
+class _Source:
+    """The bytes of an export, and what shows of them on the way to their end."""
+
+    def __init__(self, stream: BinaryIO, suffix: str, path: str) -> None:
+        self._stream = stream
+        self._suffix = suffix
+        self._path = path
+        self._bytes = DigestingReader(stream)
+        self.is_within_line: bool | None = None
+
+    def read_cells(
+        self, profile: Profile, batch_bytes: int, most_bytes: int, only: pd.Series | None
+    ) -> Iterator[Cells]:
+        """The cells of the file; with `only`, of these orders and perhaps of others."""
+        if self._suffix == ".parquet":
+            return read_parquet(self._stream, profile, self._path, most_bytes)
+        is_zipped = self._suffix == ".csv.gz"
+        read = unzip(self._bytes, self._path) if is_zipped else self._bytes.read
+        encoding = "utf-8" if self._suffix == ".jsonl" else profile.encoding
+        blocks = split_into_blocks(
+            bound(read, self._path, most_bytes), encoding, self._path, batch_bytes
+        )
+        if only is not None and profile.grain == "order":  # other lines may not bear the number
+            blocks = keep_lines(blocks, only)
+        if self._suffix == ".jsonl":
+            return read_jsonl(blocks, self._path)
+        return read_text(notice_end(blocks, self._notice), profile, self._path)
+
+    def find_digest(self) -> str:
+        """The digest of all bytes; that of Parquet, which is not read in their order, is made anew."""
+        if self._suffix == ".parquet":
+            self._stream.seek(0)
+        return self._bytes.finish()
+
+    def _notice(self, is_within_line: bool) -> None:
+        self.is_within_line = is_within_line
 
 
-def _read_cells(
-    stream: BinaryIO,
-    suffix: str,
-    profile: Profile,
-    path: str,
-    batch_bytes: int,
-    most_bytes: int,
-    only: pd.Series | None,
-) -> Iterator[Cells]:
-    if suffix == ".parquet":
-        return read_parquet(stream, profile, path, most_bytes)
-    read = bound(unzip(stream, path) if suffix == ".csv.gz" else stream.read, path, most_bytes)
-    encoding = "utf-8" if suffix == ".jsonl" else profile.encoding
-    blocks = split_into_blocks(read, encoding, path, batch_bytes)
-    if only is not None and profile.grain == "order":  # other lines of an order may not bear its number
-        blocks = keep_lines(blocks, only)
-    return read_jsonl(blocks, path) if suffix == ".jsonl" else read_text(blocks, profile, path)
+def _look_ahead(read: Iterator[Cells]) -> Iterator[tuple[pd.DataFrame, pd.Series, bool]]:
+    """The same, and whether each is the last; it is not given before the file is read to its end."""
+    before: Cells | None = None
+    for one in read:
+        if before is not None:
+            yield *before, False
+        before = one
+    if before is not None:
+        yield *before, True
 
 
 def _join(read: Iterator[Cells]) -> Cells:

@@ -9,11 +9,15 @@ import pandas as pd
 
 from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.mapping import CUT_OFF
 from robin_etl.exports.streams import Block, Cells, check_width
 
 
 def read_jsonl(blocks: Iterator[Block], path: str) -> Iterator[Cells]:
-    """The cells, at least once. Numbers stay the text they are, so that no digit or zero is lost."""
+    """The cells, at least once. Numbers stay the text they are, so that no digit or zero is lost.
+
+    Half an object at the very end is a row of its own without cells, `CUT_OFF`.
+    """
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
     for first, block in blocks:
         lines: list[int] = []
@@ -21,16 +25,19 @@ def read_jsonl(blocks: Iterator[Block], path: str) -> Iterator[Cells]:
         for number, line in enumerate(block.split(b"\n"), start=first):
             if line.strip():
                 lines.append(number)
-                records.append(_decode_record(decoder, line, number, path))
+                is_unended = number == first + block.count(b"\n")
+                records.append(_decode_record(decoder, line, number, path, is_unended=is_unended))
         yield pd.DataFrame(records, dtype=columns.TEXT), pd.Series(lines, dtype=columns.COUNT)
 
 
 def _decode_record(
-    decoder: json.JSONDecoder, line: bytes, number: int, path: str
+    decoder: json.JSONDecoder, line: bytes, number: int, path: str, *, is_unended: bool
 ) -> dict[str, str | None]:
     try:
         record = decoder.decode(line.decode())
     except (ValueError, RecursionError) as error:
+        if is_unended and number > 1 and not line.rstrip().endswith(b"}"):
+            return {CUT_OFF: "the file ends within it"}
         raise ExportError(
             f"{path} is not JSON on line {number} ({error}). Mend that line, then run again.",
             path=path,

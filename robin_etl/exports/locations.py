@@ -1,10 +1,17 @@
-"""Where exports lie: the files of days, found under any path or URL that fsspec opens."""
+"""Where exports lie: the files of days, found under any path or URL that fsspec opens, each as it is.
+
+A place is listed once, however many days are asked for, where its storage can list.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from datetime import date, timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from upath import UPath
 
@@ -13,10 +20,43 @@ from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingE
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".parquet")
 DEFAULT_NAME = "orders_{date}"
 
-# Asking for a file by name takes a request for each suffix; beyond so many days one listing is less.
-_FEW_DAYS = 3
-
+_ISO = "%Y-%m-%d"
 _DATE_FIELD = re.compile(r"\{date(?::([^{}]*))?\}")
+_SPECIAL = re.compile(r"\{date(?::[^{}]*)?\}|[*?]")
+# A web server can't be asked which files it has; what looks like a wildcard there is part of an address.
+_NO_LISTING = ("http://", "https://")
+
+# What says that a file has changed, by the names that storages have for it; the first that is there.
+_VERSIONS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "content_md5",
+    "mtime",
+    "LastModified",
+    "updated",
+    "last_modified",
+)
+_MOMENTS = ("mtime", "LastModified", "updated", "last_modified", "created")
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """A file of a day's export, as its storage describes it: its `place` there, the `size` in bytes, a
+    `version` that differs once the file does (an ETag, or the time of the last change), and when that
+    was. None where the storage does not say.
+    """
+
+    path: UPath = field(compare=False)
+    place: str
+    size: int | None
+    version: str | None
+    changed_at: datetime | None = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """The file's own name, without its folder."""
+        return str(self.path.name)
 
 
 def list_days(first: date, last: date) -> list[date]:
@@ -32,46 +72,45 @@ def find_exports(
     path_of: Callable[[str], UPath] = UPath,
     *,
     done_marker: str = "",
-) -> dict[date, UPath]:
-    """The files of those days that exist, under a folder or URL, or one with `{date}` in it.
+    conflicts: dict[date, ExportError] | None = None,
+) -> dict[date, tuple[ExportFile, ...]]:
+    """The files of those days that exist, in the order of their names, under a folder or URL, or under
+    one with `{date}` in it.
 
-    `{date}` may carry a strftime format, as in `{date:%Y%m%d}`. In a folder the name is
-    `orders_{date}` with any of `SUFFIXES`; two for one day raise `ExportError`. `path_of` opens a
-    location with the credentials that it needs. With a `done_marker`, such as `.done`, a file is there
-    only once another by its name and that ending is.
+    `{date}` may carry a strftime format, as in `{date:%Y%m%d}`, and such a pattern may hold `*` and
+    `?`. In a folder the name is `orders_{date}` with any of `SUFFIXES`. `path_of` opens a location with
+    the credentials that it needs. With a `done_marker` a file is there only once another is: one by its
+    name and that ending (`.done`), or one of that name in its folder (`_SUCCESS`).
+
+    Raises `ExportError` for a place that can't be listed, and for a day that has two files of one name
+    in two forms, unless `conflicts` is there to take that.
     """
     days = list(days)
-    if _DATE_FIELD.search(location):
-        named = {day: path_of(_fill_in_date(location, day)) for day in days}
-        found = {day: path for day, path in named.items() if path.exists()}
+    is_pattern = bool(_DATE_FIELD.search(location))
+    pattern = location if is_pattern else f"{location.rstrip('/')}/{DEFAULT_NAME}"
+    suffixes = ("",) if is_pattern else SUFFIXES
+    if location.startswith(_NO_LISTING):
+        found = _ask(pattern, suffixes, days, path_of, done_marker)
     else:
-        found = _find_in_folder(location, days, path_of)
-    if not done_marker:
-        return found
-    return {
-        day: path for day, path in found.items() if path.with_name(f"{path.name}{done_marker}").exists()
-    }
+        found = _match(pattern, suffixes, days, path_of(_split(pattern)[0]), done_marker)
+    ordered: dict[date, tuple[ExportFile, ...]] = {}
+    for day in sorted(found):
+        try:
+            ordered[day] = _order(found[day], day, location)
+        except ExportError as error:
+            if conflicts is None:
+                raise
+            conflicts[day] = error
+    return ordered
 
 
-def _find_in_folder(
-    location: str, days: list[date], path_of: Callable[[str], UPath]
-) -> dict[date, UPath]:
-    found: dict[date, UPath] = {}
-    folder = path_of(location)
-    is_listed = len(days) > _FEW_DAYS and folder.is_dir()
-    listed = {path.name for path in folder.iterdir()} if is_listed else set()
-    for day in days:
-        names = [f"{_fill_in_date(DEFAULT_NAME, day)}{suffix}" for suffix in SUFFIXES]
-        present = [name for name in names if (name in listed if is_listed else (folder / name).exists())]
-        if len(present) > 1:
-            raise ExportError(
-                f"There are two exports for {day} in {location}: {' and '.join(present)}. Keep the "
-                "one that counts.",
-                path=str(folder),
-            )
-        if present:
-            found[day] = folder / present[0]
-    return found
+def look_at(path: UPath) -> ExportFile | None:
+    """A file as it is now; None where there is none, or its storage does not say."""
+    try:
+        path.fs.invalidate_cache()
+        return _describe(path, path.fs.info(path.path))
+    except (OSError, NotImplementedError):
+        return None
 
 
 def make_missing_error(location: str, first: date, last: date) -> ExportMissingError:
@@ -87,5 +126,169 @@ def make_missing_error(location: str, first: date, last: date) -> ExportMissingE
     )
 
 
+def _list(root: UPath, *, is_deep: bool) -> Mapping[str, Mapping[str, Any]]:
+    """What lies under a folder, by the path below it, as fsspec describes it."""
+    file_system, folder = root.fs, root.path.rstrip("/") or root.path
+    file_system.invalidate_cache()  # a listing of a minute ago knows no new file
+    try:
+        if is_deep:
+            described = file_system.find(folder, detail=True).values()
+        else:
+            described = file_system.ls(folder, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ExportError(
+            f"{root} can't be listed: {error}. Look at ROBIN_ETL_EXPORTS, and at what it takes to read "
+            "there.",
+            path=str(root),
+        ) from error
+    prefix = f"{file_system._strip_protocol(folder).rstrip('/')}/"  # noqa: SLF001 (as it names files)
+    return {info["name"].removeprefix(prefix): info for info in described if info["type"] != "directory"}
+
+
+def _match(
+    pattern: str,
+    suffixes: tuple[str, ...],
+    days: Sequence[date],
+    root: UPath,
+    done_marker: str,
+) -> dict[date, list[ExportFile]]:
+    """The files of these days, of one listing of the folder that all of them are in."""
+    below = _split(pattern)[1]
+    fields = [one[1] or _ISO for one in _DATE_FIELD.finditer(below)]
+    by_texts: dict[tuple[str, ...], list[date]] = defaultdict(list)
+    for day in days:
+        by_texts[tuple(format(day, form) for form in fields)].append(day)
+    endings = "|".join(map(re.escape, suffixes))
+    expression = re.compile(f"{_compile(below, days[0] if days else date.min)}(?:{endings})")
+    present = _list(root, is_deep="/" in below)
+    found: dict[date, list[ExportFile]] = defaultdict(list)
+    for name, info in present.items():
+        matched = expression.fullmatch(name)
+        if matched is None or (of := by_texts.get(matched.groups())) is None:
+            continue
+        if done_marker and (
+            name.endswith(done_marker) or _name_marker(name, done_marker) not in present
+        ):
+            continue
+        for day in of:
+            found[day].append(_describe(root / name, info))
+    return found
+
+
+def _ask(
+    pattern: str,
+    suffixes: tuple[str, ...],
+    days: Iterable[date],
+    path_of: Callable[[str], UPath],
+    done_marker: str,
+) -> dict[date, list[ExportFile]]:
+    """The files of these days, each asked for by its name."""
+    found: dict[date, list[ExportFile]] = defaultdict(list)
+    for day in days:
+        for suffix in suffixes:
+            name = f"{_fill_in_date(pattern, day)}{suffix}"
+            path = path_of(name)
+            if not path.exists() or (
+                done_marker and not path_of(_name_marker(name, done_marker)).exists()
+            ):
+                continue
+            found[day].append(look_at(path) or ExportFile(path, name, None, None, None))
+    return found
+
+
+def _order(files: list[ExportFile], day: date, location: str) -> tuple[ExportFile, ...]:
+    """The files of a day by name; raises `ExportError` for one name in two forms."""
+    ordered = sorted(files, key=lambda one: str(one.path))
+    forms: dict[str, list[str]] = defaultdict(list)
+    for one in ordered:
+        suffix = max((known for known in SUFFIXES if one.name.endswith(known)), key=len, default="")
+        forms[str(one.path).removesuffix(suffix)].append(one.name)
+    twice = next((names for names in forms.values() if len(names) > 1), None)
+    if twice:
+        raise ExportError(
+            f"There are two exports for {day} in {location}: {' and '.join(twice)}. Keep the one that "
+            "counts.",
+            path=location,
+        )
+    return tuple(ordered)
+
+
+def _describe(path: UPath, info: Mapping[str, Any]) -> ExportFile:
+    if info.get("islink"):  # of which fsspec tells the time of the link, not of the file
+        state = path.stat()
+        info = {**info, "size": state.st_size, "mtime": state.st_mtime, "ino": state.st_ino}
+    version = next((str(info[name]).strip('"') for name in _VERSIONS if info.get(name)), None)
+    changed_at = next((info[name] for name in _MOMENTS if info.get(name)), None)
+    return ExportFile(
+        path,
+        _clean_place(info["name"]),
+        info.get("size"),
+        f"{version}:{info['ino']}" if version and "ino" in info else version,
+        _to_moment(changed_at),
+    )
+
+
+def _clean_place(place: str) -> str:
+    """Where a file is, without a password or token that its address may hold."""
+    if not place.startswith(_NO_LISTING):
+        return place
+    parts = urlsplit(place)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _to_moment(value: object) -> datetime | None:
+    if isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return None
+
+
+def _compile(below: str, sample: date) -> str:
+    """The regular expression of a pattern, with a group for each date in it."""
+    parts: list[str] = []
+    end = 0
+    for special in _SPECIAL.finditer(below):
+        parts.append(re.escape(below[end : special.start()]))
+        parts.append(_compile_special(special[0], sample))
+        end = special.end()
+    return "".join([*parts, re.escape(below[end:])])
+
+
+def _compile_special(text: str, sample: date) -> str:
+    if text == "*":
+        return "[^/]*"
+    if (written := _DATE_FIELD.fullmatch(text)) is None:
+        return "[^/]"
+    shape = re.escape(format(sample, written[1] or _ISO))
+    shape = re.sub(r"[^\W\d_]+", r"[^\\W\\d_]+", shape)
+    # A number without leading zeros may have one digit or two.
+    return (
+        f"({re.sub(r'[0-9]+', r'[0-9]+', shape) if '%-' in text else re.sub('[0-9]', '[0-9]', shape)})"
+    )
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """The folder that all files of a pattern are in, and the pattern below it."""
+    special = _SPECIAL.search(pattern)
+    at = pattern.rfind("/", 0, special.start() if special else len(pattern)) + 1
+    return pattern[:at], pattern[at:]
+
+
+def _name_marker(name: str, done_marker: str) -> str:
+    """The name of the file that says that this one is complete."""
+    if done_marker.startswith("."):
+        return f"{name}{done_marker}"
+    folder, slash, _ = name.rpartition("/")
+    return f"{folder}{slash}{done_marker}"
+
+
 def _fill_in_date(pattern: str, day: date) -> str:
-    return _DATE_FIELD.sub(lambda field: format(day, field[1] or "%Y-%m-%d"), pattern)
+    return _DATE_FIELD.sub(lambda one: format(day, one[1] or _ISO), pattern)

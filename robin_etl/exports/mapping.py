@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from robin_etl.exports.profiles import Profile, Status
 
 SURPLUS = "surplus_cells"
+CUT_OFF = "cut_off"
 
 # What `customer_from` says of a row that names its customer itself.
 FROM_ROW = "row"
@@ -40,8 +41,8 @@ class Orders:
     In `rows` that is `customer_from`, what says who the customer is, null where nothing does;
     `revenue_text`, `profit_text` and `order_date_text`, as they were; `days_ahead` of the export's day;
     `other_currency`, where an order is in one that the shop does not report in; `unsendable`, the column
-    that holds control characters or far too much; and `surplus_cells`, what stood beyond the header's
-    last column.
+    that holds control characters or far too much; `surplus_cells`, what stood beyond the header's last
+    column; and `cut_off`, of the row within which the file ends.
     `cells` and `lines` are those of each order's first row. All three have one index. `left_out`: how
     many orders are none yet.
     """
@@ -64,6 +65,7 @@ def map_cells(cells: pd.DataFrame, lines: pd.Series, profile: Profile, day: date
     """
     file = FileCells(cells, profile)
     rows = _build_rows(file, profile, day)
+    cells = cells.drop(columns=CUT_OFF, errors="ignore")
     if profile.grain == "line":
         cells = cells.iloc[file.first_rows].reset_index(drop=True)
         lines = lines.iloc[file.first_rows].reset_index(drop=True)
@@ -78,6 +80,13 @@ def map_cells(cells: pd.DataFrame, lines: pd.Series, profile: Profile, day: date
     is_pending = (status.isin(profile.status.pending) & ~is_cancelled).to_numpy(dtype=np.bool_)
     orders = Orders(cells, lines, rows, int(is_pending.sum()))
     return orders.keep(~is_pending) if orders.left_out else orders
+
+
+def mark_cut_off(cells: pd.DataFrame) -> pd.DataFrame:
+    """The same cells; of their last row is said that the file ends within it."""
+    marks = pd.Series(pd.NA, index=cells.index, dtype=columns.TEXT)
+    marks.iloc[-1:] = "the file ends within it"
+    return cells.assign(**{CUT_OFF: marks})
 
 
 def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
@@ -104,6 +113,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
             "days_ahead": dates.count_days_ahead(moments, day, profile.timezone),
             "other_currency": _find_other_currency(file, profile),
             SURPLUS: file.find_texts(SURPLUS),
+            CUT_OFF: file.find_texts(CUT_OFF),
         }
     )
     return rows.assign(

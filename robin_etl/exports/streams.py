@@ -8,7 +8,8 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from hashlib import blake2b
+from typing import BinaryIO, cast
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,8 @@ Cells = tuple[pd.DataFrame, pd.Series]
 # More of either is no export, and would take memory without bound.
 _MOST_LINE_BYTES = 64 << 20
 _MOST_COLUMNS = 10_000
+_DIGEST_BYTES = 16
+_BLOCK_BYTES = 1 << 20
 # Of the pattern that lines are sieved by; beyond it the sieve would cost more than it saves.
 _LONGEST_PATTERN = 20_000
 
@@ -53,9 +56,37 @@ def open_export(path: UPath) -> Iterator[BinaryIO]:
         raise ExportError(f"{path} can't be read: {error}.", path=str(path)) from error
 
 
-def unzip(stream: BinaryIO, path: str) -> Read:
+class DigestingReader:
+    """Reads a stream, and makes a digest of its bytes on the way."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = blake2b(digest_size=_DIGEST_BYTES)
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._hash.update(data)
+        return data
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def finish(self) -> str:
+        """The digest of all bytes, those behind what was read included."""
+        while self.read(_BLOCK_BYTES):
+            pass
+        return self._hash.hexdigest()
+
+
+def digest(path: UPath) -> str:
+    """The digest of a file's bytes; raises what `open_export` does."""
+    with open_export(path) as stream:
+        return DigestingReader(stream).finish()
+
+
+def unzip(stream: BinaryIO | DigestingReader, path: str) -> Read:
     """Reads what a gzip file holds; raises `ExportError` where it breaks off."""
-    unzipped = gzip.GzipFile(fileobj=stream)
+    unzipped = gzip.GzipFile(fileobj=cast("BinaryIO", stream))
 
     def read(size: int) -> bytes:
         try:
@@ -133,6 +164,15 @@ def split_into_blocks(read: Read, encoding: str, path: str, size: int) -> Iterat
             is_first = False
         if not data:
             return
+
+
+def notice_end(blocks: Iterator[Block], notice: Callable[[bool], None]) -> Iterator[Block]:
+    """The same blocks; once they are through, `notice` hears whether the text ended within a line."""
+    last = b""
+    for line, block in blocks:
+        last = block or last
+        yield line, block
+    notice(not last.endswith((b"\n", b"\r")) and bool(last))
 
 
 def keep_lines(blocks: Iterator[Block], texts: pd.Series) -> Iterator[Block]:

@@ -14,12 +14,14 @@ import pyarrow.csv as pacsv
 
 from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
-from robin_etl.exports.mapping import SURPLUS
+from robin_etl.exports.mapping import SURPLUS, mark_cut_off
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.streams import Block, Cells, check_width
 
 _QUOTE = b'"'
 _RECORDS_AT_ONCE = 100_000
+_UNENDED = "unexpected end of data"  # the csv module's words
+_CUT_RECORD = [""]  # stands for a record that the end of the file cuts off
 
 
 def read_text(blocks: Iterator[Block], profile: Profile, path: str) -> Iterator[Cells]:
@@ -125,6 +127,8 @@ def _read_records(
             for _, record in batch
         ]
         cells = pd.DataFrame(rows, columns=[*header, SURPLUS], dtype=columns.TEXT)
+        if batch and batch[-1][1] is _CUT_RECORD:
+            cells = mark_cut_off(cells)
         yield cells, pd.Series([line for line, _ in batch], dtype=columns.COUNT)
 
 
@@ -145,6 +149,10 @@ def _split_records(
             yield line, record, end
             line = end + 1
     except csv.Error as error:
+        # A quote that the last line opens is that line's own; an earlier one may have swallowed many.
+        if str(error) == _UNENDED and first + reader.line_num - 1 == line:
+            yield line, _CUT_RECORD, line
+            return
         raise ExportError(
             f"{path} can't be read as csv from line {line} on ({error}). Mend that line, then run "
             "again.",

@@ -78,6 +78,12 @@ class Verdict:
         self._stop_at_failed(what)
         self._stop_at_too_many_broken(what)
 
+    def are_too_many(self, broken: int, rows: int) -> bool:
+        """Whether the suite lets so many of so many rows not be quarantined."""
+        are_all = 0 < broken == rows
+        is_beyond = broken > self.max_quarantined * rows
+        return is_beyond and (are_all or broken > self.but_at_least)
+
     def _stop_at_unevaluated(self, what: str) -> None:
         if failed := [rule for rule in self.rules if rule.failure]:
             reasons = "; ".join(f"{rule.rule}: {rule.failure}" for rule in failed)
@@ -97,7 +103,7 @@ class Verdict:
             )
 
     def _stop_at_too_many_broken(self, what: str) -> None:
-        if self._are_too_many_broken():
+        if self.are_too_many(self.broken_rows, self.rows):
             counts = {rule.rule: rule.broken for rule in self.rules if rule.broken}
             reasons = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             raise GateError(
@@ -107,11 +113,6 @@ class Verdict:
                 "run again.",
                 rules=tuple(counts),
             )
-
-    def _are_too_many_broken(self) -> bool:
-        are_all = 0 < self.broken_rows == self.rows
-        is_beyond = self.broken_rows > self.max_quarantined * self.rows
-        return is_beyond and (are_all or self.broken_rows > self.but_at_least)
 
     def _describe_allowed(self) -> str:
         share = f"{self.max_quarantined:.1%}"

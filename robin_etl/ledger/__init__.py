@@ -6,6 +6,7 @@ from robin_etl.ledger.ledger import Ledger
 from robin_etl.ledger.records import (
     AnswerCount,
     DeliveryRecord,
+    ExportRecord,
     OpenDoubt,
     RejectedOrder,
     RunOutcome,
@@ -18,6 +19,7 @@ __all__ = [
     "Binding",
     "DeliveryRecord",
     "Engine",
+    "ExportRecord",
     "Ledger",
     "OpenDoubt",
     "RejectedOrder",

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
+from robin_etl.ledger import schema
 from robin_etl.ledger.engine import Engine, format_moment
 from robin_etl.ledger.records import (
     AnswerCount,
@@ -43,13 +44,13 @@ FORGOTTEN = "(forgotten)"
 
 _REQUEST = ("id", "run", "wave", "outcome", "sent_at")
 _ANSWER = ("outcome", "status", "words", "answered_at", "speaks_of_errors", "doubt")
-_DELIVERY = ("request", "position", "order_number", "kind", "payload")
+_DELIVERY = ("request", "position", "order_number", "day", "kind", "payload")
 # So many different words of errors are given of a run.
 _REMARKS = 5
 # So many deliveries in a statement, of what a database takes in parameters.
 _AT_ONCE = 1000
 _RECORD = (
-    *(DELIVERIES.c[name] for name in ("request", "order_number", "kind", "payload")),
+    *(DELIVERIES.c[name] for name in ("request", "order_number", "day", "kind", "payload")),
     *(REQUESTS.c[name] for name in ("run", "wave", "outcome", "status", "words")),
     *(REQUESTS.c[name] for name in ("sent_at", "answered_at", "speaks_of_errors")),
 )
@@ -82,7 +83,7 @@ class DeliveryLog:
             connection.exec_driver_sql(self._insert_request, logged)
             for start in range(0, len(changes), _AT_ONCE):
                 rows = [
-                    (request, at, change.order_number, change.kind, change.kept)
+                    (request, at, change.order_number, change.day, change.kind, change.kept)
                     for at, change in enumerate(changes[start : start + _AT_ONCE], start)
                 ]
                 statement = self._compile_insert(len(rows))
@@ -159,11 +160,18 @@ class DeliveryLog:
 
     def rejected(self) -> list[DeliveryRecord]:
         """The last delivery of each order that ROBIN rejected and has not accepted since."""
-        return self._fetch_records(
-            REQUESTS.c.outcome == REJECTED,
-            DELIVERIES.c.order_number != FORGOTTEN,
-            ~_exists_later(lambda later: later.c.outcome.in_((ACCEPTED, REJECTED))),
+        return self._fetch_records(*_STANDS_REJECTED)
+
+    def rejected_days(self) -> dict[str, int]:
+        """How many orders stand rejected, by the day of the export that said so."""
+        days = (
+            sa.select(DELIVERIES.c.day, sa.func.count(sa.distinct(DELIVERIES.c.order_number)))
+            .select_from(_BOTH)
+            .where(*_STANDS_REJECTED, DELIVERIES.c.day.is_not(None))
+            .group_by(DELIVERIES.c.day)
         )
+        with self._engine.read() as connection:
+            return {day: int(orders) for day, orders in connection.execute(days)}
 
     def _fetch_records(self, *where: sa.ColumnElement[bool]) -> list[DeliveryRecord]:
         query = sa.select(*_RECORD).select_from(_BOTH).where(*where)
@@ -229,7 +237,7 @@ class DeliveryLog:
 
     def rejected_by(self, run: str, limit: int) -> list[RejectedOrder]:
         """The orders that ROBIN rejected in a run, the first so many."""
-        of_order = (DELIVERIES.c.order_number, DELIVERIES.c.kind)
+        of_order = (DELIVERIES.c.order_number, DELIVERIES.c.day, DELIVERIES.c.kind)
         query = (
             sa.select(*of_order, REQUESTS.c.status, REQUESTS.c.words)
             .select_from(_BOTH)
@@ -261,3 +269,10 @@ def _exists_later(which: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> s
         later.c.id == held.c.request,
         which(later),
     )
+
+
+_STANDS_REJECTED = (
+    schema.IS_REJECTED,
+    DELIVERIES.c.order_number != FORGOTTEN,
+    ~_exists_later(lambda later: later.c.outcome.in_((ACCEPTED, REJECTED))),
+)

@@ -17,6 +17,7 @@ from robin_etl.ledger.contacts import SealedContacts
 from robin_etl.ledger.deliveries import ACCEPTED, DeliveryLog
 from robin_etl.ledger.doubt import DoubtLog
 from robin_etl.ledger.engine import Engine, now
+from robin_etl.ledger.exports import ExportLog
 from robin_etl.ledger.lock import PostingLock
 from robin_etl.ledger.runs import RunLog
 from robin_etl.ledger.states import OrderStates
@@ -31,6 +32,7 @@ class Ledger:
         self.deliveries = DeliveryLog(engine)
         self.doubts = DoubtLog(engine)
         self.runs = RunLog(engine)
+        self.exports = ExportLog(engine)
         self.bindings = Bindings(engine)
         self.contacts = SealedContacts(engine)
         self.lock = PostingLock(engine)

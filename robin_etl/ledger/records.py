@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 
@@ -47,11 +48,45 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class ExportRecord:
+    """A file of a day's export as a run found it: its `place`, `size` in bytes and `version`, which
+    differs once the file does; and as it was read: the `digest` of its bytes, how many `rows`, how many
+    of them `quarantined`, and whether its text ended within a line. `new_orders` of the day, and the
+    changes of it that are held back or `waiting` for a contact, are in the record of its first file.
+    `notes` are what somebody has to look at, in words. A day without any file has a record without a
+    place.
+    """
+
+    day: date
+    place: str = ""
+    size: int | None = None
+    version: str | None = None
+    digest: str | None = None
+    rows: int = 0
+    quarantined: int = 0
+    new_orders: int | None = None
+    waiting: int = 0
+    ends_within_line: bool | None = None
+    notes: tuple[str, ...] = ()
+    run: str | None = None
+    outcome: str = ""
+    read_at: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's own name, without its folder."""
+        return self.place.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
 class DeliveryRecord:
-    """A change in a request: what was sent of it without contacts, and what came of the request."""
+    """A change in a request: the day of the export that said so, what was sent of it without contacts,
+    and what came of the request.
+    """
 
     request: int
     order_number: str
+    day: str | None
     kind: str
     payload: Mapping[str, Any]
     run: str
@@ -69,9 +104,10 @@ class DeliveryRecord:
 
 @dataclass(frozen=True)
 class RejectedOrder:
-    """An order that ROBIN rejected, with its status and words."""
+    """An order that ROBIN rejected, the day of the export that said so, ROBIN's status and words."""
 
     order_number: str
+    day: str | None
     kind: str
     status: int | None
     words: str | None

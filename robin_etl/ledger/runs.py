@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -112,19 +112,18 @@ class RunLog:
         with self._engine.read() as connection:
             return [int(highest) for highest in connection.execute(query).scalars()]
 
-    def rows_per_day(self, days: int) -> list[float]:
-        """The rows of a day's export in the last finished runs, newest first.
-
-        A baseline's files may hold years.
-        """
-        query = (
-            sa.select(RUNS.c.exported, RUNS.c.files)
-            .where(RUNS.c.outcome.in_(FINISHED), RUNS.c.files > 0, RUNS.c.command != BASELINE)
-            .order_by(RUNS.c.started_at.desc())
-            .limit(days)
+    def days_tried(self, first: date, last: date, *, but: str) -> set[date]:
+        """The days between that any other run than that one was about and is not finished."""
+        query = sa.select(RUNS.c.from_day, RUNS.c.to_day).where(
+            RUNS.c.from_day <= last.isoformat(),
+            RUNS.c.to_day >= first.isoformat(),
+            RUNS.c.outcome.not_in(FINISHED),
+            RUNS.c.run != but,
         )
+        days = [first + timedelta(days=at) for at in range((last - first).days + 1)]
         with self._engine.read() as connection:
-            return [row.exported / row.files for row in connection.execute(query)]
+            ranges = [tuple(map(date.fromisoformat, row)) for row in connection.execute(query)]
+        return {day for day in days if any(begin <= day <= end for begin, end in ranges)}
 
     def has(self, command: str) -> bool:
         """Whether any run was of this command."""

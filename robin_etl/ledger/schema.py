@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 # Opening a ledger of a newer version is refused; an older one is brought up to this by `migrations`,
 # where each version has a file.
-VERSION = 5
+VERSION = 6
 
 # Order numbers and dates are compared byte by byte on every database, as Python compares them.
 _TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
@@ -99,6 +99,10 @@ sa.Index(
     sqlite_where=UNDER_WAY,
     postgresql_where=UNDER_WAY,
 )
+# Likewise those that ROBIN rejected.
+_REJECTED = sa.text("outcome = 'rejected'")
+IS_REJECTED = sa.literal_column("requests.outcome = 'rejected'", sa.Boolean)
+sa.Index("requests_rejected", REQUESTS.c.id, sqlite_where=_REJECTED, postgresql_where=_REJECTED)
 
 IS_DOUBTFUL = sa.text("doubt is not null")
 sa.Index(
@@ -117,6 +121,8 @@ DELIVERIES = sa.Table(
     sa.Column("request", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("order_number", _TEXT, nullable=False),
+    # The day of the export that said so; null of a delivery by a version that did not keep it.
+    sa.Column("day", _TEXT),
     sa.Column("kind", _TEXT, nullable=False),
     sa.Column("payload", _TEXT, nullable=False),
     sqlite_with_rowid=False,
@@ -142,3 +148,38 @@ RUNS = sa.Table(
     sa.Column("read_by", _TEXT),
 )
 sa.Index("runs_by_start", RUNS.c.started_at)
+
+# What is known of each file of a day's export: where it was and what it was like when it was read, and
+# what came of it. A day that had none when a run looked for it has one row without a place.
+EXPORTS = sa.Table(
+    "exports",
+    METADATA,
+    sa.Column("day", _TEXT, primary_key=True),
+    sa.Column("place", _TEXT, primary_key=True),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("version", _TEXT),
+    sa.Column("digest", _TEXT),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("quarantined", sa.BigInteger, nullable=False),
+    # Of the day, and only in the row of its first file: new orders, and changes held back or waiting.
+    sa.Column("new_orders", sa.BigInteger),
+    sa.Column("waiting", sa.BigInteger, nullable=False),
+    sa.Column("ends_within_line", sa.Boolean),
+    sa.Column("notes", _TEXT),
+    sa.Column("run", _TEXT),
+    sa.Column("outcome", _TEXT, nullable=False),
+    sa.Column("read_at", _TEXT, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("exports_by_digest", EXPORTS.c.digest)
+
+# How many changes of a day and kind ROBIN acknowledged in a run.
+ACKNOWLEDGED = sa.Table(
+    "acknowledged",
+    METADATA,
+    sa.Column("day", _TEXT, primary_key=True),
+    sa.Column("run", _TEXT, primary_key=True),
+    sa.Column("kind", _TEXT, primary_key=True),
+    sa.Column("changes", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

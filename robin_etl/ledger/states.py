@@ -132,6 +132,21 @@ class OrderStates:
             row = connection.execute(query).one()
         return Totals(int(row.orders), int(row.first_orders), int(row.revenue), row.newest_day)
 
+    def totals_by(self, letters: int) -> pd.DataFrame:
+        """What ROBIN was told of, by so many first letters of the order's date in UTC: columns period,
+        is_first_order, orders, revenue and profit, in cents; a row for each period and flag.
+        """
+        period = sa.func.substr(ORDERS.c.order_date, 1, letters)
+        sums = (sa.func.coalesce(sa.func.sum(ORDERS.c[name]), 0) for name in ("revenue", "profit"))
+        query = (
+            sa.select(period, ORDERS.c.is_first_order, sa.func.count(), *sums)
+            .where(ORDERS.c.is_told == sa.true())
+            .group_by(period, ORDERS.c.is_first_order)
+        )
+        with self._engine.read() as connection:
+            rows = [(when, flag, *map(int, sums)) for when, flag, *sums in connection.execute(query)]
+        return pd.DataFrame(rows, columns=["period", "is_first_order", "orders", "revenue", "profit"])
+
     # Moves
 
     def acknowledge(self, states: Iterable[tuple[Any, ...]]) -> None:

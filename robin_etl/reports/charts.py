@@ -13,7 +13,7 @@ from pygal.style import Style
 
 from robin_etl.core.columns import KINDS
 
-TROUBLES = ("quarantined", "rejected", "held back", "waiting")
+TROUBLES = ("quarantined", "rejected", "waiting")
 
 _MOST_LABELS = 6
 _GUIDES = 4

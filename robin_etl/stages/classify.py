@@ -45,15 +45,16 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
     exported, unsettled = _drop_unsettled(exported, ledger)
     result = reconcile_with(exported, ledger, final=run.scope.final)
 
-    changes, without_contact = result.changes, unsettled
+    changes, waiting = result.changes, unsettled
     if not run.scope.is_baseline:  # where nothing is posted nobody need be named
         changes = add_contacts(settings, ledger, changes)
         nameless = lacks_customer(changes)
         _warn_of_nameless(changes[nameless])
-        changes, without_contact = changes[~nameless], unsettled + int(nameless.sum())
+        changes, waiting = changes[~nameless], pd.concat([unsettled, changes["day"][nameless]])
     at_once = max(_ROWS_HELD // len(run.partitions), _FEWEST_ROWS)
     partition.changes.write(changes, at_once=at_once)
     partition.confirmed.write(result.confirmed)
+    figures = measure_changes(changes, old_after_days=settings.guards.old_orders_days)
     classified = Classified(
         rows=len(exported),
         kinds={kind: int((changes["kind"] == kind).sum()) for kind in columns.KINDS},
@@ -62,16 +63,17 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
         stale=result.stale,
         duplicates=duplicates,
         superseded=result.superseded,
-        without_contact=without_contact,
+        without_contact=len(waiting),
         untold=result.untold,
+        new_by_day=figures.new_by_day,
+        waiting_by_day={str(day): int(number) for day, number in waiting.value_counts().items()},
     )
-    figures = measure_changes(changes, old_after_days=settings.guards.old_orders_days)
     partition.basis.write(Basis(revision, classified, figures))
     return classified
 
 
-def _drop_unsettled(exported: pd.DataFrame, ledger: Ledger) -> tuple[pd.DataFrame, int]:
-    """The rows whose customer is known, and how many others there are.
+def _drop_unsettled(exported: pd.DataFrame, ledger: Ledger) -> tuple[pd.DataFrame, pd.Series]:
+    """The rows whose customer is known, and the days of the others.
 
     Extract lets such a row pass when an earlier one names its customer. That one may have been
     quarantined, or the order removed from the ledger since.
@@ -84,7 +86,7 @@ def _drop_unsettled(exported: pd.DataFrame, ledger: Ledger) -> tuple[pd.DataFram
             count(len(unsettled), "row"),
             ", ".join(unsettled.head(_NAMED)),
         )
-    return exported[settled], len(unsettled)
+    return exported[settled], exported["day"][~settled]
 
 
 def reconcile_with(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -> Reconciliation:

@@ -68,10 +68,13 @@ def _add_earlier_contacts(settings: Settings, changes: pd.DataFrame) -> None:
     wanted = changes["order_number"][lacking.any(axis=1)]
     days = pd.concat([changes[f"{digest}_day"][lacking[digest]] for digest, _ in _DIGESTS])
     earlier = [date.fromisoformat(day) for day in sorted(days.dropna().unique())]
-    for day, path in locations.find_exports(settings.exports, earlier, settings.path).items():
-        most = settings.max_export_size
-        batches = files.read_batches(path, profile, day, most_bytes=most, only=wanted)
-        rows = [batch.orders.rows for batch in batches]
+    most = settings.max_export_size
+    for day, those in locations.find_exports(settings.exports, earlier, settings.path).items():
+        rows = [
+            batch.orders.rows
+            for one in those
+            for batch in files.read_batches(one.path, profile, day, most_bytes=most, only=wanted)
+        ]
         if not rows:
             continue
         known = customers.add_digests(pd.concat(rows), key=settings.digest_key())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
@@ -17,18 +18,25 @@ import pyarrow as pa
 from upath import UPath
 
 from robin_etl.core import columns, customers, partition
+from robin_etl.core.words import name_some
+from robin_etl.exceptions import ExportError, GateError
 from robin_etl.exports import files, locations, profiles
 from robin_etl.exports.files import Export
+from robin_etl.exports.locations import ExportFile
 from robin_etl.exports.profiles import Profile
-from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
-from robin_etl.ledger import Ledger
+from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, Verdict, load_suite
+from robin_etl.ledger import ExportRecord, Ledger
 from robin_etl.ledger.binding import fingerprint_customer_key
 from robin_etl.settings import Settings
+from robin_etl.stages.line_ends import LineEnds
 from robin_etl.stages.nameless import CustomerFinder
-from robin_etl.stages.records import Extracted, Partitioning, ReadBy
+from robin_etl.stages.records import Extracted, FoundExports, Partitioning, ReadBy
 from robin_etl.stages.run import ROW_DTYPES, Run
 
 log = logging.getLogger(__name__)
+
+# The files of days.
+Found = dict[date, tuple[ExportFile, ...]]
 
 _NO_BOUND = 1e15  # more than any amount that is read
 
@@ -37,12 +45,23 @@ _CHECKED_ROWS = 250_000
 
 
 @dataclass(frozen=True)
-class _Counted:
-    """How many rows were read, and how many orders left out, by their status or without a customer."""
+class _Batch:
+    """A batch of the file of that number, counted from 0."""
 
-    rows: int = 0
-    left_out: int = 0
-    without_customer: int = 0
+    file: int
+    export: Export
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """How many rows were read, and how many orders left out, by their status or without a customer; and
+    of each file what it was like.
+    """
+
+    rows: int
+    left_out: int
+    without_customer: int
+    files: tuple[ExportRecord, ...]
 
 
 def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
@@ -51,18 +70,45 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     Raises `BindingError`, `ExportMissingError`, `ExportError` or `GateError`.
     """
     profile = profiles.load_configured(settings)
-    found = _find_files(settings, run)
+    found, left_out = _find_files(settings, run)
+    while True:
+        kept = replace(_describe_found(settings, run, ledger, found), left_out=left_out)
+        run.found.write(kept)
+        try:
+            extracted = _read_exports(settings, run, ledger, profile, found)
+            break
+        except (ExportError, GateError) as error:
+            days = _find_stopping_days(run, error, found)
+            if not days:
+                raise
+            log.warning("%s stays outstanding: %s", name_some(sorted(days)), error)
+            left_out += tuple(_leave_out(one) for one in kept.files if one.day in days)
+            found = {day: those for day, those in found.items() if day not in days}
+    shards = settings.shards
+    number = partition.choose_number(extracted.exported) if shards == "auto" else shards
+    write_partitions(run, ledger, number)
+    return extracted
+
+
+def _read_exports(
+    settings: Settings, run: Run, ledger: Ledger, profile: Profile, found: Found
+) -> Extracted:
+    """Read these files and let the gate judge them; raises `ExportError` or `GateError`."""
+    kept = run.found.read()
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
     check = SuiteCheck(suite, {"fewest_rows": _compute_fewest_rows(ledger, suite, len(found))})
-    exports = _read_together(settings, profile, found)
-    counted = _write_rows(exports, make_finder(profile, ledger), check, run, key=settings.digest_key())
+    exports = _read_together(settings, profile, found, LineEnds(ledger))
+    counted = _write_rows(
+        exports, make_finder(profile, ledger), check, run, key=settings.digest_key(), files=kept.files
+    )
+    run.found.write(replace(kept, files=counted.files))
     worth = run.exported.read(["revenue", "broken"])
     revenues = worth["revenue"][~worth["broken"]]
     verdict = check.finish(run.exported.read, {"most_revenue": compute_most(suite, revenues, ledger)})
     pa.default_memory_pool().release_unused()
     run.export_verdict.write(verdict.to_json())
     extracted = Extracted(
-        files=len(found),
+        files=len(kept.files),
         exported=counted.rows,
         left_out=counted.left_out,
         without_customer=counted.without_customer,
@@ -76,32 +122,89 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     for rule in verdict.warnings:
         log.warning("The rule %s of %s warns about %s.", rule, suite.name, run.title)
     verdict.stop_unless_passed(f"the export of {run.title}")
-    shards = settings.shards
-    write_partitions(run, ledger, partition.choose_number(counted.rows) if shards == "auto" else shards)
     return extracted
 
 
+def _find_stopping_days(run: Run, error: ExportError | GateError, found: Found) -> set[date]:
+    """The days without which a catch-up can go on, since their exports alone stop it; none where the
+    last of its days is among them, or where it would have no other.
+    """
+    if not run.scope.days:
+        return set()
+    if isinstance(error, ExportError):
+        days = {day for day, those in found.items() if any(str(one.path) == error.path for one in those)}
+    else:
+        days = _find_days_of_broken_rows(run)
+    return days if days < found.keys() and run.scope.last not in days else set()
+
+
+def _find_days_of_broken_rows(run: Run) -> set[date]:
+    """The days of which more rows are quarantined than the suite allows, each taken by itself."""
+    verdict = Verdict.from_json(run.export_verdict.find() or {})
+    rows: Counter[date] = Counter()
+    broken: Counter[date] = Counter()
+    for one in run.found.read().files:
+        rows[one.day] += one.rows
+        broken[one.day] += one.quarantined
+    return {day for day in rows if verdict.are_too_many(broken[day], rows[day])}
+
+
+def _leave_out(export: ExportRecord) -> ExportRecord:
+    return replace(export, notes=(f"{export.name} stops a run, and is left out",))
+
+
 def _write_rows(
-    read: Iterable[list[Export]], finder: CustomerFinder, check: SuiteCheck, run: Run, *, key: bytes
+    read: Iterable[list[_Batch]],
+    finder: CustomerFinder,
+    check: SuiteCheck,
+    run: Run,
+    *,
+    key: bytes,
+    files: tuple[ExportRecord, ...],
 ) -> _Counted:
     """Write the rows of all exports, those that break a rule marked and in the quarantine too."""
     quarantine = []
+    kept = list(files)
     rows_read = left_out = without_customer = 0
     with run.exported.writing() as write:
         for together in read:
-            settled = [finder.settle(export) for export in together]
+            settled = [finder.settle(batch.export) for batch in together]
             exports = [export for export, _ in settled]
             rows = pd.concat([export.orders.rows for export in exports], ignore_index=True)
             rows.index += rows_read
             broken = check.check_batch(rows)
-            quarantine.append(_collect_broken(exports, broken, rows_read))
+            for batch, export, own in zip(
+                together, exports, _split_broken(exports, broken, rows_read), strict=True
+            ):
+                quarantine.append(_collect_broken(export, own))
+                kept[batch.file] = _add_to_record(kept[batch.file], export, len(own))
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
             write(customers.add_digests(rows, key=key))
             rows_read += len(rows)
             left_out += sum(export.orders.left_out for export in exports)
             without_customer += sum(count for _, count in settled)
-    run.quarantine.write(pd.concat(quarantine, ignore_index=True))
-    return _Counted(rows_read, left_out, without_customer)
+    nothing = pd.DataFrame(columns=["file", "line", "rules"])
+    broken_rows = [frame for frame in quarantine if len(frame)]
+    run.quarantine.write(pd.concat(broken_rows, ignore_index=True) if broken_rows else nothing)
+    return _Counted(rows_read, left_out, without_customer, tuple(kept))
+
+
+def _add_to_record(record: ExportRecord, export: Export, quarantined: int) -> ExportRecord:
+    """What is known of a file, with what a further batch of it says."""
+    record = replace(
+        record,
+        rows=record.rows + len(export.orders.rows),
+        quarantined=record.quarantined + quarantined,
+    )
+    ending, notes = export.ending, record.notes
+    if ending is None:
+        return record
+    if export.is_cut_off:
+        notes = (*notes, f"{record.name} ends within a line")
+    record = replace(record, digest=ending.digest, ends_within_line=ending.is_within_line, notes=notes)
+    if ending.file is None:
+        return record
+    return replace(record, size=ending.file.size, version=ending.file.version)
 
 
 def make_finder(profile: Profile, ledger: Ledger) -> CustomerFinder:
@@ -149,22 +252,65 @@ def _assign_rows(run: Run, ledger: Ledger, number: int) -> partition.Partitions:
     return partition.assign_partitions(of_orders, of_customers, known_pairs, number)
 
 
-def _find_files(settings: Settings, run: Run) -> dict[date, UPath]:
+def _find_files(settings: Settings, run: Run) -> tuple[Found, tuple[ExportRecord, ...]]:
+    """The files of the run's days; and of a catch-up those of days that have two exports.
+
+    Raises `ExportMissingError` where no day has any, and `ExportError` for two of a day.
+    """
     scope = run.scope
     if scope.exports:
-        return {day: settings.path(path) for day, path in scope.exports}
-    days = locations.list_days(scope.first, scope.last)
+        return {day: (_look_at(settings.path(path)),) for day, path in scope.exports}, ()
+    conflicts: dict[date, ExportError] = {}
     found = locations.find_exports(
-        settings.exports, days, settings.path, done_marker=settings.done_marker
+        settings.exports,
+        scope.days or locations.list_days(scope.first, scope.last),
+        settings.path,
+        done_marker=settings.done_marker,
+        conflicts=conflicts,
     )
+    if conflicts and (not scope.days or scope.last in conflicts or not found):
+        raise min(conflicts.items())[1]
     if not found:
         raise locations.make_missing_error(settings.exports, scope.first, scope.last)
-    return found
+    for day, error in conflicts.items():
+        log.warning("%s stays outstanding: %s", day, error)
+    return found, tuple(
+        ExportRecord(day, error.path, notes=(f"{day} has two exports, and is left out",))
+        for day, error in conflicts.items()
+    )
+
+
+def _look_at(path: UPath) -> ExportFile:
+    return locations.look_at(path) or ExportFile(path, str(path), None, None, None)
+
+
+def _describe_found(settings: Settings, run: Run, ledger: Ledger, found: Found) -> FoundExports:
+    """Which files the run reads, and what it finds of its other days."""
+    scope = run.scope
+    files = tuple(_describe_file(day, one) for day, those in found.items() for one in those)
+    if scope.exports:
+        days = [day for day, _ in scope.exports]
+        places = {one.place for one in files}
+        with suppress(ExportError):  # another place, which a run of named files does without
+            others = locations.find_exports(settings.exports, days, settings.path)
+            own = [_describe_file(day, one) for day, those in others.items() for one in those]
+            return FoundExports(files, instead_of=tuple(one for one in own if one.place not in places))
+        return FoundExports(files)
+    if scope.days:
+        return FoundExports(files, missing=scope.missing)
+    first, last = min(found), max(found)
+    known = {one.day for one in ledger.exports.between(first, last)}
+    days = locations.list_days(first, last)
+    return FoundExports(files, missing=tuple(day for day in days if day not in found.keys() | known))
+
+
+def _describe_file(day: date, file: ExportFile) -> ExportRecord:
+    return ExportRecord(day, file.place, file.size, file.version)
 
 
 def _compute_fewest_rows(ledger: Ledger, suite: Suite, count: int) -> int:
-    """How many rows the guard on volume wants of so many files, going by the last runs."""
-    usual = ledger.runs.rows_per_day(suite.volume.days)
+    """How many rows the guard on volume wants of so many days, going by the last ones."""
+    usual = ledger.exports.row_counts(suite.volume.days)
     return int(suite.volume.least_share * median(usual) * count) if usual else 0
 
 
@@ -196,34 +342,38 @@ def compute_most(suite: Suite, revenues: pd.Series, ledger: Ledger | None = None
 
 
 def _read_together(
-    settings: Settings, profile: Profile, found: dict[date, UPath]
-) -> Iterator[list[Export]]:
+    settings: Settings,
+    profile: Profile,
+    found: Found,
+    line_ends: LineEnds,
+) -> Iterator[list[_Batch]]:
     """The exports in batches of a size that is worth checking; at least one, if there is a file."""
-    together: list[Export] = []
-    for day, path in found.items():
-        for batch in files.read_batches(path, profile, day, most_bytes=settings.max_export_size):
-            together.append(batch)
-            if sum(len(export.orders.rows) for export in together) >= _CHECKED_ROWS:
+    together: list[_Batch] = []
+    in_order = [(day, one) for day, those in found.items() for one in those]
+    for number, (day, file) in enumerate(in_order):
+        for export in files.read_batches(file.path, profile, day, most_bytes=settings.max_export_size):
+            together.append(_Batch(number, line_ends.judge(export)))
+            if sum(len(batch.export.orders.rows) for batch in together) >= _CHECKED_ROWS:
                 yield together
                 together = []
     if together:
         yield together
 
 
-def _collect_broken(exports: list[Export], broken: pd.Series, start: int) -> pd.DataFrame:
-    """The broken rows as they were, behind the file, line and rules that say where and why.
-
-    `start` is the place of the first row of `exports` in the index of `broken`.
+def _split_broken(exports: list[Export], broken: pd.Series, start: int) -> Iterator[pd.Series]:
+    """The broken rows of each export, with the rules, by their place in it. `start` is the place of the
+    first row of `exports` in the index of `broken`.
     """
-    found = [pd.DataFrame(columns=["file", "line", "rules"])]
     for export in exports:
         own = broken[(broken.index >= start) & (broken.index < start + len(export.orders.rows))]
-        if len(own):
-            at = own.index - start
-            cells = export.orders.cells.loc[at].reset_index(drop=True)
-            cells.insert(0, "rules", own.array)
-            cells.insert(0, "line", export.orders.lines.loc[at].array)
-            cells.insert(0, "file", Path(export.path).name)
-            found.append(cells)
+        yield own.set_axis(own.index - start)
         start += len(export.orders.rows)
-    return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
+
+
+def _collect_broken(export: Export, broken: pd.Series) -> pd.DataFrame:
+    """The broken rows as they were, behind the file, line and rules that say where and why."""
+    cells = export.orders.cells.loc[broken.index].reset_index(drop=True)
+    cells.insert(0, "rules", broken.array)
+    cells.insert(0, "line", export.orders.lines.loc[broken.index].array)
+    cells.insert(0, "file", Path(export.path).name)
+    return cells

@@ -15,7 +15,7 @@ import pandas as pd
 
 from robin_etl.core.partition import Keys, hash_keys
 from robin_etl.exports.files import Export
-from robin_etl.exports.mapping import SURPLUS
+from robin_etl.exports.mapping import CUT_OFF, SURPLUS
 
 # What `customer_from` says of a row that does not name its customer.
 FROM_RUN = "run"
@@ -48,8 +48,9 @@ class CustomerFinder:
         orders = replace(export.orders, rows=rows.assign(customer_from=source))
         if not self._leave_out:
             return replace(export, orders=orders), 0
-        # A damaged row is not left out: a cell too many may have moved its address.
-        is_till_sale = source.isna() & rows["order_number"].notna() & rows[SURPLUS].isna()
+        # A damaged row is not left out: a cell too many may have moved its address, an end cut it off.
+        is_sound = rows["order_number"].notna() & rows[SURPLUS].isna() & rows[CUT_OFF].isna()
+        is_till_sale = source.isna() & is_sound
         kept = ~is_till_sale.to_numpy(dtype=np.bool_)
         return replace(export, orders=orders.keep(kept)), int((~kept).sum())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import fields
 
 import numpy as np
@@ -12,11 +12,13 @@ from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
 from robin_etl.gate import RuleVerdict, Verdict
 from robin_etl.ledger import Ledger, RunRecord
+from robin_etl.ledger.exports import MISSING
 from robin_etl.ledger.runs import DEGRADED, DONE, RUNNING
 from robin_etl.reports import page as run_page
 from robin_etl.reports.charts import TROUBLES
-from robin_etl.reports.index import RunLine, render_index
+from robin_etl.reports.index import DayCell, RunLine, draw_weeks, render_index
 from robin_etl.reports.page import QuarantineLine, RuleLine, RunPage, State, SuiteTable, Tile
+from robin_etl.stages.calendar import OUTSTANDING, Calendar, DayState
 from robin_etl.stages.files import PageFile
 from robin_etl.stages.records import Summary
 from robin_etl.stages.run import Run
@@ -29,6 +31,7 @@ _MOST_RUNS = 500
 _GOOD, _WARN, _BAD, _DEGRADED, _SOFT = "good", "warn", "bad", "degraded", "soft"
 # In the index; any other outcome is bad.
 _TONES = {DONE: _GOOD, DEGRADED: _DEGRADED, RUNNING: _SOFT}
+_DAY_TONES = {DONE: _GOOD, DEGRADED: _DEGRADED, OUTSTANDING: _BAD, MISSING: _WARN}
 
 
 def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | None = None) -> None:
@@ -66,7 +69,7 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
     run.page.write(run_page.render_page(page))
 
 
-def write_index(run: Run, ledger: Ledger) -> None:
+def write_index(run: Run, ledger: Ledger, calendar: Calendar) -> None:
     """Write the index of the runs beside the run's folder; raises `UnavailableError`."""
     folder = run.all_runs
     there = {path.name for path in folder.path.iterdir()}
@@ -74,8 +77,10 @@ def write_index(run: Run, ledger: Ledger) -> None:
     text = render_index(
         [_describe_run(record, summary, there) for record, summary in runs],
         ledger.states.totals(),
-        changes=_count_by_day(runs, KINDS),
-        troubles=_count_by_day(runs, TROUBLES),
+        calendar=draw_weeks([_describe_day(one, there) for one in calendar.days]),
+        older=calendar.older,
+        changes=_count_acknowledged(ledger),
+        troubles=_count_set_aside(ledger),
         page_name=Run.page.name,
     )
     PageFile(folder, INDEX).write(text)
@@ -176,28 +181,37 @@ def _describe_run(record: RunRecord, summary: Summary | None, there: Container[s
     )
 
 
+def _describe_day(state: DayState, there: Container[str]) -> DayCell:
+    return DayCell(
+        day=state.day,
+        state=State(_DAY_TONES[state.state], state.state),
+        why=state.why,
+        folder=state.run if state.run and state.run in there else "",
+    )
+
+
+def _count_acknowledged(ledger: Ledger) -> pd.DataFrame:
+    """How many changes ROBIN acknowledged by day and kind; oldest first, the latest 62 days."""
+    counted = ledger.exports.acknowledged(_MOST_DAYS)
+    table = counted.pivot_table(index="day", columns="kind", values="changes", aggfunc="sum")
+    return table.reindex(columns=KINDS).fillna(0).astype(np.int64)
+
+
 def _list_counts(summary: Summary) -> tuple[int, ...]:
     return (summary.extracted.exported, *(summary.classified.kinds[kind] for kind in KINDS))
 
 
-def _count(summary: Summary | None, name: str) -> int:
-    """A kind's changes, or what was set aside, by the name that charts have for it."""
-    if summary is None:
-        return 0
-    return {**summary.classified.kinds, **summary.set_aside}[name]
-
-
-def _count_by_day(
-    runs: Iterable[tuple[RunRecord, Summary | None]], names: tuple[str, ...]
-) -> pd.DataFrame:
-    """The counts of the runs over a single day, by day; oldest first, the latest 62."""
-    rows = [
-        {"day": record.from_day, **{name: _count(summary, name) for name in names}}
-        for record, summary in runs
-        if record.from_day == record.to_day
+def _count_set_aside(ledger: Ledger) -> pd.DataFrame:
+    """What is set aside still, by the day of the export; oldest first, the latest 62 days."""
+    records = [
+        {"day": f"{one.day}", "quarantined": one.quarantined, "waiting": one.waiting}
+        for one in ledger.exports.set_aside()
     ]
-    table = pd.DataFrame(rows, columns=["day", *names]).groupby("day")[list(names)].sum()
-    return table.astype(np.int64).tail(_MOST_DAYS)
+    rejected = [
+        {"day": day, "rejected": orders} for day, orders in ledger.deliveries.rejected_days().items()
+    ]
+    table = pd.DataFrame([*records, *rejected], columns=["day", *TROUBLES])
+    return table.groupby("day")[list(TROUBLES)].sum().astype(np.int64).tail(_MOST_DAYS)
 
 
 def _describe_rule(rule: RuleVerdict) -> RuleLine:

@@ -19,7 +19,7 @@ from robin_etl.stages.records import Classified, Plan
 from robin_etl.stages.run import Run
 
 # The usual rows of a day are those of so many runs before.
-_USUAL_RUNS = 7
+_USUAL_DAYS = 7
 
 
 def make_plan(settings: Settings, run: Run, ledger: Ledger) -> Plan:
@@ -118,7 +118,7 @@ def _format_profit(cents: pd.Series) -> pd.Series:
 
 def _find_circumstances(run: Run, ledger: Ledger, classified: Classified) -> Circumstances:
     extracted = run.extracted.read()
-    usual = ledger.runs.rows_per_day(_USUAL_RUNS)
+    usual = ledger.exports.row_counts(_USUAL_DAYS)
     read_by, earlier = extracted.read_by, ledger.runs.last_read_by()
     return Circumstances(
         rows_read=extracted.exported + extracted.left_out + extracted.without_customer,

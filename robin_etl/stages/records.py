@@ -11,7 +11,8 @@ from typing import Any
 from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
 from robin_etl.core.guards import TrippedGuard
-from robin_etl.core.words import count
+from robin_etl.core.words import count, name_some
+from robin_etl.ledger.records import ExportRecord
 from robin_etl.ledger.runs import BASELINE, DEGRADED, DONE, STOPPED
 
 # Numbers, or names of orders or rules, by name: as they are logged, kept as JSON and shown.
@@ -20,7 +21,8 @@ Counts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run is about: the days `first` to `last`, or named `exports` (day and path) instead.
+    """What a run is about: the days `first` to `last`, of them only `days` if any are named, or named
+    `exports` (day and path) instead. `missing` are days between that have no export.
 
     `allow` names the guards that it may pass; `is_history` says that its orders may be old.
     """
@@ -33,6 +35,8 @@ class Scope:
     allow: tuple[str, ...] = ()
     is_history: bool = False
     exports: tuple[tuple[date, str], ...] = ()
+    days: tuple[date, ...] = ()
+    missing: tuple[date, ...] = ()
 
     @property
     def title(self) -> str:
@@ -75,6 +79,19 @@ class ReadBy:
 
 
 @dataclass(frozen=True)
+class FoundExports:
+    """The `files` that a run reads, in their order, as they were found and read; the days of its range
+    that have none and were not known to be `missing`; the files that named exports were read
+    `instead_of`; and those of outstanding days that a catch-up has `left_out`, since they would stop it.
+    """
+
+    files: tuple[ExportRecord, ...] = ()
+    missing: tuple[date, ...] = ()
+    instead_of: tuple[ExportRecord, ...] = ()
+    left_out: tuple[ExportRecord, ...] = ()
+
+
+@dataclass(frozen=True)
 class Extracted:
     """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
     status and those left out since they are `without_customer`, the names of the rules that failed and
@@ -114,7 +131,8 @@ class Classified:
     `without_contact`: changes that wait for their customer's address, and rows of new orders whose
     customer nothing says any more. The others are numbers of rows: those that say what ROBIN holds, are
     older, were replaced by a later row or version, or are of cancelled orders that ROBIN is never told
-    of.
+    of. By the day of the export that says so: `new_by_day` new orders, `waiting_by_day` changes that
+    wait.
     """
 
     rows: int = 0
@@ -126,21 +144,30 @@ class Classified:
     superseded: int = 0
     without_contact: int = 0
     untold: int = 0
+    new_by_day: Mapping[str, int] = field(default_factory=dict)
+    waiting_by_day: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def add_up(cls, partitions: Sequence[Classified]) -> Classified:
         """What several partitions came to together."""
-        kinds: Counter[str] = Counter()
-        waves: Counter[int] = Counter()
-        for one in partitions:
-            kinds.update(one.kinds)
-            waves.update(one.waves)
+
+        def merge(name: str) -> Mapping[Any, int]:
+            merged: Counter[Any] = Counter()
+            for one in partitions:
+                merged.update(getattr(one, name))
+            return merged
 
         def total(name: str) -> int:
             return sum(getattr(one, name) for one in partitions)
 
         numbers = ("rows", "unchanged", "stale", "duplicates", "superseded", "without_contact", "untold")
-        return cls(kinds=kinds, waves=waves, **{name: total(name) for name in numbers})
+        return cls(
+            kinds=merge("kinds"),
+            waves=merge("waves"),
+            new_by_day=merge("new_by_day"),
+            waiting_by_day=merge("waiting_by_day"),
+            **{name: total(name) for name in numbers},
+        )
 
     def counts(self) -> Counts:
         """The changes by kind, and what became of the other rows."""
@@ -280,7 +307,9 @@ class Delivered:
 class Summary:
     """What came of a run over all its stages, partitions and tries.
 
-    `warnings`: the names of the rules of both suites that failed and only warn.
+    `warnings`: the names of the rules of both suites that failed and only warn. `missing`: days that
+    were found to have no export. `notes`: what is odd about exports, in words. `outstanding`: days that
+    have still to be run afterwards.
     """
 
     run: str
@@ -293,6 +322,9 @@ class Summary:
     loaded: Loaded
     warnings: tuple[str, ...] = ()
     is_stopped: bool = False
+    missing: tuple[date, ...] = ()
+    notes: tuple[str, ...] = ()
+    outstanding: tuple[date, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -318,6 +350,8 @@ class Summary:
             held_back=len(self.delivered.held_back),
             without_contact=self.classified.without_contact,
             remarked=self.delivered.remarked,
+            missing=self.missing,
+            notes=self.notes,
             warnings=self.warnings,
         )
 
@@ -378,6 +412,9 @@ class Summary:
                 would_settle=tuple(content.get("would_settle", ())),
             ),
             warnings=names("warnings"),
+            missing=tuple(map(date.fromisoformat, content.get("missing", ()))),
+            notes=tuple(content.get("notes", ())),
+            outstanding=tuple(map(date.fromisoformat, content.get("outstanding", ()))),
             is_stopped=content.get("outcome") == STOPPED,
         )
 
@@ -413,6 +450,9 @@ class Summary:
             "files": extracted.files,
             "to_look_at": list(self.to_look_at),
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "missing": [f"{day}" for day in self.missing],
+            "outstanding": [f"{day}" for day in self.outstanding],
             "orders_rejected": list(delivered.rejected),
             "orders_in_doubt": list(delivered.in_doubt),
             "orders_undecided": list(delivered.undecided),
@@ -437,6 +477,8 @@ def list_to_look_at(
     held_back: int = 0,
     without_contact: int = 0,
     remarked: int = 0,
+    missing: Sequence[date] = (),
+    notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """What makes a run degraded, each in words that need no context: `2 rows quarantined`."""
@@ -450,5 +492,7 @@ def list_to_look_at(
     )
     return (
         *(f"{count(number, noun)} {became}" for number, noun, became in numbers if number),
+        *((f"no export of {name_some(missing)}",) if missing else ()),
+        *notes,
         *(f"the rule {rule} warned" for rule in warnings),
     )

@@ -33,7 +33,16 @@ from robin_etl.stages.files import (
     RecordFile,
     TableFile,
 )
-from robin_etl.stages.records import Basis, Classified, Extracted, Loaded, Partitioning, Plan, Scope
+from robin_etl.stages.records import (
+    Basis,
+    Classified,
+    Extracted,
+    FoundExports,
+    Loaded,
+    Partitioning,
+    Plan,
+    Scope,
+)
 
 # A row that goes on, with the digests of its contact; `broken` where a row rule has set it aside.
 ROW_DTYPES: dict[str, str] = {**EXPORTED_DTYPES, **CONTACT_DTYPES, "broken": FLAG}
@@ -48,6 +57,7 @@ READ_DTYPES: dict[str, str] = {
             "order_date_text",
             "other_currency",
             "surplus_cells",
+            "cut_off",
             "unsendable",
         ),
         TEXT,
@@ -132,6 +142,12 @@ class Run:
     folder: Folder
 
     kept_scope = Declared("run.json", _record(Scope), "the door", "What the run is about.")
+    found = Declared(
+        "exports.json",
+        _record(FoundExports),
+        "extract",
+        "Which files were read, as they were then.",
+    )
     exported = Declared(
         "exported.parquet",
         _frame(READ_DTYPES),

@@ -39,7 +39,7 @@ def run_stage(
         try:
             result = _do(work, ledger)
         except RobinEtlError as error:
-            close_stopped_run(run, ledger, str(error))
+            close_stopped_run(settings, run, ledger, str(error))
             raise
     observer(StageEnded(name, result, partition))
     return result

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from robin_etl.exceptions import ConfigurationError
+from robin_etl.exports.settling import Settling
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
@@ -266,18 +267,37 @@ def test_the_day_is_the_local_date_of_the_logical_date_less_the_lag() -> None:
         find_days({}, None)
 
 
+def test_a_task_that_is_tried_again_goes_on_in_its_run_and_a_cleared_one_in_another() -> None:
+    from robin_etl.airflow.tasks import _make_run_id
+
+    def run_id(*, clear_number: int = 0, dag_id: str = "shop", run: str = "manual__1") -> str:
+        dag_run = SimpleNamespace(
+            dag_id=dag_id,
+            run_id=run,
+            run_after=datetime(2026, 3, 1, 6, tzinfo=UTC),
+            clear_number=clear_number,
+        )
+        return _make_run_id({"dag_run": dag_run}, "2026-03-01")
+
+    assert run_id() == run_id()
+    assert run_id().startswith("2026-03-01.20260301T060000.")
+    others = {run_id(clear_number=1), run_id(dag_id="other"), run_id(run="manual__2")}
+    assert len({run_id(), *others}) == 4
+
+
 def test_the_trigger_fires_when_the_export_comes_and_not_before(exports: Path, export: Export) -> None:
     from robin_etl.airflow.trigger import ExportTrigger
 
     deadline = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
-    trigger = ExportTrigger(str(exports), "2026-03-01", deadline, seconds=0.01)
+    day = "2026-03-01"
+    trigger = ExportTrigger(str(exports), day, day, deadline, seconds=0.01)
     name, arguments = trigger.serialize()
     assert name == "robin_etl.airflow.trigger.ExportTrigger"
 
     async def wait() -> Any:
         events = ExportTrigger(**arguments).run()
         fired = asyncio.ensure_future(anext(events))
-        looked = asyncio.ensure_future(asyncio.to_thread(trigger._is_there))
+        looked = asyncio.ensure_future(asyncio.to_thread(trigger._is_there, Settling(0)))
         assert not await looked
         assert not fired.done()
         export("2026-03-01")
@@ -286,10 +306,32 @@ def test_the_trigger_fires_when_the_export_comes_and_not_before(exports: Path, e
     assert asyncio.run(wait()).payload == {"found": True}
 
 
+def test_the_trigger_takes_an_export_once_it_has_not_changed_for_a_while(
+    exports: Path, export: Export
+) -> None:
+    from robin_etl.airflow.trigger import ExportTrigger
+
+    day = "2026-03-01"
+    path = export(day)
+    written = datetime.now(UTC) + timedelta(days=3650)  # as by a storage whose clock is ahead
+    os.utime(path, (written.timestamp(), written.timestamp()))
+    deadline = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    trigger = ExportTrigger(str(exports), day, day, deadline, seconds=0.01, settle=0.05)
+
+    async def wait() -> Any:
+        return await anext(trigger.run())
+
+    assert not trigger._is_there(Settling(60))
+    assert asyncio.run(wait()).payload == {"found": True}
+    os.utime(path, (1, 1))
+    assert trigger._is_there(Settling(60))
+
+
 def test_the_trigger_gives_up_at_its_deadline(exports: Path) -> None:
     from robin_etl.airflow.trigger import ExportTrigger
 
-    trigger = ExportTrigger(str(exports), "2026-03-01", datetime.now(UTC).isoformat(), seconds=60)
+    day, now = "2026-03-01", datetime.now(UTC).isoformat()
+    trigger = ExportTrigger(str(exports), day, day, now, seconds=60)
 
     async def wait() -> Any:
         return await anext(trigger.run())

@@ -77,6 +77,7 @@ def environment(folder: Path, exports: Path, url: str) -> dict[str, str]:
     connection = {"conn_type": "robin", "host": url, "login": KEY, "password": SECRET}
     return {
         "AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps(connection),
+        "ROBIN_ETL_EXPORT_SETTLE": "0",
         "ROBIN_ETL_EXPORTS": str(exports),
         "ROBIN_ETL_LEDGER": str(folder / "airflow-ledger.db"),
         "ROBIN_ETL_RUNS": str(folder / "airflow-runs"),

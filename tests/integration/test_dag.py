@@ -19,7 +19,7 @@ from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
-from tests.conftest import KEY, SECRET, Export, run_days
+from tests.conftest import HEADER, KEY, SECRET, Export, run_days
 
 DAGS = Path(__file__).parents[2] / "dags"
 
@@ -103,6 +103,7 @@ def environment(home: Path, shop: Path, url: str) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps(connection),
+        "ROBIN_ETL_EXPORT_SETTLE": "0",
         "ROBIN_ETL_EXPORTS": str(shop / "exports"),
         "ROBIN_ETL_LEDGER": str(shop / "ledger.db"),
         "ROBIN_ETL_RUNS": str(shop / "runs"),
@@ -269,7 +270,8 @@ def test_a_guard_stops_a_scheduled_run_at_once_and_lets_one_pass_that_names_it(
 ) -> None:
     export("2026-06-10", *OLD_ORDERS)
     before = module_sandbox.robin.read_state()["requests"]
-    stopped = airflow(day="2026-06-10", run_type="scheduled", retries=2)
+    alone = {"ROBIN_ETL_CATCH_UP_DAYS": "0"}
+    stopped = airflow(day="2026-06-10", run_type="scheduled", retries=2, env=alone)
     assert stopped["state"] == "failed"
     assert stopped["tasks"]["plan"] == ["failed"]
     assert stopped["tries"]["plan"] == 1
@@ -399,6 +401,40 @@ def test_a_run_beside_another_that_posts_fails_with_a_sentence_and_is_tried_agai
     assert "the scheduled run" in result["log"]
     assert airflow(day="2026-06-04")["state"] == "success"
     assert module_sandbox.robin.orders["l1"]["revenue"] == 1
+
+
+@pytest.fixture
+def own_shop(tmp_path: Path, module_sandbox: Sandbox) -> tuple[Settings, dict[str, str]]:
+    """Settings of a shop of the test's own, and the environment that says so to Airflow."""
+    places = {name: str(tmp_path / name) for name in ("exports", "ledger", "runs")}
+    (tmp_path / "exports").mkdir()
+    own = Settings.read(base_url=module_sandbox.url, api_key=KEY, api_secret=SECRET, **places)
+    return own, {f"ROBIN_ETL_{name.upper()}": place for name, place in places.items()}
+
+
+def test_a_scheduled_run_after_an_outage_does_all_outstanding_days_and_its_log_says_so(
+    airflow: Play, own_shop: tuple[Settings, dict[str, str]], module_sandbox: Sandbox
+) -> None:
+    settings, env = own_shop
+    for day in range(1, 6):
+        path = Path(settings.exports) / f"orders_2026-09-0{day}.csv"
+        path.write_text(f"{HEADER}\noutage-{day},o{day}@x.nl,10,2026-09-0{day}\n")
+    run_days(settings, "2026-09-01")
+    result = airflow(day="2026-09-04", run_type="scheduled", env=env)
+    assert result["state"] == "success", result["log"]
+    assert (
+        "This run catches up: 2026-09-02 (never read), 2026-09-03 (never read), "
+        "2026-09-04 (never read)." in result["log"]
+    )
+    held = sorted(number for number in module_sandbox.robin.orders if number.startswith("outage"))
+    assert held == ["outage-1", "outage-2", "outage-3", "outage-4"]
+    (extra,) = result["events"]
+    assert (extra["first"], extra["outstanding"], extra["missing"]) == (3, [], [])
+    late = Path(settings.exports) / "orders_2026-09-02.csv"
+    late.write_text(f"{HEADER}\noutage-2,o2@x.nl,4,2026-09-02\n")
+    manual = airflow(day="2026-09-05", env=env)
+    (extra,) = manual["events"]
+    assert (extra["first"], extra["outstanding"]) == (1, ["2026-09-02"])
 
 
 def test_a_missing_export_fails_with_a_sentence_or_skips_as_the_setting_says(airflow: Play) -> None:

@@ -264,6 +264,18 @@ def test_the_page_on_a_corrected_export(tmp_path: Path, place: Callable[..., She
     follow("how-to/corrected-export.md", place())
 
 
+def test_the_page_on_outages(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shop(tmp_path)
+    shell = place()
+    last = tmp_path / "exports/orders_2026-11-04.csv"
+    whole = last.read_text(encoding="utf-8")
+    last.write_text("".join(whole.splitlines(keepends=True)[:2]), encoding="utf-8")
+    for day in ("2026-11-01", "2026-11-02", "2026-11-04"):
+        shell.run(f"robin-etl run --date {day}")
+    last.write_text(whole, encoding="utf-8")
+    follow("how-to/outage.md", shell)
+
+
 def test_the_page_on_column_rules(tmp_path: Path, place: Callable[..., Shell]) -> None:
     rows = [f"{1000 + n},c{n}@example.com,10,2026-11-01" for n in range(30)]
     write(tmp_path, "2026-11-01", *rows, "X7,x@example.com,10,2026-11-01")

@@ -274,7 +274,7 @@ def test_a_mapping_that_changes_within_a_profile_is_seen(
     )
     rows = [f"{n},c{n}@x.nl,121,100,2026-03-01" for n in range(25)]
     export(USUAL, *rows, header=header)
-    export(DAY, *rows, header=header)
+    export(DAY, *rows, "25,new@x.nl,121,100,2026-03-02", header=header)
     profile.write_text(text.format("gross"))
     assert robin_etl("run", "--date", USUAL, PROFILE=str(profile)).returncode == 0
     profile.write_text(text.format("net"))

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
-from robin_etl.ledger import Ledger, OpenDoubt, Totals
+from robin_etl.ledger import ExportRecord, Ledger, OpenDoubt, Totals
 from robin_etl.ledger.deliveries import ACCEPTED, IN_DOUBT, REJECTED
-from robin_etl.ledger.runs import DONE, STOPPED
+from robin_etl.ledger.exports import MISSING
+from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
 
 
 def states(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -221,7 +222,56 @@ def test_runs_are_logged_from_start_to_end(ledger_url: str) -> None:
         ledger.runs.finish("c", STOPPED, words="because", counts={})
         assert [run.run for run in ledger.runs.latest(2)] == ["c", "b"]
         assert ledger.runs.latest(1)[0].words == "because"
-        assert ledger.runs.rows_per_day(5) == [30, 100]
+
+
+def read_export(day: int, **said: Any) -> ExportRecord:
+    described = {"place": f"orders_{day}.csv", "outcome": DONE, "digest": f"d{day}", **said}
+    return ExportRecord(date(2026, 3, day), **described)
+
+
+def test_the_days_that_a_ledger_knows_are_those_of_exports_that_finished_runs_have_read(
+    ledger_url: str,
+) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        assert (ledger.exports.first_day(), ledger.exports.last_day()) == (None, None)
+        ledger.runs.start("history", command="baseline", first=date(2026, 3, 1), last=date(2026, 3, 1))
+        ledger.exports.record(
+            [
+                read_export(1, run="history", rows=5000),
+                read_export(2, rows=100, new_orders=40, ends_within_line=True),
+                read_export(3, place="a.csv", rows=20, new_orders=7, quarantined=2, notes=("odd",)),
+                read_export(3, place="b.csv", rows=10, digest="d2", ends_within_line=False),
+                read_export(4, rows=9, outcome=STOPPED, quarantined=1),
+                ExportRecord(date(2026, 3, 5), outcome=MISSING),
+            ]
+        )
+        exports = ledger.exports
+        assert (exports.first_day(), exports.last_day()) == (date(2026, 3, 1), date(2026, 3, 3))
+        assert exports.row_counts(5) == [30, 100]
+        assert exports.new_orders(date(2026, 3, 4), 5) == [7, 40]
+        assert exports.new_orders(date(2026, 3, 3), 5) == [40]
+        assert exports.line_ends(5) == [False, True]
+        assert [one.day.day for one in exports.with_digests(["d2", "d4"])] == [2, 3]
+        assert [(one.place, one.notes) for one in exports.set_aside()] == [("a.csv", ("odd",))]
+        assert [one.day.day for one in exports.between(date(2026, 3, 3), date(2026, 3, 9))] == [
+            3,
+            3,
+            4,
+            5,
+        ]
+
+
+def test_what_is_known_of_an_export_is_replaced_and_a_day_with_one_misses_none(ledger_url: str) -> None:
+    with Ledger.open(ledger_url) as ledger:
+        ledger.exports.record([read_export(1), ExportRecord(date(2026, 3, 2), outcome=MISSING)])
+        ledger.exports.record([read_export(1, rows=7, outcome=DEGRADED), read_export(2)])
+        known = ledger.exports.between(date(2026, 3, 1), date(2026, 3, 2))
+        assert [(one.place, one.rows, one.outcome) for one in known] == [
+            ("orders_1.csv", 7, DEGRADED),
+            ("orders_2.csv", 0, DONE),
+        ]
+        ledger.exports.remove(date(2026, 3, 1), date(2026, 3, 1))
+        assert ledger.exports.first_day() == date(2026, 3, 2)
 
 
 def test_totals_say_what_robin_was_told(ledger_url: str) -> None:

@@ -77,7 +77,7 @@ def test_requests_are_counted_by_their_answers(engine: Engine) -> None:
         request = log.begin("r", [delivery("1"), delivery("2")])
         log.answer(request, outcome, status=status, words="no")
     assert log.answers_of("r") == [AnswerCount(ACCEPTED, 201, 2, 4), AnswerCount(REJECTED, 400, 1, 2)]
-    assert log.rejected_by("r", 1) == [RejectedOrder("1", "first", 400, "no")]
+    assert log.rejected_by("r", 1) == [RejectedOrder("1", "2026-03-01", "first", 400, "no")]
     outcome_of_run = log.outcome_of("r")
     assert (outcome_of_run.posted, outcome_of_run.requests) == (4, 3)
     assert outcome_of_run.rejected == ("1", "2")
@@ -90,6 +90,7 @@ def test_a_delivery_is_recorded_with_what_its_request_came_to(engine: Engine) ->
     assert record.as_json() == {
         "request": 1,
         "order_number": "1",
+        "day": "2026-03-01",
         "kind": "first",
         "payload": {"order_number": "1", "revenue": 10},
         "run": "r",

@@ -146,7 +146,7 @@ def test_the_trigger_looks_into_s3_with_the_connection(
     now = datetime.now(UTC).isoformat()
 
     async def fired(day: str) -> Any:
-        trigger = ExportTrigger(f"s3://shop_s3@{bucket}/exports", day, now, seconds=1)
+        trigger = ExportTrigger(f"s3://shop_s3@{bucket}/exports", day, day, now, seconds=1)
         return (await anext(trigger.run())).payload
 
     assert asyncio.run(fired("2026-03-01")) == {"found": True}

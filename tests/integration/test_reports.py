@@ -61,7 +61,9 @@ def test_a_page_tells_kinds_money_requests_rules_and_what_was_set_aside(
 ) -> None:
     settings = in_parts(settings, number)
     export("2026-03-01", *rows)
-    export("2026-03-02", "1,c1@x.nl,4.50,2026-03-01T10:01:00Z", *rows[2:], f"bad,{HOSTILE},1,2026-03-01")
+    new = "40,c1@x.nl,10,2026-03-02T10:00:00Z"
+    bad = f"bad,{HOSTILE},1,2026-03-01"
+    export("2026-03-02", "1,c1@x.nl,4.50,2026-03-01T10:01:00Z", *rows[2:], new, bad)
     run_days(settings, "2026-03-01")
     sandbox.robin.faults = Faults(refused="^1$")
     run_days(settings, "2026-03-02")
@@ -73,11 +75,11 @@ def test_a_page_tells_kinds_money_requests_rules_and_what_was_set_aside(
     assert "rejected 400 1 1" in second.text
     assert "1 return 400" in second.text
     assert "order 1: this one is refused" in second.text
-    assert "email_address_valid 1 orders_2026-03-02.csv: line 41" in second.text
+    assert "email_address_valid 1 orders_2026-03-02.csv: line 42" in second.text
     assert "degraded: 1 row quarantined, 1 order rejected" in second.text
     index = index_of(settings)
-    assert "2026-03-02 degraded 1 row quarantined 1 order rejected 40" in index.text
-    assert "Orders 40 Customers' first orders 20 Their revenue now 400.00" in index.text
+    assert "2026-03-02 degraded 1 row quarantined 1 order rejected 41" in index.text
+    assert "Orders 41 Customers' first orders 20 Their revenue now 410.00" in index.text
 
 
 def test_pages_load_nothing_run_nothing_and_name_no_address(

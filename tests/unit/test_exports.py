@@ -154,7 +154,7 @@ def test_an_unknown_column_is_ignored_even_twice(tmp_path: Path) -> None:
         ("orders.csv", b"order_number,revenue,order_date\n", "has no column email_address"),
         ("orders.csv", f"{HEADER},revenue\n".encode(), "column revenue 2 times"),
         ("orders.csv", f"{HEADER}\n1,\xe9@x.nl,1,2026\n".encode("latin-1"), r"byte 48 \(line 2\)"),
-        ("orders.csv", f'{HEADER}\n1,"a@x.nl,1,2026'.encode(), "from line 2 on"),
+        ("orders.csv", f'{HEADER}\n1,"a@x.nl,1,2026\n2,b@x.nl,1,2026'.encode(), "from line 2 on"),
         ("orders.csv.gz", gzip.compress(b"x" * 9000, mtime=0)[:-12], "not a whole gzip file"),
         ("orders.csv.gz", b"not gzip", "not a whole gzip file"),
         ("orders.jsonl", b'{"order_number": 1}\n{oops}', "not JSON on line 2"),
@@ -226,14 +226,14 @@ def test_a_pattern_with_the_date_finds_the_file(tmp_path: Path, pattern: str) ->
         path.write_text(f"{HEADER}\n{ROW}\n")
     found = locations.find_exports(f"{tmp_path}/{pattern}", [DAY])
     assert list(found) == [DAY]
-    assert CANONICAL.items() <= values(files.read_export(found[DAY], ROBIN, DAY)).items()
+    assert CANONICAL.items() <= values(files.read_export(found[DAY][0].path, ROBIN, DAY)).items()
 
 
 def test_an_export_behind_a_url_is_found_and_read() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/shop/orders_2026-03-01.csv", f"{HEADER}\n{ROW}\n".encode())
     found = locations.find_exports("memory://shop", [DAY])
-    assert CANONICAL.items() <= values(files.read_export(found[DAY], ROBIN, DAY)).items()
+    assert CANONICAL.items() <= values(files.read_export(found[DAY][0].path, ROBIN, DAY)).items()
     memory.rm("/shop", recursive=True)
 
 
@@ -391,7 +391,10 @@ def test_only_the_orders_that_are_asked_for_are_read_whatever_the_format(
     ]
     rows = pd.concat([every.iloc[:0], *found], ignore_index=True)
     expected = every[every["order_number"].isin(wanted)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(rows.astype(str), expected.astype(str))
+    ends = ["cut_off"]  # only whoever reads a file whole sees how it ends
+    pd.testing.assert_frame_equal(
+        rows.astype(str).drop(columns=ends), expected.astype(str).drop(columns=ends)
+    )
 
 
 def test_all_lines_of_an_order_are_read_where_only_the_first_bears_its_number(tmp_path: Path) -> None:

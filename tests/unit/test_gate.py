@@ -38,6 +38,7 @@ EXPORT_DTYPES = {
     "other_currency": "str",
     "unsendable": "str",
     "surplus_cells": "str",
+    "cut_off": "str",
 }
 
 
@@ -91,6 +92,7 @@ BROKEN_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"order_date": "1753-01-01T00:00:00Z"}, "order_date_not_zero"),
     ({"order_date": "1600-12-31T23:00:00Z"}, "order_date_not_zero"),
     ({"surplus_cells": "x"}, "cells_fit_header"),
+    ({"cut_off": "x"}, "row_is_whole"),
     ({"other_currency": "USD"}, "currency_is_the_shops"),
     ({"unsendable": "order_number"}, "cells_sendable"),
 ]

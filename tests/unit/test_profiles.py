@@ -185,7 +185,7 @@ DUTCH = (
 
 
 def dutch(folder: Path, *rows: str) -> files.Export:
-    text = "\r\n".join(["Bestelnummer;E-mail;Totaal;Inkoop;Datum;Café", *rows])
+    text = "\r\n".join(["Bestelnummer;E-mail;Totaal;Inkoop;Datum;Café", *rows, ""])
     (folder / "orders.csv").write_bytes(text.encode("cp1252"))
     return files.read_export(
         UPath(folder / "orders.csv"), profiles.load_profile(shop(folder, *DUTCH)), DAY
@@ -271,7 +271,7 @@ def read_statuses(folder: Path, *rows: str, **lines: str) -> files.Export:
         'refunded = ["refunded"]',
         'cancelled_if_filled = "cancelled_at"',
     )
-    (folder / "orders.csv").write_text("\n".join([ORDERS, *rows]), encoding="utf-8")
+    (folder / "orders.csv").write_text("\n".join([ORDERS, *rows, ""]), encoding="utf-8")
     return files.read_export(UPath(folder / "orders.csv"), profiles.load_profile(profile), DAY)
 
 
@@ -365,7 +365,7 @@ def test_a_nobody_is_a_blank_cell_of_which_the_next_column_may_say_more(tmp_path
     text = "\n".join(
         ["number,email,billing,phone,mobile,total,placed", *(f"{row},1,2026-03-01" for row in rows)]
     )
-    (tmp_path / "orders.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "orders.csv").write_text(f"{text}\n", encoding="utf-8")
     export = files.read_export(UPath(tmp_path / "orders.csv"), profiles.load_profile(name), DAY)
     found = export.orders.rows[["email_address", "phone_number"]].astype(object)
     assert found.where(found.notna(), None).to_numpy().tolist() == [

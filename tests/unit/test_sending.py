@@ -23,7 +23,7 @@ TAKEN = Answer(Meaning.ACCEPTED, "", 201)
 
 
 def chunk(numbers: str) -> Chunk:
-    return [Change(number, "first", 0, "{}", "{}", ()) for number in numbers]
+    return [Change(number, "first", 0, "{}", "{}", (number, "2026-03-01")) for number in numbers]
 
 
 def take_all(queue: ChunkQueue) -> list[str]:

@@ -1,0 +1,191 @@
+"""The days of a shop: which are done, which have still to be run and why, and which have no export.
+
+One listing of the exports is compared with what the ledger knows of them; a file is read only where its
+size or time differ from what they were.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+from robin_etl.core.words import count
+from robin_etl.exceptions import ExportError
+from robin_etl.exports import locations, streams
+from robin_etl.exports.locations import ExportFile
+from robin_etl.ledger import ExportRecord, Ledger
+from robin_etl.ledger.exports import MISSING
+from robin_etl.ledger.runs import DEGRADED, DONE, FINISHED, STOPPED
+from robin_etl.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OUTSTANDING = "outstanding"
+
+
+@dataclass(frozen=True)
+class DayState:
+    """A day: `done`, `degraded`, `outstanding` or `missing`; `why`, in words, where it is not done; and
+    the run that had to do with it last.
+    """
+
+    day: date
+    state: str
+    why: str = ""
+    run: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {**asdict(self), "day": f"{self.day}"}
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The last days, oldest first, and how many `older` ones were never run.
+
+    `unchanged`: what the ledger should know of files that were written anew with the same bytes.
+    """
+
+    days: tuple[DayState, ...] = ()
+    older: int = 0
+    unchanged: tuple[ExportRecord, ...] = ()
+
+    def find(self, state: str) -> tuple[DayState, ...]:
+        """The days that are in a state."""
+        return tuple(one for one in self.days if one.state == state)
+
+
+def draw_calendar(
+    settings: Settings, ledger: Ledger, until: date, *, days: int, is_expected: bool = False
+) -> Calendar:
+    """So many days back from the newest day until then that the ledger knows or that has an export; or
+    from `until`, where its export `is_expected`. None before the first day that the ledger knows.
+
+    Raises `ExportError` where the exports can't be listed.
+    """
+    known_from = ledger.exports.first_day()
+    if known_from is None or known_from > until:
+        known_from = until
+    all_days = locations.list_days(known_from, until)
+    conflicts: dict[date, ExportError] = {}
+    found = locations.find_exports(
+        settings.exports,
+        all_days,
+        settings.path,
+        done_marker=settings.done_marker,
+        conflicts=conflicts,
+    )
+    records: dict[date, list[ExportRecord]] = defaultdict(list)
+    for one in ledger.exports.between(known_from, until):
+        records[one.day].append(one)
+    newest = until if is_expected else max([*found, *conflicts, *records], default=known_from)
+    first = max(known_from, newest - timedelta(days=days))
+    shown = locations.list_days(first, newest) if found or records else []
+    rejected = ledger.deliveries.rejected_days() if shown else {}
+    judged = [
+        (DayState(day, OUTSTANDING, "it has two exports", _name_run(records[day])), ())
+        if day in conflicts
+        else _judge(day, found.get(day, ()), records[day], rejected.get(f"{day}", 0))
+        for day in shown
+    ]
+    return Calendar(
+        days=tuple(state for state, _ in judged),
+        older=sum(_is_never_read(found[day], records[day]) for day in found if day < first),
+        unchanged=tuple(one for _, unchanged in judged for one in unchanged),
+    )
+
+
+def find_days_to_retry(ledger: Ledger) -> tuple[DayState, ...]:
+    """The days of which rows are quarantined, rejected, held back or waiting, oldest first."""
+    rejected = {
+        date.fromisoformat(day): number for day, number in ledger.deliveries.rejected_days().items()
+    }
+    records: dict[date, list[ExportRecord]] = defaultdict(list)
+    for one in ledger.exports.set_aside():
+        records[one.day].append(one)
+    return tuple(
+        DayState(
+            day, DEGRADED, _describe_aside(records[day], rejected.get(day, 0)), _name_run(records[day])
+        )
+        for day in sorted({*records, *rejected})
+    )
+
+
+def _judge(
+    day: date, files: Sequence[ExportFile], records: Sequence[ExportRecord], rejected: int
+) -> tuple[DayState, tuple[ExportRecord, ...]]:
+    """A day's state, and what the ledger should know of files that have the same bytes as before."""
+    run = _name_run(records)
+    finished = [one for one in records if one.outcome in FINISHED]
+    if not files and not finished:
+        why = "its export is gone" if any(one.outcome == STOPPED for one in records) else "no export"
+        return DayState(day, MISSING, why, run), ()
+    known = {(one.place, one.size, one.version): one for one in finished}
+    differing = [one for one in files if (one.place, one.size, one.version) not in known]
+    unchanged = tuple(_find_unchanged(differing, finished))
+    same = {one.place for one in unchanged}
+    unread = [one for one in differing if one.place not in same]
+    if unread:
+        return DayState(day, OUTSTANDING, _explain_unread(unread, records), run), unchanged
+    why = _describe_aside(finished, rejected)
+    is_degraded = bool(why) or any(one.outcome == DEGRADED for one in finished)
+    return DayState(day, DEGRADED if is_degraded else DONE, why or "", run), unchanged
+
+
+def _find_unchanged(
+    differing: Sequence[ExportFile], finished: Sequence[ExportRecord]
+) -> Iterator[ExportRecord]:
+    """Of the files that were written anew or moved, those whose bytes a finished run has read."""
+    by_digest = {one.digest: one for one in finished if one.digest}
+    if not by_digest:
+        return
+    sizes = {one.size for one in by_digest.values()}
+    for file in differing:
+        if file.size is not None and file.size not in sizes:
+            continue
+        try:
+            before = by_digest.get(streams.digest(file.path))
+        except ExportError as error:
+            log.warning("%s", error)
+            continue
+        if before is not None:
+            yield replace(before, place=file.place, size=file.size, version=file.version)
+
+
+def _explain_unread(unread: Sequence[ExportFile], records: Sequence[ExportRecord]) -> str:
+    by_place = {one.place: one for one in records if one.place}
+    if not by_place:
+        return "never read"
+    outcomes = [by_place[one.place].outcome if one.place in by_place else None for one in unread]
+    if STOPPED in outcomes:
+        return "its run stopped"
+    if None not in outcomes:
+        return "changed since it was read"
+    return f"{count(outcomes.count(None), 'further file')} never read"
+
+
+def _is_never_read(files: Sequence[ExportFile], records: Sequence[ExportRecord]) -> bool:
+    return bool(files) and not any(one.outcome in FINISHED for one in records)
+
+
+def _name_run(records: Sequence[ExportRecord]) -> str | None:
+    """The run that had to do with a day last."""
+    return max(records, key=lambda one: one.read_at).run if records else None
+
+
+def _describe_aside(records: Sequence[ExportRecord], rejected: int) -> str:
+    """What of a day somebody has to look at, in words."""
+    quarantined, waiting = (
+        sum(getattr(one, name) for one in records) for name in ("quarantined", "waiting")
+    )
+    counted = (
+        f"{count(quarantined, 'row')} quarantined" if quarantined else "",
+        f"{count(rejected, 'order')} rejected" if rejected else "",
+        f"{count(waiting, 'change')} waiting" if waiting else "",
+    )
+    notes = (note for one in records for note in one.notes)
+    return ", ".join(filter(None, (*counted, *notes)))

@@ -296,7 +296,7 @@ def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
     """
     console = open_console()
     table = _make_table(
-        *("sent", "order", "day", "kind", "revenue", "was", "outcome", "status"), pad_edge=False
+        *("sent", "order", "day", "kind", "revenue", "was", "outcome", "status"), is_wide=True
     )
     for delivery in deliveries:
         money = [delivery.payload.get(name) for name in ("revenue", "old_revenue")]
@@ -315,8 +315,8 @@ def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
         console.print(f"ROBIN: {words}", markup=False)
 
 
-def _make_table(*names: str, pad_edge: bool = True) -> Table:
-    table = Table(box=None, pad_edge=pad_edge)
+def _make_table(*names: str, is_wide: bool = False) -> Table:
+    table = Table(box=None, pad_edge=not is_wide, collapse_padding=is_wide)
     for name in names:
         table.add_column(name, justify="right" if name in _NUMBERS else "left")
     return table

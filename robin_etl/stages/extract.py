@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from datetime import date
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-from upath import UPath
 
 from robin_etl.core import columns, customers, partition
 from robin_etl.core.words import name_some
 from robin_etl.exceptions import ExportError, GateError
-from robin_etl.exports import files, locations, profiles
+from robin_etl.exports import files, profiles
 from robin_etl.exports.files import Export
-from robin_etl.exports.locations import ExportFile
 from robin_etl.exports.profiles import Profile
-from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, Verdict, load_suite
+from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
 from robin_etl.ledger import ExportRecord, Ledger
 from robin_etl.ledger.binding import fingerprint_customer_key
 from robin_etl.settings import Settings
+from robin_etl.stages.exports_found import (
+    Found,
+    describe_found,
+    find_files,
+    find_stopping_days,
+    leave_out,
+)
 from robin_etl.stages.line_ends import LineEnds
 from robin_etl.stages.nameless import CustomerFinder
-from robin_etl.stages.records import Extracted, FoundExports, Partitioning, ReadBy
-from robin_etl.stages.run import ROW_DTYPES, Run
+from robin_etl.stages.partitioning import write_partitions
+from robin_etl.stages.records import Extracted, ReadBy
+from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
-
-# The files of days.
-Found = dict[date, tuple[ExportFile, ...]]
 
 _NO_BOUND = 1e15  # more than any amount that is read
 
@@ -70,19 +69,19 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     Raises `BindingError`, `ExportMissingError`, `ExportError` or `GateError`.
     """
     profile = profiles.load_configured(settings)
-    found, left_out = _find_files(settings, run)
+    found, left_out = find_files(settings, run)
     while True:
-        kept = replace(_describe_found(settings, run, ledger, found), left_out=left_out)
+        kept = replace(describe_found(settings, run, ledger, found), left_out=left_out)
         run.found.write(kept)
         try:
             extracted = _read_exports(settings, run, ledger, profile, found)
             break
         except (ExportError, GateError) as error:
-            days = _find_stopping_days(run, error, found)
+            days = find_stopping_days(run, error, found)
             if not days:
                 raise
             log.warning("%s stays outstanding: %s", name_some(sorted(days)), error)
-            left_out += tuple(_leave_out(one) for one in kept.files if one.day in days)
+            left_out += tuple(leave_out(one) for one in kept.files if one.day in days)
             found = {day: those for day, those in found.items() if day not in days}
     shards = settings.shards
     number = partition.choose_number(extracted.exported) if shards == "auto" else shards
@@ -123,34 +122,6 @@ def _read_exports(
         log.warning("The rule %s of %s warns about %s.", rule, suite.name, run.title)
     verdict.stop_unless_passed(f"the export of {run.title}")
     return extracted
-
-
-def _find_stopping_days(run: Run, error: ExportError | GateError, found: Found) -> set[date]:
-    """The days without which a catch-up can go on, since their exports alone stop it; none where the
-    last of its days is among them, or where it would have no other.
-    """
-    if not run.scope.days:
-        return set()
-    if isinstance(error, ExportError):
-        days = {day for day, those in found.items() if any(str(one.path) == error.path for one in those)}
-    else:
-        days = _find_days_of_broken_rows(run)
-    return days if days < found.keys() and run.scope.last not in days else set()
-
-
-def _find_days_of_broken_rows(run: Run) -> set[date]:
-    """The days of which more rows are quarantined than the suite allows, each taken by itself."""
-    verdict = Verdict.from_json(run.export_verdict.find() or {})
-    rows: Counter[date] = Counter()
-    broken: Counter[date] = Counter()
-    for one in run.found.read().files:
-        rows[one.day] += one.rows
-        broken[one.day] += one.quarantined
-    return {day for day in rows if verdict.are_too_many(broken[day], rows[day])}
-
-
-def _leave_out(export: ExportRecord) -> ExportRecord:
-    return replace(export, notes=(f"{export.name} stops a run, and is left out",))
 
 
 def _write_rows(
@@ -213,99 +184,6 @@ def make_finder(profile: Profile, ledger: Ledger) -> CustomerFinder:
         lambda numbers: ledger.states.customers_of(numbers)["order_number"],
         leave_out=profile.without_contact == "leave_out",
     )
-
-
-def write_partitions(run: Run, ledger: Ledger, number: int) -> None:
-    """Write what was exported anew, in so many partitions that can each be compared by itself."""
-    revision = ledger.states.revision()
-    if number > 1:
-        with ExitStack() as stack:
-            writers = []
-            for one in run.split(number):
-                one.folder.make()
-                writers.append(stack.enter_context(one.rows.writing()))
-                writers[-1](columns.make_empty(ROW_DTYPES))
-            assigned = _assign_rows(run, ledger, number)
-            done = 0
-            for rows in run.exported.read_batches(ROW_DTYPES):
-                for index, own in rows.groupby(assigned[done : done + len(rows)]):
-                    writers[int(str(index))](own)
-                done += len(rows)
-    run.partitioning.write(Partitioning(number, revision))
-
-
-def _assign_rows(run: Run, ledger: Ledger, number: int) -> partition.Partitions:
-    """The partition of each row, counted from 0."""
-    rows = run.extracted.read().exported
-    of_orders, of_customers = np.empty((2, rows), dtype=np.uint64)
-    known_orders, known_customers = [of_orders[:0]], [of_customers[:0]]
-    done = 0
-    for frame in run.exported.read_batches(["order_number", "email", "phone"]):
-        numbers, here = frame["order_number"], slice(done, done + len(frame))
-        of_orders[here] = partition.hash_keys(numbers)
-        of_customers[here] = partition.hash_keys(customers.identify_customers(frame))
-        known = ledger.states.customers_of(numbers.dropna())
-        known_orders.append(partition.hash_keys(known["order_number"]))
-        known_customers.append(partition.hash_keys(known["customer"]))
-        done += len(frame)
-    known_pairs = (np.concatenate(known_orders), np.concatenate(known_customers))
-    return partition.assign_partitions(of_orders, of_customers, known_pairs, number)
-
-
-def _find_files(settings: Settings, run: Run) -> tuple[Found, tuple[ExportRecord, ...]]:
-    """The files of the run's days; and of a catch-up those of days that have two exports.
-
-    Raises `ExportMissingError` where no day has any, and `ExportError` for two of a day.
-    """
-    scope = run.scope
-    if scope.exports:
-        return {day: (_look_at(settings.path(path)),) for day, path in scope.exports}, ()
-    conflicts: dict[date, ExportError] = {}
-    found = locations.find_exports(
-        settings.exports,
-        scope.days or locations.list_days(scope.first, scope.last),
-        settings.path,
-        done_marker=settings.done_marker,
-        conflicts=conflicts,
-    )
-    if conflicts and (not scope.days or scope.last in conflicts or not found):
-        raise min(conflicts.items())[1]
-    if not found:
-        raise locations.make_missing_error(settings.exports, scope.first, scope.last)
-    for day, error in conflicts.items():
-        log.warning("%s stays outstanding: %s", day, error)
-    return found, tuple(
-        ExportRecord(day, error.path, notes=(f"{day} has two exports, and is left out",))
-        for day, error in conflicts.items()
-    )
-
-
-def _look_at(path: UPath) -> ExportFile:
-    return locations.look_at(path) or ExportFile(path, str(path), None, None, None)
-
-
-def _describe_found(settings: Settings, run: Run, ledger: Ledger, found: Found) -> FoundExports:
-    """Which files the run reads, and what it finds of its other days."""
-    scope = run.scope
-    files = tuple(_describe_file(day, one) for day, those in found.items() for one in those)
-    if scope.exports:
-        days = [day for day, _ in scope.exports]
-        places = {one.place for one in files}
-        with suppress(ExportError):  # another place, which a run of named files does without
-            others = locations.find_exports(settings.exports, days, settings.path)
-            own = [_describe_file(day, one) for day, those in others.items() for one in those]
-            return FoundExports(files, instead_of=tuple(one for one in own if one.place not in places))
-        return FoundExports(files)
-    if scope.days:
-        return FoundExports(files, missing=scope.missing)
-    first, last = min(found), max(found)
-    known = {one.day for one in ledger.exports.between(first, last)}
-    days = locations.list_days(first, last)
-    return FoundExports(files, missing=tuple(day for day in days if day not in found.keys() | known))
-
-
-def _describe_file(day: date, file: ExportFile) -> ExportRecord:
-    return ExportRecord(day, file.place, file.size, file.version)
 
 
 def _compute_fewest_rows(ledger: Ledger, suite: Suite, count: int) -> int:

@@ -10,7 +10,7 @@ from robin_etl.stages.classify import compare_rows
 from robin_etl.stages.contacts import keep_contacts
 from robin_etl.stages.destination import bind_ledger, check_destination, check_reader
 from robin_etl.stages.doubt import find_doubt, note_found, note_undecided, settle_doubt
-from robin_etl.stages.extract import write_partitions
+from robin_etl.stages.partitioning import write_partitions
 from robin_etl.stages.plan import make_plan, read_changes
 from robin_etl.stages.records import Loaded
 from robin_etl.stages.run import Partition, Run

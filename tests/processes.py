@@ -103,6 +103,13 @@ class Process:
         except BrokenPipeError:
             raise AssertionError(f"{self} has ended. It printed:\n{self.printed}") from None
 
+    def hang_up(self) -> None:
+        """Close its standard input, which ends a process that lives by it."""
+        assert self._popen.stdin is not None
+        with suppress(BrokenPipeError):
+            self._popen.stdin.close()
+        self.ended()
+
     def next_line(self, deadline: float = DEADLINE) -> str:
         """The next line that it prints; empty after the last. Fails where none comes in time."""
         try:

@@ -107,10 +107,17 @@ def check_end_state(robin: Robin, doubted: set[str]) -> None:
     assert others == []
 
 
-@pytest.mark.parametrize("wave", [0, 1])
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-@pytest.mark.parametrize("fault", Fault)
-def test_each_fault_at_each_place_ends_right_and_repeats_only_what_it_reports(
+def list_places() -> list[tuple[Fault, int, int]]:
+    """Each fault at each request; one place each where somebody has to wait a second for the answer."""
+    everywhere = [(chunk, wave) for chunk in range(CHUNKS) for wave in (0, 1)]
+    places = dict.fromkeys(Fault, everywhere)
+    waiting = (*HANGING, Fault.BUSY_SECONDS, Fault.BUSY_DATE)
+    places |= {fault: [everywhere[at]] for at, fault in enumerate(waiting)}
+    return [(fault, chunk, wave) for fault, of_fault in places.items() for chunk, wave in of_fault]
+
+
+@pytest.mark.parametrize(("fault", "chunk", "wave"), list_places())
+def test_a_fault_at_any_place_ends_right_and_repeats_only_what_it_reports(
     ledger: Ledger, fault: Fault, chunk: int, wave: int
 ) -> None:
     robin = Robin(KEY, SECRET, limits=(), faults=Faults(script={wave * CHUNKS + chunk + 1: fault}))

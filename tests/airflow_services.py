@@ -52,6 +52,15 @@ def task_policy(task):
     task.retry_exponential_backoff = 0
 """
 
+# Several `airflow` commands in one process, since a start of Airflow costs seconds.
+COMMANDS = """
+import json, sys
+from airflow.__main__ import main
+for command in json.loads(sys.argv[1]):
+    sys.argv[1:] = command
+    main()
+"""
+
 Found = TypeVar("Found")
 
 
@@ -94,6 +103,7 @@ class Airflow:
             **PATIENCE,
             **environment,
         }
+        self._commands = [["db", "migrate"], ["dags", "reserialize"]]
         self._services = ExitStack()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -101,21 +111,18 @@ class Airflow:
         policy = self.home / "config" / "airflow_local_settings.py"
         policy.parent.mkdir(parents=True)
         policy.write_text(POLICY)
-        self.run("db", "migrate")
-        self.run("dags", "reserialize")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._services.close()
 
-    def run(self, *arguments: str) -> str:
-        """One `airflow` command to its end; what it printed."""
-        return processes.run(
-            [sys.executable, "-m", "airflow", *arguments], env=self.environment, succeeds=True
-        ).stdout
-
     def serve_all(self) -> None:
-        """Start api-server, scheduler and triggerer, each healthy when this returns."""
+        """Make the database, then start api-server, scheduler and triggerer, each healthy in the end."""
+        processes.run(
+            [sys.executable, "-c", COMMANDS, json.dumps(self._commands)],
+            env=self.environment,
+            succeeds=True,
+        )
         self.serve("api-server")
         self.until(self._api_is_warm, seconds=STARTED)
         self.serve("scheduler")
@@ -148,15 +155,19 @@ class Airflow:
         self._services.callback(processes.end, process)
 
     def backfill(self, first: str, last: str, **conf: Any) -> None:
-        """Create a backfill of these days, one at a time."""
-        self.run(
-            *("backfill", "create", "--dag-id", DAG, "--max-active-runs", "1"),
-            *("--from-date", first, "--to-date", f"{last}T23:59:59"),
-            *("--dag-run-conf", json.dumps(conf)),
+        """Create a backfill of these days, one at a time, before the services start."""
+        self._commands.append(
+            [
+                *("backfill", "create", "--dag-id", DAG, "--max-active-runs", "1"),
+                *("--from-date", first, "--to-date", f"{last}T23:59:59"),
+                *("--dag-run-conf", json.dumps(conf)),
+            ]
         )
 
     def trigger(self, run_id: str, **conf: Any) -> None:
-        self.run("dags", "trigger", DAG, "--run-id", run_id, "--conf", json.dumps(conf))
+        """Start a manual run, now that the services are there."""
+        asked = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        self._ask("POST", f"/dags/{DAG}/dagRuns", json=asked)
 
     def finished(self, runs: int, *, seconds: float) -> Counter[str]:
         """The states of the runs that were asked for, once there are so many and none is under way.
@@ -217,9 +228,17 @@ class Airflow:
         return instances
 
     def get(self, path: str) -> Mapping[str, Any]:
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, **given: Any) -> Mapping[str, Any]:
         token = requests.get(f"{self.url}/auth/token", timeout=ANSWERED).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        response = requests.get(f"{self.url}/api/v2{path}", headers=headers, timeout=ANSWERED)
+        response = requests.request(
+            method,
+            f"{self.url}/api/v2{path}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=ANSWERED,
+            **given,
+        )
         response.raise_for_status()
         content: Mapping[str, Any] = response.json()
         return content

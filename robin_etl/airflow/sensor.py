@@ -69,6 +69,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
     def resume(self, context: Any, event: Any) -> None:
         """Go on: the export has come and settled, or its time is over."""
         from robin_etl.airflow.failures import stop_retries
+        from robin_etl.exports.settling import Settling
 
         with stop_retries():
             settings, first, last = self._read(context)

@@ -291,7 +291,7 @@ def test_rejected_orders_are_told_with_their_day_and_retry_runs_just_those_days(
     sandbox.robin.faults = Faults(refused=f"^{DAYS[1]}-1$")
     run_days(settings, DAYS[0], DAYS[2])
     assert states_of(settings) == {DAYS[1]: "degraded: 1 order rejected"}
-    assert f"{DAYS[1]}-1  {DAYS[1]}" in robin_etl("rejected").stdout
+    assert f"{DAYS[1]}-1 {DAYS[1]} first" in robin_etl("rejected").stdout
     sandbox.robin.faults = Faults()
     retried = robin_etl("retry")
     assert retried.returncode == 0, retried.stderr

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ initdb()
 from airflow.models.asset import AssetEvent
 from airflow.models.xcom import XComModel
 from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import DataInterval, TimeRestriction
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunType
 
@@ -56,6 +58,14 @@ for line in sys.stdin:
         task.retry_delay = timedelta(0)
         task.retry_exponential_backoff = 0
     day = asked.get("day")
+    if "down_since" in asked:  # the run that a scheduler makes next, which made its last one then
+        last_made = DataInterval.exact(datetime.fromisoformat(asked["down_since"]))
+        as_scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        made = as_scheduled.timetable.next_dagrun_info(
+            last_automated_data_interval=last_made,
+            restriction=TimeRestriction(earliest=None, latest=None, catchup=as_scheduled.catchup),
+        )
+        day = made.logical_date.isoformat()
     try:
         run = dag.test(
             logical_date=datetime.fromisoformat(day).astimezone(timezone.utc) if day else None,
@@ -77,6 +87,7 @@ for line in sys.stdin:
         states.setdefault(ti.task_id, []).append(str(ti.state))
         tries[ti.task_id] = ti.try_number
     result = {"state": str(run.state), "tasks": states, "tries": tries, "xcoms": xcoms, "events": extras}
+    result["day"] = day
     print("RESULT " + json.dumps(result), flush=True)
 """
 
@@ -413,29 +424,55 @@ def own_shop(tmp_path: Path, module_sandbox: Sandbox) -> tuple[Settings, dict[st
     return own, {f"ROBIN_ETL_{name.upper()}": place for name, place in places.items()}
 
 
-def test_a_scheduled_run_after_an_outage_does_all_outstanding_days_and_its_log_says_so(
+def write_orders(settings: Settings, day: date, revenue: int = 10) -> None:
+    """The export of a day, with one order that bears its name."""
+    path = Path(settings.exports) / f"orders_{day}.csv"
+    path.write_text(f"{HEADER}\noutage-{day},c{day}@x.nl,{revenue},{day}\n")
+
+
+def test_after_days_without_a_scheduler_its_first_run_does_all_of_them_and_its_log_says_so(
     airflow: Play, own_shop: tuple[Settings, dict[str, str]], module_sandbox: Sandbox
 ) -> None:
     settings, env = own_shop
-    for day in range(1, 6):
-        path = Path(settings.exports) / f"orders_2026-09-0{day}.csv"
-        path.write_text(f"{HEADER}\noutage-{day},o{day}@x.nl,10,2026-09-0{day}\n")
-    run_days(settings, "2026-09-01")
-    result = airflow(day="2026-09-04", run_type="scheduled", env=env)
+    days = [datetime.now(UTC).date() - timedelta(days=back) for back in range(5, -1, -1)]
+    for day in days:
+        write_orders(settings, day)
+    run_days(settings, f"{days[0]}")
+    result = airflow(down_since=f"{days[0]}T06:00:00+00:00", run_type="scheduled", env=env)
     assert result["state"] == "success", result["log"]
-    assert (
-        "This run catches up: 2026-09-02 (never read), 2026-09-03 (never read), "
-        "2026-09-04 (never read)." in result["log"]
-    )
-    held = sorted(number for number in module_sandbox.robin.orders if number.startswith("outage"))
-    assert held == ["outage-1", "outage-2", "outage-3", "outage-4"]
+    own = date.fromisoformat(result["day"][:10])  # today, or yesterday before six o'clock
+    assert own >= days[-2]
+    missed = [day for day in days[1:] if day <= own]
+    named = ", ".join(f"{day} (never read)" for day in missed)
+    assert f"This run catches up: {named}." in result["log"]
+    held = {number for number in module_sandbox.robin.orders if number.startswith("outage")}
+    assert held == {f"outage-{day}" for day in (days[0], *missed)}
     (extra,) = result["events"]
-    assert (extra["first"], extra["outstanding"], extra["missing"]) == (3, [], [])
-    late = Path(settings.exports) / "orders_2026-09-02.csv"
-    late.write_text(f"{HEADER}\noutage-2,o2@x.nl,4,2026-09-02\n")
-    manual = airflow(day="2026-09-05", env=env)
-    (extra,) = manual["events"]
+    assert (extra["first"], extra["outstanding"], extra["missing"]) == (len(missed), [], [])
+
+
+def test_a_manual_run_of_a_day_is_of_that_day_alone_and_names_what_is_outstanding(
+    airflow: Play, own_shop: tuple[Settings, dict[str, str]]
+) -> None:
+    settings, env = own_shop
+    for day in range(1, 4):
+        write_orders(settings, date(2026, 9, day))
+    run_days(settings, "2026-09-01")
+    (extra,) = airflow(day="2026-09-03", env=env)["events"]
     assert (extra["first"], extra["outstanding"]) == (1, ["2026-09-02"])
+
+
+def test_an_export_that_has_only_just_changed_is_waited_for(
+    airflow: Play, own_shop: tuple[Settings, dict[str, str]]
+) -> None:
+    settings, env = own_shop
+    write_orders(settings, date(2026, 9, 1))
+    ahead = datetime.now(UTC).timestamp() + 3600  # by a clock that is an hour ahead of ours
+    os.utime(Path(settings.exports) / "orders_2026-09-01.csv", (ahead, ahead))
+    result = airflow(day="2026-09-01", env={**env, "ROBIN_ETL_EXPORT_SETTLE": "1"})
+    assert result["state"] == "success", result["log"]
+    assert "orders_2026-09-01.csv may still be written" in result["log"]
+    assert "Pausing task as DEFERRED" in result["log"]
 
 
 def test_a_missing_export_fails_with_a_sentence_or_skips_as_the_setting_says(airflow: Play) -> None:

@@ -136,7 +136,7 @@ def main() -> None:
     generate(orders, FOLDER)
     few, many = SHARDS[given.size]
     with measuring.accepting_server() as url:
-        in_a_process("baseline", "", "1", url, "1")
+        RUN[given.size]("baseline", "", "1", url, "1")
         (FOLDER / "ledger.db").rename(FOLDER / "baseline.db")
         results = {shards: measure(url, shards, given.size) for shards in (few, many)}
     print(f"An export of {orders:,} orders; peak MB of the largest task, and seconds of all its parts\n")

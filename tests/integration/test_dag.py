@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -473,6 +474,29 @@ def test_an_export_that_has_only_just_changed_is_waited_for(
     assert result["state"] == "success", result["log"]
     assert "orders_2026-09-01.csv may still be written" in result["log"]
     assert "Pausing task as DEFERRED" in result["log"]
+
+
+def test_an_export_that_never_stops_changing_fails_with_a_sentence(
+    airflow: Play, own_shop: tuple[Settings, dict[str, str]]
+) -> None:
+    settings, env = own_shop
+    write_orders(settings, date(2026, 9, 1))
+    path = Path(settings.exports) / "orders_2026-09-01.csv"
+    is_over = threading.Event()
+
+    def keep_writing() -> None:
+        while not is_over.wait(0.01):
+            path.touch()
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        result = airflow(day="2026-09-01", env={**env, "ROBIN_ETL_EXPORT_SETTLE": "0.2"})
+    finally:
+        is_over.set()
+        writer.join()
+    assert result["tasks"]["wait"] == ["failed"]
+    assert f"The export of 2026-09-01 at {settings.exports} still changes." in result["log"]
 
 
 def test_a_missing_export_fails_with_a_sentence_or_skips_as_the_setting_says(airflow: Play) -> None:

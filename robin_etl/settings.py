@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     backoff: float = Field(
         1.0, gt=0, description="Seconds before the second attempt; doubled before each further one."
     )
+    longest_wait: float = Field(
+        3600.0, ge=0, description="Seconds that a run waits at most when ROBIN asks it to."
+    )
     shards: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="Partitions of a run, split by customer; auto decides by its size."
     )

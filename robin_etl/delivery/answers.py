@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import re
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
 
@@ -14,6 +14,11 @@ from robin_etl.exceptions import AnswerError, AuthenticationError, NotRobinError
 
 _WORDS_KEPT = 500
 _WORDS_SHOWN = 120
+
+_DIGITS = re.compile("[0-9]+")
+_DIGITS_READ = 12
+_TEN_YEARS = 10 * 365 * 24 * 3600
+_HTTP_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 ACCEPTED = frozenset((HTTPStatus.CREATED,))  # what ROBIN's documentation calls created
 
 
@@ -56,20 +61,22 @@ def interpret(
     *,
     url: str,
     accepted: Container[int] = ACCEPTED,
+    clean: Callable[[str], str] = make_harmless,
 ) -> Answer:
     """What an answer means, by its status and by what it `said`, which is None where that did not come.
+    `clean` makes what it says fit to keep and to show.
 
     Raises `AuthenticationError` on 401 and 403; `NotRobinError` on a 2xx that is none of those that are
     `accepted`, or a page of HTML; `AnswerError` on every other answer that sending again can't change:
     redirects, 404 and unknown 4xx.
     """
-    harmless = make_harmless(said or "")
+    harmless = clean(said or "")
     words = cut(harmless, _WORDS_KEPT)
     match status:
         case _ if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             content_type = headers.get("Content-Type") or ""
             if status not in accepted or is_page(content_type, said):
-                raise _make_not_robin_error(status, content_type, harmless, url, accepted)
+                raise _make_not_robin_error(status, clean(content_type), harmless, url, accepted)
             if said and speaks_of_errors(said):
                 words = cut(harmless, _WORDS_KEPT, around_errors=True)
                 return Answer(Meaning.ACCEPTED, words, status, speaks_of_errors=True)
@@ -89,7 +96,7 @@ def interpret(
                 status=status,
             )
     location = headers.get("Location")
-    where = f", pointing to {cut(make_harmless(location), _WORDS_SHOWN)}" if location else ""
+    where = f", pointing to {cut(clean(location), _WORDS_SHOWN)}" if location else ""
     raise AnswerError(
         f"ROBIN answered {status}{where} to POST {url}. Nothing more was sent. Look at "
         "the base URL, then run again.",
@@ -101,7 +108,7 @@ def _make_not_robin_error(
     status: int, content_type: str, harmless: str, url: str, accepted: Container[int]
 ) -> NotRobinError:
     shown = cut(harmless, _WORDS_SHOWN)
-    kind = cut(make_harmless(content_type), _WORDS_SHOWN) or "no content type"
+    kind = cut(content_type, _WORDS_SHOWN) or "no content type"
     begins = f'beginning with "{shown}"' if shown else "without any text"
     if status in accepted:
         why, gateway = "a page of HTML is no answer of ROBIN's", ""
@@ -122,15 +129,26 @@ def _make_not_robin_error(
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """The seconds of a Retry-After header, which has them or an HTTP date; None if it has neither."""
-    if header is None:
+    """The seconds of a Retry-After header, as RFC 9110 has it: digits, or a date of HTTP in one of its
+    three forms. None for what is neither; ten years for anything beyond.
+    """
+    text = (header or "").strip()
+    if _DIGITS.fullmatch(text):
+        return float(min(int(text), _TEN_YEARS) if len(text) <= _DIGITS_READ else _TEN_YEARS)
+    moment = _parse_http_date(text)
+    if moment is None:
         return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), float(_TEN_YEARS))
+
+
+def _parse_http_date(text: str) -> datetime | None:
+    """A moment in one of the forms that HTTP's dates have, all of them in UTC."""
+    for form in _HTTP_DATES:
+        try:
+            moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        if "%y" in form and moment.year > datetime.now(UTC).year + 50:  # as RFC 9110 has it
+            return moment.replace(year=moment.year - 100)
+        return moment
+    return None

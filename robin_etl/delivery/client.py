@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from robin_etl.core.statuses import parse_statuses
 from robin_etl.delivery.answers import ACCEPTED, Answer, Meaning, interpret
-from robin_etl.delivery.words import hide_contacts, hide_secrets
+from robin_etl.delivery.words import clean, drop_last_word, find_secrets
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.settings import Settings
 
@@ -96,16 +96,20 @@ class Client:
             words = got.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             words = None
-        said = self._hide_private(words, body) if isinstance(words, str) else None
-        return interpret(received.status, received.headers, said, url=self._url, accepted=self._accepted)
+        return interpret(
+            received.status,
+            received.headers,
+            words if isinstance(words, str) else None,
+            url=self._url,
+            accepted=self._accepted,
+            clean=partial(clean, body=body, secrets=self._find_secrets()),
+        )
 
-    def _hide_private(self, words: str, body: bytes) -> str:
-        """The words without what the request held of contacts and secrets."""
+    def _find_secrets(self) -> tuple[str, ...]:
         key, secret = self._auth.username, self._auth.password
         assert isinstance(key, bytes)
         assert isinstance(secret, bytes)
-        secrets = (secret.decode(), b64encode(key + b":" + secret).decode())
-        return hide_secrets(hide_contacts(words, body), filter(None, secrets))
+        return find_secrets(key.decode(), secret.decode())
 
     def _exchange(self, body: bytes, got: SimpleQueue[Any]) -> None:
         """Put what was received, or the error instead; then the answer's first words, or an error."""
@@ -120,7 +124,8 @@ class Client:
                     content += part
                     if len(content) >= _BYTES_READ:
                         break
-            got.put(content.decode(errors="replace"))
+            words = content.decode(errors="replace")
+            got.put(words if len(content) < _BYTES_READ else drop_last_word(words))
         except requests.RequestException as error:
             got.put(error)
         else:

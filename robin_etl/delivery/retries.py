@@ -19,13 +19,15 @@ class RetryPolicy:
     """`attempts` for a request, with `backoff` seconds between at first, then twice as long each time,
     up to a minute, with jitter. `sleep` takes seconds.
 
-    Being asked to wait (429) is no failure; a request is sent again up to `patience` times for it.
+    Being asked to wait (429) is no failure; a request is sent again up to `patience` times for it,
+    unless ROBIN asks for more than `longest_wait` seconds.
     """
 
     attempts: int
     sleep: Callable[[float], Any]
     backoff: float = 1.0
     patience: int = 100
+    longest_wait: float = 3600.0
 
     def call(self, attempt: Callable[[], Answer], *, stopping: Event) -> Answer:
         """Attempt until an answer settles it, all attempts are used up or `stopping` is set; the last

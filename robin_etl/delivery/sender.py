@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from itertools import groupby
@@ -216,11 +217,12 @@ class Sender:
                 self._log(request, REFUSED, error.status, f"{error}")
             self._notify(events.Answered("stop", error.status))
             raise
-        if answer.retry_after is not None:
+        if answer.retry_after is not None and answer.retry_after <= self._retries.longest_wait:
             self._pace.pause(answer.retry_after)
         self._settle(request, chunk, answer)  # before an observer can fail
         self._notify(events.Answered(answer.meaning.value, answer.status))
         if answer.retry_after is not None:
+            self._stop_at_long_wait(answer.retry_after)
             self._notify(events.Waiting(answer.retry_after, "ROBIN asks to wait"))
         self._stop_at_first_refusals(answer)
         return answer
@@ -251,6 +253,16 @@ class Sender:
     def _log(self, request: int, outcome: str, status: int | None, words: str) -> None:
         """Log the outcome of a request that moved no state, and wait until it is."""
         self._writer.answer(request, outcome, status=status, words=words).result()
+
+    def _stop_at_long_wait(self, seconds: float) -> None:
+        if seconds > self._retries.longest_wait:
+            until = datetime.now(UTC) + timedelta(seconds=seconds)
+            raise RobinUnavailableError(
+                f"ROBIN asks to be sent nothing before {until:%Y-%m-%d %H:%M} UTC, and a run waits "
+                f"{self._retries.longest_wait:g} seconds at most (ROBIN_ETL_LONGEST_WAIT). It has "
+                f"acknowledged {count(self.delivered.posted, 'change')} of this run; run again then, "
+                "and it goes on from there."
+            )
 
     def _stop_at_first_refusals(self, answer: Answer) -> None:
         if not self._was_accepted and len(self.delivered.rejected) >= FIRST_REFUSALS:

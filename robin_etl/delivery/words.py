@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from html import unescape
 from typing import Any
+from urllib.parse import unquote
 
 # Contacts in a body that is sent, and whatever may be an address in an answer.
 _SHORTEST = 5
@@ -17,6 +20,13 @@ _CONTACT = re.compile(rb'"(?:email_address|phone_number)":\s*"([^"\\]{%d,})"' % 
 # As long as a local part may be, and no longer: a search must not take the square of an answer's length.
 _ADDRESS = re.compile(r"[^\s@\"'<>(),;:\\]{1,200}(?:@|%40|\\u0040)[^\s@\"'<>(),;:\\]+")
 _HIDDEN, _HIDDEN_SECRET = "(contact)", "(secret)"
+# How a header repeats the credentials, whoever's they are.
+_AUTHORIZATION = re.compile(r"\b(?:Basic|Bearer)\s+[A-Za-z0-9+/=_.~-]{8,}", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_URL_SAFE = str.maketrans("-_", "+/")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([\"'\\/]))")
+_ESCAPED_AT_MOST = 3
+_LONGEST_WORD = 400
 
 _TAG = re.compile(r"<[!/?a-zA-Z][^<>]*>")
 _BRACKETS = str.maketrans("<>", "()")
@@ -59,19 +69,61 @@ _NOTHING = frozenset(("", "0", "false", "no", "none", "null"))
 _FIRST_ERROR_STATUS = 400
 
 
-def hide_contacts(words: str, body: bytes) -> str:
-    """An answer's words without the contacts that it may repeat from the request: words are kept."""
-    if _share_a_text(words, body):
-        for contact in {found.decode() for found in _CONTACT.findall(body)}:
-            words = words.replace(contact, _HIDDEN)
-    return _ADDRESS.sub(_HIDDEN, words)
-
-
-def hide_secrets(words: str, secrets: Iterable[str]) -> str:
-    """An answer's words without these secrets, which an echo may repeat."""
+def clean(words: str, *, body: bytes = b"", secrets: Iterable[str] = ()) -> str:
+    """What a stranger said, fit to keep and to show: without secrets, without contacts, those of the
+    request's `body` and others, and harmless. The whole of it, however these are written.
+    """
+    text = _decode(words)
+    contacts = (
+        {found.decode() for found in _CONTACT.findall(body)} if _share_a_text(text, body) else set()
+    )
+    text = _BASE64.sub(lambda found: _hide_encoded(found[0], contacts, secrets), text)
+    text = _AUTHORIZATION.sub(_HIDDEN_SECRET, text)
     for secret in secrets:
-        words = words.replace(secret, _HIDDEN_SECRET)
-    return words
+        text = text.replace(secret, _HIDDEN_SECRET)
+    for contact in contacts:
+        text = text.replace(contact, _HIDDEN)
+    return make_harmless(_ADDRESS.sub(_HIDDEN, text))
+
+
+def find_secrets(key: str, secret: str) -> tuple[str, ...]:
+    """What must not be kept of an answer that repeats the credentials of its request."""
+    both = b64encode(f"{key}:{secret}".encode()).decode()
+    return tuple(one for one in (both, f"{key}:{secret}", secret, key) if len(one) >= _SHORTEST)
+
+
+def drop_last_word(words: str) -> str:
+    """Words that were cut off somewhere, without the last one, which may be half of anything."""
+    kept = re.sub(r"[^\s\"'<>(),;]*\Z", "", words[-_LONGEST_WORD:])
+    return words[:-_LONGEST_WORD] + kept
+
+
+def _decode(words: str) -> str:
+    """Words without the escapes that HTML, JSON and URLs have, and without marks that can't be seen."""
+    for _ in range(_ESCAPED_AT_MOST):
+        text = unquote(_ESCAPE.sub(_undo_escape, unescape(words)))
+        if text == words:
+            break
+        words = text
+    if words.isascii():
+        return words
+    return "".join(sign for sign in words if unicodedata.category(sign) != "Cf")
+
+
+def _undo_escape(found: re.Match[str]) -> str:
+    return found[3] or chr(int(found[1] or found[2], 16))
+
+
+def _hide_encoded(word: str, contacts: Iterable[str], secrets: Iterable[str]) -> str:
+    """A word, or what stands for it where it is the base64 of a secret or contact."""
+    padded = word.rstrip("=").translate(_URL_SAFE)
+    try:
+        text = b64decode(padded + "=" * (-len(padded) % 4)).decode()
+    except ValueError:
+        return word
+    if any(secret in text for secret in secrets):
+        return _HIDDEN_SECRET
+    return _HIDDEN if _ADDRESS.search(text) or any(one in text for one in contacts) else word
 
 
 def make_harmless(words: str) -> str:

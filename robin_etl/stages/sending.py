@@ -32,7 +32,12 @@ def open_sender(settings: Settings, run: Run, ledger: Ledger, observer: Observer
         yield Sender(
             client,
             Pace(known, ages=ages, sleep=stopping.wait),
-            RetryPolicy(settings.max_attempts, sleep=stopping.wait, backoff=settings.backoff),
+            RetryPolicy(
+                settings.max_attempts,
+                sleep=stopping.wait,
+                backoff=settings.backoff,
+                longest_wait=settings.longest_wait,
+            ),
             writer,
             chunk_size=settings.chunk_size,
             concurrency=settings.concurrency,

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import html
 import json
 import time
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from functools import partial
+from html import unescape
+from urllib.parse import quote, unquote
 
 import pytest
 
 from robin_etl.core.statuses import parse_statuses
 from robin_etl.delivery.answers import Meaning, interpret
 from robin_etl.delivery.words import (
+    clean,
     cut,
-    hide_contacts,
-    hide_secrets,
+    drop_last_word,
+    find_secrets,
     is_page,
     make_harmless,
     speaks_of_errors,
 )
-from robin_etl.exceptions import NotRobinError
+from robin_etl.exceptions import AnswerError, NotRobinError
 from robin_etl.ledger.binding import normalize_address
 
 URL = "https://api.robinhq.com/dynamic/orders"
@@ -168,15 +175,76 @@ def test_words_are_made_harmless(words: str, harmless: str) -> None:
 def test_words_are_cut_behind_what_is_hidden() -> None:
     assert cut("abc", 3) == "abc"
     assert cut("abcd", 3) == "abc…"
-    assert hide_secrets("key s3cret, Basic azpz", ["s3cret", "azpz"]) == "key (secret), Basic (secret)"
 
 
-@pytest.mark.parametrize("sign", ["a", "<", "<a", "@", "a@", "<!-- -->", "error ", "no order ", "0 "])
+SECRETS = find_secrets("the-api-key", "p\u00e4ss <\"w&rd'>")
+ECHOES = {
+    "plain": lambda text: text,
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "HTML": html.escape,
+    "HTML by numbers": lambda text: "".join(f"&#{ord(sign)};" for sign in text),
+    "a URL": lambda text: quote(text, safe=""),
+    "a URL within a URL": lambda text: quote(quote(text, safe=""), safe=""),
+    "base64": lambda text: b64encode(text.encode()).decode(),
+    "base64 of URLs": lambda text: urlsafe_b64encode(text.encode()).decode().rstrip("="),
+    "marks that can't be seen": "\u200b".join,
+    "Python": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode("latin-1")),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize(
+    "private",
+    [*SECRETS, "ann.person@shop.example", "Zo\u00eb@x.nl", "+31 (0)6 12345678"],
+    ids=["credentials in base64", "credentials", "secret", "key", "address", "odd address", "number"],
+)
+def test_what_is_private_is_taken_out_of_an_answer_however_it_is_written(
+    private: str, echo: Callable[[str], str]
+) -> None:
+    body = json.dumps(
+        {"orders": [{"phone_number": "+31 (0)6 12345678", "email_address": "Zo\u00eb@x.nl"}]}
+    )
+    said = f'{{"error": "no", "got": "{echo(private)}"}} order 7'
+    kept = clean(said, body=body.encode(), secrets=SECRETS)
+    shown = {undo(kept) for undo in (str, unescape, unquote)}
+    assert not any(private in text or echo(private) in text for text in shown), kept
+    assert "(secret)" in kept or "(contact)" in kept
+    assert kept.endswith("order 7")
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "Bearer"])
+def test_what_a_header_of_authorization_holds_is_taken_out_whosever_it_is(scheme: str) -> None:
+    assert clean(f"Authorization: {scheme} Zm9vOmJhcg==, no") == "Authorization: (secret), no"
+
+
+def test_words_that_only_look_like_base64_stay() -> None:
+    words = "order ORDER12345678 of 2026-03-01T10:00:00Z in /dynamic/orders has PROCESSING_FAILED"
+    assert clean(words, secrets=SECRETS) == words
+
+
+def test_where_a_redirect_points_is_cleaned_before_it_is_cut() -> None:
+    address = "https://x.example/?" + "a" * 95 + "&to=ann.person@shop.example" + "b" * 60_000
+    with pytest.raises(AnswerError) as caught:
+        interpret(302, {"Location": address}, "", url="https://a", clean=partial(clean, secrets=SECRETS))
+    assert "ann.person" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_half_a_word_at_the_end_of_what_was_read_is_dropped() -> None:
+    assert drop_last_word("no such customer: ann.per") == "no such customer: "
+    assert drop_last_word('{"email": "ann.per') == '{"email": "'
+    assert drop_last_word("a" * 1000) == "a" * 600
+    assert drop_last_word("whole ") == "whole "
+
+
+@pytest.mark.parametrize(
+    "sign",
+    ["a", "<", "<a", "@", "a@", "<!-- -->", "error ", "no order ", "0 ", "&#97;", "%2525", "Basic "],
+)
 def test_an_answer_made_to_be_slow_to_read_is_not(sign: str) -> None:
     words = sign * (16_384 // len(sign))
     started = time.process_time()
-    hide_contacts(words, b'{"orders":[]}')
-    make_harmless(words)
+    clean(words, body=b'{"orders":[]}', secrets=SECRETS)
     is_page("", words)
     speaks_of_errors(words)
     assert time.process_time() - started < 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
@@ -93,9 +94,55 @@ def test_a_stop_ends_the_attempts() -> None:
     assert policy.call(answering(LOST, TAKEN), stopping=stopping) == LOST
 
 
-@pytest.mark.parametrize(("header", "seconds"), [(None, None), ("12", 12), ("-1", 0), ("soon", None)])
-def test_retry_after_is_read(header: str | None, seconds: float | None) -> None:
+TEN_YEARS = 10 * 365 * 24 * 3600
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("12", 12), (" 0 ", 0), ("0012", 12), ("3600", 3600)])
+def test_retry_after_is_read(header: str, seconds: float) -> None:
     assert parse_retry_after(header) == seconds
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(
+            None,
+            "",
+            "soon",
+            "-1",
+            "+5",
+            "1.5",
+            "1_0",
+            "1e3",
+            "inf",
+            "nan",
+            "1e308",
+            "\u0661\u0662",
+            "0x10",
+        ),
+        *("Sun, 06 Nov 2094 08:49:37", "Sun, 06 Nov 2094 08:49:37 -0000", "2094-11-06T08:49:37Z"),
+        *("Sun, 06 Nov 2094 08:49:37 +0100", "Sun, 31 Feb 2094 08:49:37 GMT", "12, 13"),
+    ],
+)
+def test_a_retry_after_that_rfc_9110_does_not_know_counts_as_none(header: str | None) -> None:
+    assert parse_retry_after(header) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["9" * 11, "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT", "Fri Dec 31 23:59:59 9999"],
+)
+def test_a_wait_beyond_all_measure_is_ten_years(header: str) -> None:
+    assert parse_retry_after(header) == TEN_YEARS
+
+
+@pytest.mark.parametrize(
+    "form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"]
+)
+def test_a_retry_after_may_be_a_date_in_any_form_of_http(form: str) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=100)
+    assert 90 < (parse_retry_after(soon.strftime(form)) or 0) <= 100
+    assert parse_retry_after((soon - timedelta(days=1)).strftime(form)) == 0
 
 
 def test_an_answer_that_stops_names_where_it_points() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from robin_etl.core import limits, sealing, statuses
 from robin_etl.core.guards import GuardLimits
 from robin_etl.core.sealing import Sealer
 from robin_etl.exceptions import ConfigurationError
+from robin_etl.redaction import hide_credentials, holds_password
 
 PREFIX = "ROBIN_ETL_"
 
@@ -129,6 +130,21 @@ class Settings(BaseSettings):
 
     # What fsspec needs to open a location that names an Airflow connection, by that name.
     _storage: dict[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What `repr` shows: of no location its password."""
+        for name, value in super().__repr_args__():
+            yield name, hide_credentials(value) if isinstance(value, str) else value
+
+    @field_validator("runs", "expectations")
+    @classmethod
+    def _location_holds_no_password(cls, location: str) -> str:
+        if holds_password(location):
+            raise ValueError(
+                "an address must hold no password here, since it is passed between tasks; give it as "
+                "fsspec takes it, such as FSSPEC_SFTP_PASSWORD, or in Airflow by a connection"
+            )
+        return location
 
     @field_validator("rate_limits")
     @classmethod

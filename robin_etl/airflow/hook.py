@@ -20,13 +20,16 @@ from robin_etl.airflow.connections import get_connection, open_storage
 from robin_etl.core import payload
 from robin_etl.delivery import Client, Meaning
 from robin_etl.exceptions import ConfigurationError, RobinEtlError
+from robin_etl.redaction import holds_password
 from robin_etl.settings import Settings
 
 VARIABLE = "robin_etl"
 
 # What each place may say. A secret belongs in a connection, which a secrets backend can keep.
 _SECRETS = {"api_key", "api_secret", "customer_key", "contact_key"}
-_EXTRAS = ("chunk_size", "concurrency", "rate_limits", "timeout", "customer_key", "contact_key")
+_EXTRAS = ("chunk_size", "concurrency", "rate_limits", "timeout")
+# Extras by names in which Airflow sees a secret, and masks it wherever it shows a connection.
+_SECRET_EXTRAS = {"customer_key_secret": "customer_key", "contact_key_secret": "contact_key"}
 _PARAMS = ("chunk_size", "exports", "profile", "shards")
 
 
@@ -54,7 +57,14 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
             **_read_connection(self.robin_conn_id),
             **{name: given[name] for name in _PARAMS if given.get(name) is not None},
         }
-        return open_storage(Settings.read(**values))
+        settings = Settings.read(**values)
+        if holds_password(settings.exports):
+            raise ConfigurationError(
+                "ROBIN_ETL_EXPORTS holds a password, which Airflow would keep in its database. Give it "
+                "as fsspec takes it, such as FSSPEC_SFTP_PASSWORD, or name a connection: "
+                "sftp://connection@host/folder."
+            )
+        return open_storage(settings)
 
     def get_conn(self) -> Client:
         """A client for the connection's ROBIN; use it as a context manager."""
@@ -88,6 +98,14 @@ def _read_connection(conn_id: str) -> dict[str, Any]:
         "api_secret": connection.password or "",
         **{name: extras[name] for name in _EXTRAS if extras.get(name) not in (None, "")},
     }
+    for extra, name in _SECRET_EXTRAS.items():
+        if extras.get(name) not in (None, ""):
+            raise ConfigurationError(
+                f"The Airflow connection {conn_id} has the extra {name}, which Airflow would show to "
+                f"whoever sees connections. Call it {extra}: that is masked."
+            )
+        if extras.get(extra) not in (None, ""):
+            values[name] = extras[extra]
     if connection.host:
         values["base_url"] = _format_address(connection.host, connection.schema, connection.port)
     if extras.get("ledger_conn_id"):
@@ -121,8 +139,8 @@ def _read_variable() -> dict[str, Any]:
     if secrets := sorted(_SECRETS & {str(name).lower() for name in values}):
         raise ConfigurationError(
             f"The Variable {VARIABLE} holds {', '.join(secrets)}. A secret belongs in the "
-            "connection: the API key as login, the API secret as password, customer_key and "
-            "contact_key as extras."
+            "connection: the API key as login, the API secret as password, and as extras "
+            "customer_key_secret and contact_key_secret."
         )
     return {str(name).lower(): value for name, value in values.items()}
 

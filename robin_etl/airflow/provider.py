@@ -44,11 +44,11 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "Seconds to wait for an answer",
                         "schema": {"type": ["number", "null"], "minimum": 1, "default": None},
                     },
-                    "customer_key": {
+                    "customer_key_secret": {
                         "label": "Key of the customers' digests",
                         "schema": {"type": ["string", "null"], "format": "password", "default": None},
                     },
-                    "contact_key": {
+                    "contact_key_secret": {
                         "label": "Key that seals contacts in the ledger",
                         "schema": {"type": ["string", "null"], "format": "password", "default": None},
                     },

@@ -11,6 +11,7 @@ from robin_etl import __version__, signals
 from robin_etl.cli import exports, ledger, runs, sandbox, upkeep
 from robin_etl.cli.results import ExitCode
 from robin_etl.exceptions import ConfigurationError, RobinEtlError
+from robin_etl.redaction import hide_credentials
 
 COMMANDS = (
     *(runs.run, runs.catch_up, runs.retry, runs.backfill, runs.baseline),
@@ -70,7 +71,8 @@ def main() -> None:
 def _describe(error: Exception) -> str:
     if isinstance(error, RobinEtlError):
         return str(error)
+    broke = f"{type(error).__name__}: {hide_credentials(str(error))}"
     return (
-        f"robin-etl broke ({type(error).__name__}: {error}). This is a mistake of robin-etl's: "
-        "please report it with what --debug prints. Running again is safe."
+        f"robin-etl broke ({broke}). This is a mistake of robin-etl's: please report it with what "
+        "--debug prints. Running again is safe."
     )

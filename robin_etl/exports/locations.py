@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from upath import UPath
 
 from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
+from robin_etl.redaction import hide_credentials
 
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".parquet")
 DEFAULT_NAME = "orders_{date}"
@@ -194,7 +194,9 @@ def _ask(
                 done_marker and not path_of(_name_marker(name, done_marker)).exists()
             ):
                 continue
-            found[day].append(look_at(path) or ExportFile(path, name, None, None, None))
+            found[day].append(
+                look_at(path) or ExportFile(path, hide_credentials(name), None, None, None)
+            )
     return found
 
 
@@ -223,19 +225,11 @@ def _describe(path: UPath, info: Mapping[str, Any]) -> ExportFile:
     changed_at = next((info[name] for name in _MOMENTS if info.get(name)), None)
     return ExportFile(
         path,
-        _clean_place(info["name"]),
+        hide_credentials(info["name"]),
         info.get("size"),
         f"{version}:{info['ino']}" if version and "ino" in info else version,
         _to_moment(changed_at),
     )
-
-
-def _clean_place(place: str) -> str:
-    """Where a file is, without a password or token that its address may hold."""
-    if not place.startswith(_NO_LISTING):
-        return place
-    parts = urlsplit(place)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _to_moment(value: object) -> datetime | None:

@@ -153,8 +153,8 @@ class Bindings:
         raise BindingError(
             f"The customer key of the ledger {differs}: under another key every customer is a new one. "
             "Nothing was changed. Set ROBIN_ETL_CUSTOMER_KEY (in Airflow the connection's "
-            "customer_key, for every worker) as it was; docs/how-to/customer-key.md says how to change "
-            "the key on purpose."
+            "customer_key_secret, for every worker) as it was; docs/how-to/customer-key.md says how to "
+            "change the key on purpose."
         )
 
     def _write(self, binding: Binding) -> None:

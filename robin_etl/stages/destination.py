@@ -37,7 +37,7 @@ def check_reader(settings: Settings, run: Run) -> None:
         raise BindingError(
             f"The rows of {run.title} were read with a customer key of the fingerprint {read}, and here "
             f"ROBIN_ETL_CUSTOMER_KEY has {here}. Nothing was posted. Give every worker the same key (in "
-            "Airflow as customer_key of the connection), then run the day again."
+            "Airflow as customer_key_secret of the connection), then run the day again."
         )
 
 

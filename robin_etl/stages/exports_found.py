@@ -15,6 +15,7 @@ from robin_etl.exports import locations
 from robin_etl.exports.locations import ExportFile
 from robin_etl.gate import Verdict
 from robin_etl.ledger import ExportRecord, Ledger
+from robin_etl.redaction import hide_credentials
 from robin_etl.settings import Settings
 from robin_etl.stages.records import FoundExports
 from robin_etl.stages.run import Run
@@ -54,7 +55,7 @@ def find_files(settings: Settings, run: Run) -> tuple[Found, tuple[ExportRecord,
 
 
 def _look_at(path: UPath) -> ExportFile:
-    return locations.look_at(path) or ExportFile(path, str(path), None, None, None)
+    return locations.look_at(path) or ExportFile(path, hide_credentials(str(path)), None, None, None)
 
 
 def describe_found(settings: Settings, run: Run, ledger: Ledger, found: Found) -> FoundExports:

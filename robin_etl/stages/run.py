@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
@@ -24,6 +24,7 @@ from robin_etl.core.columns import (
     TEXT,
 )
 from robin_etl.exceptions import StoppedError
+from robin_etl.redaction import hide_credentials
 from robin_etl.stages.files import (
     Folder,
     FrameFile,
@@ -196,7 +197,8 @@ class Run:
         location = f"{runs.rstrip('/')}/{id or _make_id(scope)}"
         run = cls(scope, location, Folder(path_of(location)))
         run.folder.make()
-        run.kept_scope.write(scope)
+        shown = tuple((day, hide_credentials(path)) for day, path in scope.exports)
+        run.kept_scope.write(replace(scope, exports=shown))
         return run
 
     @classmethod

@@ -121,13 +121,41 @@ def test_settings_come_from_parameters_then_connection_then_variable_then_enviro
         monkeypatch.setenv(f"ROBIN_ETL_{name}", "11")
     variable = {"chunk_size": 12, "concurrency": 12, "timeout": 12, "guards": {"scale": 50}}
     monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", json.dumps(variable))
-    connection(extra={"chunk_size": 13, "concurrency": 13, "customer_key": "pepper"})
+    connection(extra={"chunk_size": 13, "concurrency": 13, "customer_key_secret": "pepper"})
     settings = hook().get_settings({"chunk_size": 14, "from_date": None, "shards": None})
     found = (settings.chunk_size, settings.concurrency, settings.timeout, settings.max_attempts)
     assert found == (14, 13, 12, 11)
     assert (settings.guards.scale, settings.guards.returns) == (50, 100)
     assert settings.digest_key() == b"pepper"
     assert settings.credentials() == (KEY, SECRET)
+
+
+def test_secrets_in_a_connections_extras_are_masked_by_airflow_and_refused_under_other_names(
+    connection: Any,
+) -> None:
+    from airflow.sdk._shared.secrets_masker import redact
+
+    from robin_etl.airflow.provider import get_provider_info
+
+    fields = get_provider_info()["connection-types"][0]["conn-fields"]
+    secret = [name for name, field in fields.items() if field["schema"].get("format") == "password"]
+    assert secret == ["customer_key_secret", "contact_key_secret"]
+    assert redact(dict.fromkeys(secret, "pepper")) == dict.fromkeys(secret, "***")
+    for name in ("customer_key", "contact_key"):
+        connection(extra={name: "pepper"})
+        with pytest.raises(ConfigurationError, match=f"Call it {name}_secret") as caught:
+            hook().get_settings()
+        assert "pepper" not in str(caught.value)
+
+
+def test_a_password_in_the_address_of_exports_is_refused_where_airflow_would_keep_it(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection()
+    monkeypatch.setenv("ROBIN_ETL_EXPORTS", "sftp://shop:hush-hush@host/exports")
+    with pytest.raises(ConfigurationError, match="FSSPEC_SFTP_PASSWORD") as caught:
+        hook().get_settings()
+    assert "hush-hush" not in str(caught.value)
 
 
 def test_a_secrets_backend_may_keep_the_connection(home: Path, tmp_path: Path) -> None:

@@ -578,7 +578,11 @@ def test_a_ledger_that_belongs_to_another_robin_account_or_customer_key_fails_ex
         for changed, is_dry, words in (
             ({"host": other.url}, False, f"belongs to the ROBIN at {module_sandbox.url}"),
             ({"login": "another-key"}, True, "belongs to another API key"),
-            ({"extra": {"customer_key": "another"}}, False, "The customer key of the ledger was none"),
+            (
+                {"extra": {"customer_key_secret": "another"}},
+                False,
+                "The customer key of the ledger was none",
+            ),
         ):
             env = {"AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps({**usual, **changed})}
             conf = {"from_date": "2026-06-11", "dry_run": is_dry}

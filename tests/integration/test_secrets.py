@@ -21,8 +21,10 @@ from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests import processes
 from tests.conftest import KEY, SECRET, Export
-from tests.integration.test_cli import COMMAND, environment
+from tests.integration.test_cli import COMMAND, Command, environment, robin_etl
 from tests.waiting import until
+
+__all__ = ["robin_etl"]  # a fixture
 
 DATA_FILES = {"exported.parquet", "changes.parquet", "quarantine.csv", "requests.jsonl"}
 HEADER = "order_number,email_address,phone_number,revenue,order_date"
@@ -207,3 +209,54 @@ def test_a_proxy_is_used_by_the_usual_variable(monkeypatch: pytest.MonkeyPatch) 
         proxy.shutdown()
     assert asked == ["robin.example.com:443"]
     assert "ProxyError" in answer.words
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "shop:hush-hush@api.robinhq.com",
+        "https://shop:hush-hush@api.robinhq.com",
+        "https://[::1",
+        "https://[::1:hush-hush@x",
+        "http://shop:hush-hush@host",
+        "https://host:port",
+        "//",
+    ],
+)
+def test_an_address_that_is_none_is_one_sentence_without_what_may_be_a_password(
+    address: str, robin_etl: Command, export: Export, settings: Settings
+) -> None:
+    export("2026-03-01", "1,a@x.nl,1,2026-03-01")
+    for command in (("run", "--date", "2026-03-01"), ("status",), ("ledger", "bind")):
+        done = robin_etl(*command, BASE_URL=address)
+        if command != ("status",):
+            assert done.returncode == 2, done.stderr
+            assert "ROBIN_ETL_BASE_URL" in done.stderr
+        shown = done.stdout + done.stderr
+        assert "hush-hush" not in shown
+        assert "broke" not in shown
+    assert_nowhere(Path(settings.runs).parent, "hush-hush")
+
+
+def test_the_password_of_an_exports_address_is_in_no_sentence_and_no_file(
+    robin_etl: Command, settings: Settings
+) -> None:
+    address = "sftp://shop:hush-hush@127.0.0.1:1/exports"
+    for arguments in (
+        ("run", "--date", "2026-03-01"),
+        ("catch-up", "--until", "2026-03-01"),
+        ("check", f"{address}/orders_2026-03-01.csv"),
+        ("run", f"{address}/orders_2026-03-01.csv"),
+        ("status",),
+    ):
+        done = robin_etl(*arguments, EXPORTS=address)
+        assert "hush-hush" not in done.stdout + done.stderr, arguments
+    assert_nowhere(Path(settings.runs).parent, "hush-hush")
+
+
+def assert_nowhere(folder: Path, secret: str) -> None:
+    """No file below the folder has the secret in it."""
+    holding = [
+        path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    assert holding == []

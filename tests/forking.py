@@ -8,7 +8,6 @@ it is asked. What is about its start, its end or its terminal is tested with the
 from __future__ import annotations
 
 import atexit
-import gc
 import json
 import os
 import secrets
@@ -84,16 +83,10 @@ class _Asked:
 
 def main() -> None:
     """Serve as long as standard input is open; each child goes on as the command that it is."""
-    import pyarrow.dataset  # noqa: F401
-
-    from robin_etl.cli import progress, tables  # noqa: F401
     from robin_etl.cli.main import main as robin_etl
-    from robin_etl.gate.importing import import_great_expectations
-    from robin_etl.sandbox import demo  # noqa: F401
+    from tests import prepared  # noqa: F401
 
-    import_great_expectations()
     assert threading.active_count() == 1, "a process with threads must not fork"
-    gc.freeze()  # what a child's collector looks through, that child has to copy
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening,
         selectors.PollSelector() as waited_for,

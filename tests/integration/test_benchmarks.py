@@ -32,10 +32,8 @@ SHOWN = {
 # Runs each as `python -m` does, in a process that has imported what they share.
 PREPARED = """
 import json, os, runpy, sys
-import robin_etl.pipeline
-from robin_etl.gate.importing import import_great_expectations
+from tests import prepared
 
-import_great_expectations()
 for line in sys.stdin:
     benchmark, folder = json.loads(line)
     process = os.fork()

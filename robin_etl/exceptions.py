@@ -6,14 +6,14 @@ never retried; an `UnavailableError` may pass, so running again is the remedy.
 
 from __future__ import annotations
 
-from robin_etl.redaction import hide_credentials
+from robin_etl.redaction import hide_credentials, make_printable
 
 
 class RobinEtlError(Exception):
-    """The root of all errors that robin-etl raises on purpose. Its sentence holds no password."""
+    """The root of all errors that robin-etl raises on purpose. Its sentence is safe to show."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(hide_credentials(message))
+        super().__init__(make_printable(hide_credentials(message)))
 
 
 class StoppedError(RobinEtlError):

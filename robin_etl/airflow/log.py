@@ -11,6 +11,7 @@ from typing import Any
 
 from robin_etl.core.words import count
 from robin_etl.observer import Event, Planned, Progressed, StageEnded, Waiting
+from robin_etl.redaction import make_printable
 
 log = logging.getLogger(__name__)
 
@@ -84,5 +85,8 @@ def _write_counts(stage: str, counts: Mapping[str, Any]) -> None:
         if isinstance(names, tuple | list) and names:
             more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
             log.warning(
-                "%s: %s%s.", _LABELS.get(name, name.replace("_", " ")), ", ".join(names[:_NAMED]), more
+                "%s: %s%s.",
+                _LABELS.get(name, name.replace("_", " ")),
+                make_printable(", ".join(names[:_NAMED])),
+                more,
             )

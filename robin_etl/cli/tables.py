@@ -14,6 +14,7 @@ from robin_etl.core.columns import KINDS
 from robin_etl.core.words import count, name_some
 from robin_etl.ledger.exports import MISSING
 from robin_etl.ledger.runs import DEGRADED, DONE, INTERRUPTED, STOPPED
+from robin_etl.redaction import make_printable
 from robin_etl.stages.calendar import OUTSTANDING
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ _COUNTED = ("exported", *KINDS, "unchanged", "stale")
 
 def open_console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal, or 80 columns where there is none."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=80)
+    # Much of what is shown is a stranger's text, which must not be read as markup.
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 80
+    return console
 
 
 def show_summary(summary: Summary, folder: str, *, dry_run: bool) -> None:
@@ -56,11 +60,11 @@ def show_summary(summary: Summary, folder: str, *, dry_run: bool) -> None:
     table.add_row(*(f"{counts[name]:,}" for name in _COUNTED))
     console.print(table)
     for line, style in _describe_outcome(summary):
-        console.print(line, markup=False, style=style)
+        console.print(line, style=style)
     _print_degraded(console, summary.to_look_at)
     for line in () if dry_run else _advise(summary):
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(f"Report: {folder}/report.html", markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
+    console.print(f"Report: {folder}/report.html", soft_wrap=True)
 
 
 def show_plan(plan: Plan, first: Sequence[PlannedChange]) -> None:
@@ -69,7 +73,7 @@ def show_plan(plan: Plan, first: Sequence[PlannedChange]) -> None:
     if first:
         changes = _make_table("order", "kind", "was", "will be")
         for one in first:
-            changes.add_row(Text(one.order_number), one.kind, one.was, one.will_be)
+            changes.add_row(make_printable(one.order_number), one.kind, one.was, one.will_be)
         console.print(changes)
         if plan.changes > len(first):
             console.print(f"… and {count(plan.changes - len(first), 'more change')}.")
@@ -80,7 +84,7 @@ def show_plan(plan: Plan, first: Sequence[PlannedChange]) -> None:
     console.print(kinds)
     for guard in plan.guards:
         words = "is allowed" if guard.is_allowed else "trips"
-        console.print(f"The guard {guard.name} {words}: {guard.words}", markup=False, style="yellow")
+        console.print(f"The guard {guard.name} {words}: {guard.words}", style="yellow")
 
 
 def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -131,7 +135,7 @@ def _count_left_out(read: Extracted | Check) -> Iterator[str]:
 def _print_degraded(console: Console, to_look_at: Sequence[str]) -> None:
     if to_look_at:
         words = f"Degraded: {', '.join(to_look_at)}."
-        console.print(words, markup=False, style=_STYLES[DEGRADED], soft_wrap=True)
+        console.print(words, style=_STYLES[DEGRADED], soft_wrap=True)
 
 
 def _describe_posting(summary: Summary) -> str:
@@ -154,18 +158,17 @@ def show_check(check: Check) -> None:
         f"{check.file}, read as the profile {check.profile}: {count(check.rows, 'row')}, "
         f"{check.quarantined:,} of them to quarantine, {count(check.duplicates, 'duplicate')}"
         f"{left_out}.",
-        markup=False,
         soft_wrap=True,
     )
     if check.to_set:
         console.print("A run reads it so with")
     for name, value in check.to_set.items():
         remark = "    # was assumed; say where the shop is" if name.endswith("TIMEZONE") else ""
-        console.print(f"  export {name}={value}{remark}", markup=False, soft_wrap=True)
+        console.print(f"  export {name}={value}{remark}", soft_wrap=True)
     if check.first_rows:
         rows = _make_table("order_number", "revenue", "profit", "order_date", "contact")
         for row in check.first_rows:
-            rows.add_row(*row)
+            rows.add_row(*map(make_printable, row))
         console.print(rows)
     if any(check.rules.values()):
         rules = _make_table("rule", "rows")
@@ -195,11 +198,10 @@ def show_status(
         f"It belongs to {binding.describe()}."
         if binding
         else "It is not bound to a ROBIN yet: the next run or baseline binds it.",
-        markup=False,
         soft_wrap=True,
     )
     for words in _describe_doubt(doubt):
-        console.print(words, markup=False, style="yellow", soft_wrap=True)
+        console.print(words, style="yellow", soft_wrap=True)
     table = _make_table("started", "days", "command", "outcome", "posted", "rejected")
     for run in runs:
         counts = run.counts
@@ -245,12 +247,12 @@ def show_calendar(calendar: Calendar) -> None:
     for monday, cells in by_week.items():
         table.add_row(f"{monday}", *cells)
     console.print(table)
-    console.print(", ".join(f"{mark} {state}" for state, mark in _MARKS.items()), markup=False)
+    console.print(", ".join(f"{mark} {state}" for state, mark in _MARKS.items()))
     for one in calendar.days:
         if one.why:
             run = f" (run {one.run})" if one.run else ""
             words = f"{one.day} {one.state}: {one.why}{run}"
-            console.print(words, markup=False, style=_DAY_STYLES[one.state], soft_wrap=True)
+            console.print(words, style=_DAY_STYLES[one.state], soft_wrap=True)
     if outstanding := calendar.find(OUTSTANDING):
         verb = "runs it" if len(outstanding) == 1 else "runs them"
         console.print(f"{count(len(outstanding), 'day')} outstanding: robin-etl catch-up {verb}.")
@@ -279,12 +281,11 @@ def show_totals(totals: Sequence[PeriodTotal], by: str) -> None:
 def _describe_last(console: Console, run: RunRecord) -> None:
     style = _STYLES.get(run.outcome, "")
     if run.words:
-        console.print(f"The last run stopped: {run.words}", markup=False, style=style)
+        console.print(f"The last run stopped: {run.words}", style=style)
     elif run.outcome == DEGRADED:
         to_look_at = ", ".join(run.counts.get("to_look_at", ()))
         console.print(
             f"The last run is degraded: {to_look_at}. See report.html in its folder, {run.run}.",
-            markup=False,
             style=style,
             soft_wrap=True,
         )
@@ -302,7 +303,7 @@ def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
         money = [delivery.payload.get(name) for name in ("revenue", "old_revenue")]
         table.add_row(
             delivery.sent_at[:16].replace("T", " "),
-            Text(delivery.order_number),
+            make_printable(delivery.order_number),
             delivery.day or "",
             delivery.kind,
             *("" if value is None else f"{value:.2f}" for value in money),
@@ -312,7 +313,7 @@ def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
     console.print(table)
     telling = (one.words for one in deliveries if one.outcome != "accepted" or one.speaks_of_errors)
     for words in dict.fromkeys(filter(None, telling)):
-        console.print(f"ROBIN: {words}", markup=False)
+        console.print(f"ROBIN: {words}")
 
 
 def _make_table(*names: str, is_wide: bool = False) -> Table:
@@ -328,4 +329,4 @@ def _name_days(first: str, last: str, between: str) -> str:
 
 def _name_orders(orders: Sequence[str]) -> str:
     more = f" and {len(orders) - _NAMED:,} more" if len(orders) > _NAMED else ""
-    return ", ".join(orders[:_NAMED]) + more
+    return make_printable(", ".join(orders[:_NAMED])) + more

@@ -14,6 +14,8 @@ from html import unescape
 from typing import Any
 from urllib.parse import unquote
 
+from robin_etl.redaction import make_printable
+
 # Contacts in a body that is sent, and whatever may be an address in an answer.
 _SHORTEST = 5
 _CONTACT = re.compile(rb'"(?:email_address|phone_number)":\s*"([^"\\]{%d,})"' % _SHORTEST)
@@ -128,10 +130,7 @@ def _hide_encoded(word: str, contacts: Iterable[str], secrets: Iterable[str]) ->
 
 def make_harmless(words: str) -> str:
     """Words without markup, control characters and marks that can't be seen, in one line."""
-    text = _TAG.sub(" ", words).translate(_BRACKETS)
-    if not text.isprintable():
-        text = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in text)
-    return " ".join(text.split())
+    return " ".join(make_printable(_TAG.sub(" ", words).translate(_BRACKETS)).split())
 
 
 def cut(words: str, most: int, *, around_errors: bool = False) -> str:

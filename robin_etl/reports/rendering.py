@@ -8,9 +8,11 @@ from math import ceil
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from robin_etl import __version__
 from robin_etl.core import words
+from robin_etl.redaction import make_printable
 
 
 def render(template: str, **values: Any) -> str:
@@ -25,6 +27,7 @@ def _environment() -> Environment:
         loader=PackageLoader("robin_etl.reports", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_make_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -35,6 +38,11 @@ def _environment() -> Environment:
         "money": _format_money,
     }
     return environment
+
+
+def _make_printable(value: Any) -> Any:
+    """What a template shows: of a text that is not markup of ours, no sign that does something."""
+    return make_printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _format_money(cents: float) -> str:

@@ -12,6 +12,7 @@ from robin_etl.core.figures import measure_changes
 from robin_etl.core.reconcile import Reconciliation, reconcile
 from robin_etl.core.words import count
 from robin_etl.ledger import Ledger
+from robin_etl.redaction import make_printable
 from robin_etl.settings import Settings
 from robin_etl.stages.contacts import add_contacts, lacks_customer
 from robin_etl.stages.destination import check_reader
@@ -84,7 +85,7 @@ def _drop_unsettled(exported: pd.DataFrame, ledger: Ledger) -> tuple[pd.DataFram
         log.warning(
             "Waiting until their customers are exported: %s (%s).",
             count(len(unsettled), "row"),
-            ", ".join(unsettled.head(_NAMED)),
+            make_printable(", ".join(unsettled.head(_NAMED))),
         )
     return exported[settled], exported["day"][~settled]
 
@@ -110,5 +111,5 @@ def _warn_of_nameless(changes: pd.DataFrame) -> None:
         log.warning(
             "Waiting until their customers are exported again: %s (%s).",
             count(len(changes), "change"),
-            ", ".join(changes["order_number"].head(_NAMED)),
+            make_printable(", ".join(changes["order_number"].head(_NAMED))),
         )

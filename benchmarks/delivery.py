@@ -5,7 +5,8 @@
 The server is the sandbox in a process of its own, which answers at once or as from far away. The bare
 client keeps nothing, logs nothing and knows no waves: threads that post one body after the other.
 robin-etl logs every request before it leaves and acknowledges every answer in an SQLite ledger, each
-commit synced to the disk, and makes the bodies too.
+commit synced to the disk, and makes the bodies too. It does so with a journal, as every run does, and
+without one, to see what that costs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from threading import Event, local
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import requests
+from upath import UPath
 
 from benchmarks import measuring
 from robin_etl.core import columns, customers, limits, payload
@@ -61,12 +63,13 @@ def changes(count: int) -> pd.DataFrame:
     return reconcile(rows, columns.make_empty(columns.LEDGER_DTYPES)).changes
 
 
-def with_robin_etl(url: str, told: pd.DataFrame) -> float:
+def with_robin_etl(url: str, told: pd.DataFrame, *, has_journal: bool = True) -> float:
     """Requests a second of the real sender, from changes to acknowledgements."""
     stopping = Event()
     with (
         tempfile.TemporaryDirectory() as folder,
         Ledger.open(str(Path(folder) / "ledger.db")) as ledger,
+        ledger.keeping_journal("benchmark", UPath(folder)) if has_journal else nullcontext(),
         Client(url, KEY, SECRET, timeout=30) as client,
         LedgerWriter(ledger, "benchmark") as writer,
     ):
@@ -111,17 +114,24 @@ def main() -> None:
     given = measuring.arguments(__doc__).parse_args()
     told = changes(ORDERS[given.size])
     print(f"{len(told):,} orders, {CHUNK} in a request, {CONCURRENCY} in flight; requests/s, medians\n")
-    print(f"{'answers after':<15}{'bare client':>12}{'robin-etl':>12}{'of bare':>9}")
+    print(
+        f"{'answers after':<15}{'bare client':>12}{'robin-etl':>12}{'of bare':>9}"
+        f"{'no journal':>12}{'it costs':>10}"
+    )
     for latency in LATENCIES[given.size]:
-        bare_rates, own_rates = [], []
+        bare_rates, own_rates, other_rates = [], [], []
         for _ in range(ROUNDS[given.size]):
             with sandbox(latency) as url:
                 bare_rates.append(bare(url, told))
             with sandbox(latency) as url:
                 own_rates.append(with_robin_etl(url, told))
-        usual, own = median(bare_rates), median(own_rates)
+            with sandbox(latency) as url:
+                other_rates.append(with_robin_etl(url, told, has_journal=False))
+        usual, own, without = median(bare_rates), median(own_rates), median(other_rates)
         print(
-            f"{latency * 1000:<4.0f}{'ms':<11}{usual:>12.0f}{own:>12.0f}{own / usual:>9.0%}", flush=True
+            f"{latency * 1000:<4.0f}{'ms':<11}{usual:>12.0f}{own:>12.0f}{own / usual:>9.0%}"
+            f"{without:>12.0f}{without / own - 1:>10.1%}",
+            flush=True,
         )
 
 

@@ -98,6 +98,18 @@ class LedgerError(StoppedError):
     """The ledger can't be used as it is."""
 
 
+class StaleLedgerError(LedgerError):
+    """The ledger is older than the journals of what ROBIN acknowledged.
+
+    Attributes: `revision`, the ledger's; `newest`, the one that the journals go up to.
+    """
+
+    def __init__(self, message: str, *, revision: int, newest: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.newest = newest
+
+
 class BindingError(StoppedError):
     """The ledger belongs to another ROBIN, another account of it, or another customer key."""
 

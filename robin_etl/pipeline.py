@@ -62,6 +62,8 @@ def extract(settings: Settings, run: Run, observer: Observer = ignore) -> Extrac
 
     def work(ledger: Ledger) -> Extracted:
         check_destination(settings, run, ledger)
+        if not run.scope.dry_run:
+            ledger.check_age(run.journals)
         settle_before_comparing(settings, run, ledger, observer)
         return extract_exports(settings, run, ledger)
 

@@ -1,19 +1,21 @@
-"""Commands on what the ledger holds: status, history, rejected, and ledger verify, backup and bind."""
+"""Commands on what the ledger holds: status, history, rejected, and those of the group ledger."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from robin_etl.cli import days
+from robin_etl.cli.days import day_option
 from robin_etl.cli.results import ExitCode, json_option, print_json
 from robin_etl.core.words import count
 from robin_etl.exceptions import RobinEtlError
 
 if TYPE_CHECKING:
     from robin_etl.ledger import Ledger
+    from robin_etl.ledger.restore import Restored
     from robin_etl.settings import Settings
     from robin_etl.stages.calendar import Calendar
 
@@ -103,24 +105,27 @@ def rejected(as_json: bool) -> None:
     _show_deliveries("No order stands rejected.", order=None, as_json=as_json)
 
 
-@click.group(short_help="Verify, back up and bind the ledger.")
+@click.group(short_help="Verify, back up, restore and bind the ledger.")
 def ledger() -> None:
-    """Verify and back up the ledger, and bind it to the ROBIN that its orders are of."""
+    """Verify, back up and restore the ledger, take a baseline back, and bind it to its ROBIN."""
 
 
 @ledger.command("verify")
 @json_option
 def verify_ledger(as_json: bool) -> ExitCode:
-    """Check that the ledger's states follow from its delivery log, and that its file is intact.
+    """Check that the ledger's states follow from its delivery log and are those of its journals, and
+    that its file is intact. A run may be posting meanwhile.
 
     Example: robin-etl ledger verify
     """
     from robin_etl.ledger import Ledger
     from robin_etl.ledger.verify import verify
     from robin_etl.settings import Settings
+    from robin_etl.stages.run import locate_journals
 
-    with Ledger.open(Settings.read().ledger, read_only=True) as opened:
-        verification = verify(opened)
+    settings = Settings.read()
+    with Ledger.open(settings.ledger, read_only=True) as opened:
+        verification = verify(opened, locate_journals(settings.path(settings.runs)))
     if as_json:
         print_json(verification.as_json())
     else:
@@ -145,6 +150,108 @@ def backup_ledger(target: str, as_json: bool) -> None:
         print_json({"target": target, "bytes": size})
     else:
         click.echo(f"Copied the ledger to {target}: {count(size, 'byte')}.")
+
+
+@ledger.command("restore")
+@click.argument("backup", required=False)
+@json_option
+def restore_ledger(backup: str | None, as_json: bool) -> ExitCode:
+    """Put BACKUP back and bring it up to the journals of what ROBIN acknowledged since.
+
+    Without BACKUP it brings up the ledger that is there, such as one that PostgreSQL's own tool has
+    restored. The file that was there before is kept beside it.
+
+    Example: robin-etl ledger restore /backups/ledger-2026-11-01.db
+    """
+    from robin_etl.ledger import Binding
+    from robin_etl.ledger.restore import bring_up, restore
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import locate_journals
+
+    settings = Settings.read()
+    settings.credentials(to="restore a ledger")
+    journals, wanted = locate_journals(settings.path(settings.runs)), Binding.of(settings)
+    if backup is None:
+        return _show_restored(bring_up(settings.ledger, journals, wanted), as_json=as_json)
+    restored = restore(settings.ledger, backup, journals, wanted)
+    return _show_restored(restored, as_json=as_json)
+
+
+@ledger.command("rebuild")
+@click.option("--ledger", "name", metavar="NAME", help="Which, where journals of several are there.")
+@json_option
+def rebuild_ledger(name: str | None, as_json: bool) -> ExitCode:
+    """Make the ledger anew from its journals alone, where there is no backup.
+
+    The file that was there before is kept beside it; in PostgreSQL the schema has to be empty.
+
+    Example: robin-etl ledger rebuild
+    """
+    from robin_etl.ledger import Binding
+    from robin_etl.ledger.restore import rebuild
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import locate_journals
+
+    settings = Settings.read()
+    settings.credentials(to="make a ledger anew")
+    journals, wanted = locate_journals(settings.path(settings.runs)), Binding.of(settings)
+    restored = rebuild(settings.ledger, journals, wanted, name=name)
+    return _show_restored(restored, as_json=as_json)
+
+
+def _show_restored(restored: Restored, *, as_json: bool) -> ExitCode:
+    if as_json:
+        print_json(restored.as_json())
+    else:
+        for line in restored.describe():
+            click.echo(line)
+    return ExitCode.DEGRADED if restored.missing else ExitCode.DONE
+
+
+@ledger.command("retract")
+@day_option("--from", "first", required=True, help="The first day.")
+@day_option("--to", "last", required=True, help="The last day, included.")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@json_option
+def retract_baseline(first: date, last: date, yes: bool, as_json: bool) -> None:
+    """Take back what a baseline acknowledged of some days, shown by day first.
+
+    Orders that ROBIN was told of stay; one that a baseline moved since goes back to what was told. With
+    --json nothing is taken back unless --yes says so.
+
+    Example: robin-etl ledger retract --from 2026-11-01 --to 2026-11-01
+    """
+    from robin_etl.ledger import Binding, Ledger
+    from robin_etl.ledger.retract import plan_retraction, retract
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import locate_journals
+
+    days.check_range(first, last)
+    settings = Settings.read()
+    settings.credentials(to="take a baseline back")
+    journals = locate_journals(settings.path(settings.runs))
+    with Ledger.open(settings.ledger) as opened:
+        opened.bindings.check(Binding.of(settings))
+        planned = plan_retraction(opened, journals, first, last)
+        if as_json and not yes:
+            print_json({**planned.as_json(), "is_done": False})
+            return
+        if not as_json:
+            for line in planned.describe():
+                click.echo(line)
+        if planned.is_empty:
+            is_done = False
+        else:
+            if not yes:
+                click.confirm("Take that back?", abort=True)
+            planned = retract(opened, journals, first, last)
+            is_done = True
+    if as_json:
+        print_json({**planned.as_json(), "is_done": is_done})
+    elif is_done:
+        click.echo(
+            "Taken back. These days are outstanding again: run them, or acknowledge less of them."
+        )
 
 
 @ledger.command("reseal")

@@ -78,6 +78,10 @@ class Bindings:
         bound = self._read_while_held()
         if bound is None:
             return
+        self.compare(bound, wanted)
+
+    def compare(self, bound: Binding, wanted: Binding) -> None:
+        """Raise `BindingError` where something of one binding is not of the other, as `check` does."""
         if bound.address != wanted.address:
             raise BindingError(
                 f"The ledger belongs to the ROBIN at {bound.address}, and ROBIN_ETL_BASE_URL (in "

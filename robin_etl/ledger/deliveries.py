@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
-from robin_etl.ledger import schema
+from robin_etl.ledger import journal, schema
 from robin_etl.ledger.engine import Engine, format_moment
 from robin_etl.ledger.records import (
     AnswerCount,
@@ -39,8 +39,7 @@ SENDING, ACCEPTED, REFUSED, REJECTED, IN_DOUBT = (
 # What a request in doubt is at first.
 OPEN = "open"
 
-# The order number of deliveries to a customer who was forgotten.
-FORGOTTEN = "(forgotten)"
+FORGOTTEN = schema.FORGOTTEN_ORDER
 
 _REQUEST = ("id", "run", "wave", "outcome", "sent_at")
 _ANSWER = ("outcome", "status", "words", "answered_at", "speaks_of_errors", "doubt")
@@ -76,7 +75,7 @@ class DeliveryLog:
 
         Needs the posting lock, since the number is the highest one and one more.
         """
-        with self._engine.write() as connection:
+        with self._engine.transaction(), self._engine.write() as connection:
             highest = connection.exec_driver_sql(self._highest_request).scalar()
             request = (highest or 0) + 1
             logged = (request, run, changes[0].wave, SENDING, self._engine.stamp())
@@ -88,6 +87,8 @@ class DeliveryLog:
                 ]
                 statement = self._compile_insert(len(rows))
                 connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
+            orders = [(change.order_number, change.day, change.kind) for change in changes]
+            self._engine.note(journal.SENDING, request, changes[0].wave, orders)
         return request
 
     def _compile_insert(self, deliveries: int) -> str:
@@ -112,11 +113,13 @@ class DeliveryLog:
         speaks_of_errors: bool = False,
     ) -> None:
         """Log the outcome of a request, and whether ROBIN took it but spoke of errors."""
-        with self._engine.write() as connection:
+        with self._engine.transaction(), self._engine.write() as connection:
             speaks = speaks_of_errors or None
             doubt = OPEN if outcome == IN_DOUBT else None
             logged = (outcome, status, words, self._engine.stamp(), speaks, doubt, request)
             connection.exec_driver_sql(self._update_answer, logged)
+            if outcome != ACCEPTED:  # which is noted with the states that it moves
+                self._engine.note(journal.ANSWERED, request, outcome, status)
 
     def blank(self, order_numbers: pd.Series) -> int:
         """Blank the deliveries of these orders, and what ROBIN said of them; how many there were."""
@@ -212,16 +215,7 @@ class DeliveryLog:
         """Of each order that ROBIN was sent, what it accepted last (`payload`) beside its state, whose
         `day` is null where there is none: so many rows at a time.
         """
-        last = (
-            sa.select(DELIVERIES.c.order_number, sa.func.max(DELIVERIES.c.request).label("request"))
-            .select_from(_BOTH)
-            .where(REQUESTS.c.outcome == ACCEPTED, DELIVERIES.c.order_number != FORGOTTEN)
-            .group_by(DELIVERIES.c.order_number)
-            .subquery()
-        )
-        is_last = (last.c.order_number == DELIVERIES.c.order_number) & (
-            last.c.request == DELIVERIES.c.request
-        )
+        last, is_last = _select_last_accepted(DELIVERIES.c.order_number != FORGOTTEN)
         state = (ORDERS.c[name] for name in _STATE)
         query = (
             sa.select(DELIVERIES.c.order_number, DELIVERIES.c.payload, *state)
@@ -234,6 +228,24 @@ class DeliveryLog:
             for rows in result.partitions():
                 frame = pd.DataFrame(rows, columns=names, dtype=object)
                 yield frame.astype({name: columns.LEDGER_DTYPES[name] for name in _STATE})
+
+    def last_accepted_of(self, order_numbers: pd.Series) -> pd.DataFrame:
+        """What ROBIN accepted last of these orders: columns order_number, payload, and delivered_on, the
+        day of the export that said so, if that is known.
+        """
+        own = DELIVERIES.c.order_number.in_(self._engine.select_keys(order_numbers))
+        last, is_last = _select_last_accepted(own)
+        query = sa.select(DELIVERIES.c.order_number, DELIVERIES.c.payload, DELIVERIES.c.day)
+        with self._engine.read() as connection:
+            rows = connection.execute(query.join(last, is_last)).all()
+        names = ["order_number", "payload", "delivered_on"]
+        return pd.DataFrame(rows, columns=names, dtype=columns.TEXT)
+
+    def has_any(self) -> bool:
+        """Whether any request was ever logged."""
+        with self._engine.read() as connection:
+            query = sa.select(sa.exists(sa.select(REQUESTS.c.id)))
+            return bool(connection.execute(query).scalar_one())
 
     def rejected_by(self, run: str, limit: int) -> list[RejectedOrder]:
         """The orders that ROBIN rejected in a run, the first so many."""
@@ -276,3 +288,16 @@ _STANDS_REJECTED = (
     DELIVERIES.c.order_number != FORGOTTEN,
     ~_exists_later(lambda later: later.c.outcome.in_((ACCEPTED, REJECTED))),
 )
+
+
+def _select_last_accepted(which: sa.ColumnElement[bool]) -> tuple[sa.Subquery, sa.ColumnElement[bool]]:
+    """The last accepted request of each of these orders, and what joins it with its deliveries."""
+    last = (
+        sa.select(DELIVERIES.c.order_number, sa.func.max(DELIVERIES.c.request).label("request"))
+        .select_from(_BOTH)
+        .where(REQUESTS.c.outcome == ACCEPTED, which)
+        .group_by(DELIVERIES.c.order_number)
+        .subquery()
+    )
+    of_order = last.c.order_number == DELIVERIES.c.order_number
+    return last, of_order & (last.c.request == DELIVERIES.c.request)

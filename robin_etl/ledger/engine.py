@@ -43,6 +43,9 @@ _DAMAGED = (
     "baseline)"
 )
 
+# What is handed the moves of a transaction, with the connection that it is made through.
+Keep = Callable[[sa.Connection, list[tuple[Any, ...]]], None]
+
 
 def now() -> datetime:
     """The moment that it is, in UTC."""
@@ -61,6 +64,7 @@ class Engine:
         self.insert: Any = postgresql.insert if self.is_postgresql else sqlite.insert
         self._poster: sa.Connection | None = None
         self._joint = _Joint()
+        self._keep: Keep | None = None
 
     @classmethod
     def open(
@@ -124,6 +128,16 @@ class Engine:
             yield connection
 
     @contextmanager
+    def read_snapshot(self) -> Iterator[sa.Connection]:
+        """A connection that sees the database as it is now, whatever is written meanwhile."""
+        with self.read() as connection:
+            if self.is_postgresql:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a transaction of its own, or in the one that this thread has open."""
         with self.name_failures():
@@ -143,9 +157,11 @@ class Engine:
             yield
             return
         with self.write() as connection:
-            self._joint.connection, self._joint.executed = connection, []
+            self._joint.connection, self._joint.executed, self._joint.moves = connection, [], []
             try:
                 yield
+                if self._keep and self._joint.moves:
+                    self._keep(connection, self._joint.moves)
             finally:
                 self._joint.connection = None
 
@@ -156,6 +172,20 @@ class Engine:
                 return
             self._joint.executed.append(statement)
         connection.execute(statement)
+
+    def note(self, name: str, *content: Any) -> None:
+        """Note a move of the transaction that this thread has open, for the journal, if one is kept."""
+        if self._keep is not None:
+            self._joint.moves.append((name, *content))
+
+    @contextmanager
+    def keep_moves(self, keep: Keep) -> Iterator[None]:
+        """Hand the moves of each transaction over while this lasts, right before it is committed."""
+        self._keep = keep
+        try:
+            yield
+        finally:
+            self._keep = None
 
     @contextmanager
     def write_through(self, connection: sa.Connection) -> Iterator[None]:
@@ -240,10 +270,13 @@ class Engine:
 
 
 class _Joint(threading.local):
-    """The transaction that a thread has open, and what is to be executed once in it and has been."""
+    """The transaction that a thread has open, what is to be executed once in it and has been, and its
+    moves.
+    """
 
     connection: sa.Connection | None = None
     executed: list[sa.Executable]
+    moves: list[tuple[Any, ...]]
 
 
 def format_moment(moment: datetime) -> str:

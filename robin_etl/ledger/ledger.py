@@ -5,22 +5,34 @@ SQLAlchemy Core over SQLite (the default, a file) or PostgreSQL, one code path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import date, datetime
+from typing import Any
 
 import pandas as pd
+import sqlalchemy as sa
+from upath import UPath
 
+from robin_etl.core import columns
 from robin_etl.core.payload import Change
+from robin_etl.exceptions import StaleLedgerError
+from robin_etl.ledger import journal
 from robin_etl.ledger.binding import Bindings
 from robin_etl.ledger.contacts import SealedContacts
 from robin_etl.ledger.deliveries import ACCEPTED, DeliveryLog
 from robin_etl.ledger.doubt import DoubtLog
 from robin_etl.ledger.engine import Engine, now
 from robin_etl.ledger.exports import ExportLog
+from robin_etl.ledger.journal import Journals, JournalWriter, Newest
 from robin_etl.ledger.lock import PostingLock
+from robin_etl.ledger.replay import hash_for_journal, roll_forward
 from robin_etl.ledger.runs import RunLog
+from robin_etl.ledger.schema import META
 from robin_etl.ledger.states import OrderStates
+
+# So many states of a baseline are a line of the journal.
+_NOTED_AT_ONCE = 10_000
 
 
 class Ledger:
@@ -57,6 +69,65 @@ class Ledger:
         """Make all writes of this thread while this lasts one transaction."""
         return self.engine.transaction()
 
+    @property
+    def id(self) -> str:
+        """What the ledger is known by, wherever it lies."""
+        with self.engine.read() as connection:
+            return str(connection.execute(sa.select(META.c.ledger)).scalar_one())
+
+    # Journals
+
+    @contextmanager
+    def posting(self, run: str, journals: UPath) -> Iterator[None]:
+        """Hold the posting lock for a run, and keep a journal in the folder `journals` of what is
+        written meanwhile. A ledger that a crash has left one transaction behind its journals is brought
+        up first.
+
+        Raises `LedgerBusyError` while another has the lock, and `StaleLedgerError`.
+        """
+        with self.lock.hold(run):
+            kept = Journals(journals, self.id)
+            newest, revision = kept.find_newest(), self.states.revision()
+            if newest and newest.after == revision + 1:
+                roll_forward(self.engine, kept)
+            self._check_age(newest)
+            with self.keeping_journal(run, journals):
+                yield
+
+    @contextmanager
+    def keeping_journal(self, run: str, journals: UPath) -> Iterator[None]:
+        """Keep a journal of what is written meanwhile."""
+        with JournalWriter(Journals(journals, self.id), run, self.bindings.read) as writer:
+
+            def keep(connection: sa.Connection, moves: list[tuple[Any, ...]]) -> None:
+                revision = int(connection.execute(sa.select(META.c.revision)).scalar_one())
+                has_moved = any(journal.has_moved(move) for move in moves)
+                writer.write(moves, before=revision - has_moved, after=revision)
+
+            with self.engine.keep_moves(keep):
+                yield
+
+    def check_age(self, journals: UPath) -> None:
+        """Raise `StaleLedgerError` where the ledger is older than its journals, but for what a run that
+        is posting is about to commit, or a crash has kept from being.
+        """
+        self._check_age(Journals(journals, self.id).find_newest())
+
+    def _check_age(self, newest: Newest | None) -> None:
+        # Read after the journals, which are ahead of it by one at most.
+        revision = self.states.revision()
+        if newest and newest.after > revision + 1:
+            raise StaleLedgerError(
+                f"The ledger is at revision {revision}, and its journals go up to {newest.after} (the "
+                f"run {newest.run}): it is a backup that was put back, or a copy. Nothing was posted, "
+                "since what ROBIN acknowledged meanwhile would be told twice. Run robin-etl ledger "
+                "restore, which brings it up to them.",
+                revision=revision,
+                newest=newest.after,
+            )
+
+    # Moves
+
     def acknowledge(
         self,
         request: int,
@@ -72,6 +143,42 @@ class Ledger:
                 request, ACCEPTED, status=status, words=words, speaks_of_errors=speaks_of_errors
             )
             self.states.acknowledge(change.state for change in changes)
+            told = [(change.day, change.kind, change.kept, *change.state) for change in changes]
+            self.engine.note(journal.ACCEPTED, request, changes[0].wave, status, told)
+
+    def confirm(self, states: pd.DataFrame) -> None:
+        """Take over states of which ROBIN was told nothing new, such as that they hold for a day."""
+        rows = list(columns.iterate_states(states))
+        if rows:
+            with self.transaction():
+                self.states.acknowledge(rows)
+                self.engine.note(journal.CONFIRMED, rows)
+
+    def baseline(self, states: pd.DataFrame) -> None:
+        """Take over any number of states, which ROBIN has by other means or never shall have."""
+        if states.empty:
+            return
+        with self.transaction():
+            self.states.baseline(states)
+            for start in range(0, len(states), _NOTED_AT_ONCE):
+                rows = columns.iterate_states(states.iloc[start : start + _NOTED_AT_ONCE])
+                self.engine.note(journal.BASELINE, list(rows))
+
+    def retract(self, removed: pd.Series, states: pd.DataFrame, first: date, last: date) -> None:
+        """Take these orders out, put these states back, and forget that the exports of these days were
+        read.
+        """
+        rows = list(columns.iterate_states(states))
+        with self.transaction():
+            self.states.remove(removed)
+            self.states.acknowledge(rows)
+            self.exports.remove(first, last)
+            self.engine.note(journal.RETRACTED, removed.tolist(), rows)
+
+    def rename(self, name: str) -> None:
+        """Give the ledger the name that its journals bear."""
+        with self.engine.write() as connection:
+            connection.execute(META.update().values(ledger=name))
 
     def forget(self, order_numbers: pd.Series, digests: pd.Series, *, remove_orders: bool) -> int:
         """Blank the deliveries of these orders, remove the contacts of these digests, and the orders'
@@ -83,5 +190,7 @@ class Ledger:
             blanked = self.deliveries.blank(order_numbers)
             if remove_orders:
                 self.states.remove(order_numbers)
+            hashed = (hash_for_journal(self.id, names) for names in (order_numbers, digests.dropna()))
+            self.engine.note(journal.FORGOTTEN, *hashed, remove_orders)
         self.engine.write_back()
         return blanked

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 
 import filelock
 import sqlalchemy as sa
@@ -15,6 +16,20 @@ from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.schema import META
 
 _NUMBER = 0x726F62696E  # "robin"
+
+
+@contextmanager
+def hold_file(path: Path) -> Iterator[None]:
+    """Hold the posting lock of a ledger in SQLite that may not be there, or not be readable; raises
+    `LedgerBusyError` while another has it.
+    """
+    try:
+        with filelock.FileLock(f"{path}.lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise LedgerBusyError(
+            f"A run is posting against the ledger at {path}. Run this again when it is done."
+        ) from None
 
 
 class PostingLock:

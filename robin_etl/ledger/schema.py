@@ -12,6 +12,9 @@ VERSION = 6
 _TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 METADATA = sa.MetaData()
 
+# The order number of deliveries to a customer who was forgotten.
+FORGOTTEN_ORDER = "(forgotten)"
+
 META = sa.Table(
     "meta",
     METADATA,

@@ -113,6 +113,11 @@ class OrderStates:
         with self._engine.read() as connection:
             return int(connection.execute(sa.select(META.c.revision)).scalar_one())
 
+    def count(self) -> int:
+        """How many orders the ledger holds, told or not."""
+        with self._engine.read() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(ORDERS)).scalar_one())
+
     def has_any(self) -> bool:
         """Whether the ledger holds any order."""
         with self._engine.read() as connection:

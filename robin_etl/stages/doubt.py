@@ -18,6 +18,7 @@ from robin_etl.core.payload import Change, Chunk
 from robin_etl.core.words import count
 from robin_etl.exceptions import LedgerBusyError
 from robin_etl.ledger import Ledger
+from robin_etl.ledger.journal import NO_PAYLOAD
 from robin_etl.observer import Answered, Event, Observer, Waiting
 from robin_etl.settings import Settings
 from robin_etl.stages.destination import check_destination
@@ -43,7 +44,7 @@ def settle_before_comparing(
     if run.scope.dry_run or not ledger.doubts.has_open(run.id if only_own else None):
         return
     try:
-        with ledger.lock.hold(run.id):
+        with ledger.posting(run.id, run.journals):
             settle_doubt(settings, run, ledger, observer)
     except LedgerBusyError:
         if ledger.doubts.has_open(run.id):
@@ -160,8 +161,10 @@ def _starts_from_ledger(rows: pd.DataFrame, ledger: Ledger) -> pd.Series:
 
 
 def _is_same(logged: str, kept: str) -> bool:
-    """Whether a logged payload is that of a change."""
-    return logged == kept or bool(json.loads(logged) == json.loads(kept))
+    """Whether a logged payload is that of a change; of one that a ledger made from journals knows
+    nothing of, order and wave have to do.
+    """
+    return logged in (kept, NO_PAYLOAD) or bool(json.loads(logged) == json.loads(kept))
 
 
 def _observe_answers(observer: Observer) -> Observer:

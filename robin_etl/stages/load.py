@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robin_etl.core import columns, payload
+from robin_etl.core import payload
 from robin_etl.ledger import Ledger
 from robin_etl.observer import Observer, Planned
 from robin_etl.settings import Settings
@@ -26,7 +26,7 @@ def post_changes(settings: Settings, run: Run, ledger: Ledger, observer: Observe
     planned anew before anything is posted. Raises `BindingError`, `GuardError`, what `Sender.deliver`
     raises, and `LedgerBusyError`.
     """
-    with ledger.lock.hold(run.id):
+    with ledger.posting(run.id, run.journals):
         bind_ledger(settings, run, ledger)
         settle_doubt(settings, run, ledger, observer)
         for partition in _renew(settings, run, ledger):
@@ -62,7 +62,7 @@ def acknowledge_changes(settings: Settings, run: Run, ledger: Ledger, observer: 
     """Take the changes over into the ledger without posting any, but for what is in doubt, which is
     settled first; raises as `post_changes` does.
     """
-    with ledger.lock.hold(run.id):
+    with ledger.posting(run.id, run.journals):
         bind_ledger(settings, run, ledger)
         settle_doubt(settings, run, ledger, observer)
         _renew(settings, run, ledger)
@@ -72,7 +72,7 @@ def acknowledge_changes(settings: Settings, run: Run, ledger: Ledger, observer: 
         acknowledged = 0
         for partition in run.partitions:
             changes = partition.changes.read()
-            ledger.states.baseline(changes)
+            ledger.baseline(changes)
             acknowledged += len(changes)
     note_found(run, Loaded(acknowledged=acknowledged))
     return run.loaded.read()
@@ -96,4 +96,4 @@ def _renew(settings: Settings, run: Run, ledger: Ledger) -> tuple[Partition, ...
 def _confirm(run: Run, ledger: Ledger) -> None:
     for partition in run.partitions:
         for confirmed in partition.confirmed.read_batches():
-            ledger.states.acknowledge(columns.iterate_states(confirmed))
+            ledger.confirm(confirmed)

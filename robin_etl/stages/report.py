@@ -35,7 +35,7 @@ def close_run(settings: Settings, run: Run, ledger: Ledger) -> Summary:
     pages.write_page(run, ledger, summary)
     if not run.scope.dry_run:
         _finish(run, ledger, summary)
-        _close_doubt(ledger, summary)
+        _close_doubt(run, ledger, summary)
         pages.write_index(run, ledger, calendar)
     return summary
 
@@ -48,7 +48,7 @@ def close_stopped_run(settings: Settings, run: Run, ledger: Ledger, reason: str)
         if not run.scope.dry_run:
             record_exports(run, ledger, summary, found)
             _finish(run, ledger, summary, reason)
-            _close_doubt(ledger, summary)
+            _close_doubt(run, ledger, summary)
         # Files of a stage that was cut off can't be read, and may not hide why it was.
         with suppress(OSError, pa.ArrowException):
             pages.write_page(run, ledger, summary, stopped=reason)
@@ -116,10 +116,12 @@ def look_up_delivered(run: Run, ledger: Ledger) -> Delivered:
     )
 
 
-def _close_doubt(ledger: Ledger, summary: Summary) -> None:
+def _close_doubt(run: Run, ledger: Ledger, summary: Summary) -> None:
     """Log that the run has reported what it found in doubt."""
     ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
-    ledger.doubts.close(summary.loaded.doubtful)
+    if summary.loaded.doubtful:
+        with ledger.keeping_journal(run.id, run.journals):
+            ledger.doubts.close(summary.loaded.doubtful)
 
 
 def _finish(run: Run, ledger: Ledger, summary: Summary, reason: str | None = None) -> None:

@@ -229,6 +229,11 @@ class Run:
         return Folder(self.folder.path.parent)
 
     @property
+    def journals(self) -> UPath:
+        """Where the journals of ledgers are, beside the folders of all runs."""
+        return locate_journals(self.folder.path.parent)
+
+    @property
     def partitions(self) -> tuple[Partition, ...]:
         """The partitions that extract has split the run into; one is in the run's own folder."""
         partitioning = self.partitioning.find()
@@ -245,6 +250,12 @@ class Run:
 
 
 _PARTITION = "partition-"
+_JOURNALS = "journals"
+
+
+def locate_journals(runs: UPath) -> UPath:
+    """Where the journals of ledgers are under the folder of all runs."""
+    return runs / _JOURNALS
 
 
 def find_runs(root: Folder) -> Iterator[Folder]:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
+from upath import UPath
 
 from robin_etl.core import columns, customers
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.binding import fingerprint_customer_key
+from robin_etl.ledger.journal import Journals, list_ledgers
 from robin_etl.settings import Settings
 from robin_etl.stages.files import Folder, FrameFile, LinesFile, TableFile
-from robin_etl.stages.run import Partition, Run, find_partitions, find_runs
+from robin_etl.stages.run import Partition, Run, find_partitions, find_runs, locate_journals
 
 _CONTACTS = ("email_address", "phone_number")
 _DIGESTS = ("email", "phone", "customer")
@@ -82,8 +84,9 @@ def forget_customer(settings: Settings, contact: str, *, everything: bool = Fals
     another key, `LedgerBusyError` while a run is posting.
     """
     customer = _identify(contact, settings)
-    folders = list(_list_folders(Folder(settings.path(settings.runs))))
-    with Ledger.open(settings.ledger) as ledger, ledger.lock.hold("forget"):
+    root = Folder(settings.path(settings.runs))
+    folders, journals = list(_list_folders(root)), locate_journals(root.path)
+    with Ledger.open(settings.ledger) as ledger, ledger.posting("forget", journals):
         ledger.bindings.check_customer_key(fingerprint_customer_key(settings))
         known = ledger.states.orders_of(customer.digest)
         in_files = [_find_numbers(frame, customer) for frame in _list_frames(folders)]
@@ -94,6 +97,7 @@ def forget_customer(settings: Settings, contact: str, *, everything: bool = Fals
         customer = replace(customer, numbers=frozenset(numbers))
 
         counts = [count for count in _erase_from_files(folders, customer) if count]
+        counts += [count for count in _erase_from_journals(journals, customer, everything) if count]
         own = ledger.states.rows_of(known)
         digests = pd.concat(
             [pd.Series([customer.digest], dtype=columns.TEXT), own["email"], own["phone"]]
@@ -145,6 +149,15 @@ def _erase_from_files(folders: list[Folder], customer: _Customer) -> Iterator[in
         requests: LinesFile = Run.requests.make(folder, Run.requests.name)
         if requests.exists():
             yield _drop_orders(requests, customer)
+
+
+def _erase_from_journals(journals: UPath, customer: _Customer, everything: bool) -> Iterator[int]:
+    """How many orders each ledger's journals had of the customer. As in the ledger itself, what was sent
+    is blanked, and the states stay unless they are to be removed.
+    """
+    digest = customer.digest if everything else None
+    for name in list_ledgers(journals):
+        yield Journals(journals, name).blank(customer.numbers, digest, is_removed=everything)
 
 
 def _drop_orders(requests: LinesFile, customer: _Customer) -> int:

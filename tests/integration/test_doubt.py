@@ -224,7 +224,7 @@ def cut_files(shop: Shop, run: str) -> None:
 
 def change_files(shop: Shop, run: str) -> None:
     """As though they were of another try."""
-    (other,) = {path.name for path in Path(shop.settings.runs).iterdir() if path.is_dir()} - {run}
+    (other,) = {path.parent.name for path in Path(shop.settings.runs).glob("*/run.json")} - {run}
     for name in ("changes.parquet", "exported.parquet"):
         shutil.copy(Path(shop.settings.runs) / other / name, Path(shop.settings.runs) / run / name)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,10 @@ from upath import UPath
 
 from robin_etl import pipeline
 from robin_etl.exceptions import ConfigurationError, ExportMissingError
+from robin_etl.ledger import Binding, Ledger
+from robin_etl.ledger.journal import Journals
+from robin_etl.ledger.restore import rebuild
+from robin_etl.ledger.verify import verify
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.records import Scope
@@ -151,3 +156,36 @@ def test_the_trigger_looks_into_s3_with_the_connection(
 
     assert asyncio.run(fired("2026-03-01")) == {"found": True}
     assert asyncio.run(fired("2026-03-02")) == {"found": False}
+
+
+def test_journals_in_object_storage_are_an_object_a_run_and_a_ledger_is_made_from_them(
+    bucket: str, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = Settings.read(
+        base_url=sandbox.url,
+        api_key=KEY,
+        api_secret=SECRET,
+        exports=f"s3://{bucket}/exports",
+        runs=f"s3://{bucket}/runs",
+        ledger=str(tmp_path / "ledger.db"),
+        rate_limits="100000/s",
+        chunk_size=2,
+    )
+    for day in ("2026-03-01", "2026-03-02"):
+        put(bucket, day, *(f"{day[-1]}{n},c{n}@x.nl,10,{day}" for n in range(5)))
+        run(settings, day)
+    root = settings.path(settings.runs) / "journals"
+    with Ledger.open(settings.ledger) as ledger:
+        journals = Journals(root, ledger.id)
+        assert len(journals.list_files()) == 2
+        assert verify(ledger, root).is_right
+    # As a crash leaves them: not put together, and once already in one.
+    (first, _) = journals.list_files()
+    head, *lines = first.read_bytes().splitlines(keepends=True)
+    begun = b"".join([head, *lines[: len(lines) // 2]])
+    first.with_name(first.name.replace(".2026", "-x.2026")).write_bytes(begun)
+    restored = rebuild(str(tmp_path / "anew.db"), root, Binding.of(settings))
+    assert (restored.orders, restored.missing) == (10, ())
+    there = settings.model_copy(update={"ledger": str(tmp_path / "anew.db")})
+    assert run(there, "2026-03-02")["requests"] == 0
+    assert sandbox.robin.read_state()["complaints"] == []

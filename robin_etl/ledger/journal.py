@@ -1,0 +1,389 @@
+"""Journals: what ROBIN acknowledged, kept beside the runs' files, so that a ledger can be lost.
+
+Whoever holds the posting lock of a ledger keeps a journal of what it writes into it: every request,
+what came of it, and the states of orders under digests, without a contact. A journal is a text: a line
+for each **move** of a transaction, and behind them a line that closes it, with the ledger's revision
+before and after. It is written, and on a local disk synced, before the transaction is committed. So
+after a crash it may be one transaction ahead of the ledger; what it says is true, since ROBIN has
+answered.
+
+The journals of one ledger are in a folder by its name, each under the revision that it begins at, and so
+in order; a number that follows no other's shows that one is missing. Object storage can't append: there
+each transaction is an object, and those of one writer are put together as it ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from pydantic_core import from_json, to_json
+from upath import UPath
+from upath.implementations.local import PosixUPath
+
+from robin_etl.exceptions import UnavailableError
+from robin_etl.ledger.binding import Binding
+from robin_etl.ledger.schema import FORGOTTEN_ORDER
+
+# What a move is called.
+SENDING, ANSWERED, ACCEPTED, CONFIRMED, BASELINE, RETRACTED, FORGOTTEN, REPORTED = MOVES = (
+    "sending",
+    "answered",
+    "accepted",
+    "confirmed",
+    "baseline",
+    "retracted",
+    "forgotten",
+    "reported",
+)
+
+# What is kept of a payload of which nothing is known, or its customer was forgotten.
+NO_PAYLOAD = "{}"
+
+_MOVING = (ACCEPTED, CONFIRMED, BASELINE, RETRACTED)
+
+_SUFFIX = ".jsonl"
+_TAIL = 65_536
+_TOGETHER = 16 << 20  # bytes of objects that are put together
+
+Move = list[Any]
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """What was written together, by which run and when: moves, each with its name first; and the
+    revision of the ledger `before` and `after`.
+    """
+
+    run: str
+    at: str
+    before: int
+    after: int
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The last transaction of the newest journal: by which run, and the revision after it."""
+
+    run: str
+    after: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What journals lack: the revisions behind `after` up to `before`, written after the run
+    `later_than` (None at the beginning) and before the run `earlier_than`.
+    """
+
+    after: int
+    before: int
+    later_than: str | None
+    earlier_than: str
+
+    def describe(self) -> str:
+        """The same in words."""
+        if self.later_than is None:
+            return (
+                f"The journals begin at revision {self.before}, with the run {self.earlier_than}: what "
+                "was acknowledged before is not in them."
+            )
+        return (
+            f"The journals lack the revisions {self.after + 1} to {self.before}, written after the run "
+            f"{self.later_than} and before the run {self.earlier_than}."
+        )
+
+
+class Journals:
+    """The journals of the ledger with this name (`Ledger.id`), in a folder under `root`."""
+
+    def __init__(self, root: UPath, ledger: str) -> None:
+        self.ledger = ledger
+        self.folder = root / ledger
+
+    def list_files(self) -> list[UPath]:
+        """All of them, oldest first."""
+        if not isinstance(self.folder, PosixUPath):
+            self.folder.fs.invalidate_cache()  # another process may have written since it was listed
+        if not self.folder.exists():
+            return []
+        files = [path for path in self.folder.iterdir() if path.name.endswith(_SUFFIX)]
+        return sorted(files, key=lambda path: str(path.name))
+
+    def find_newest(self) -> Newest | None:
+        """The last transaction; None where there is none. The cost is a listing and one short read."""
+        for path in reversed(self.list_files()):
+            if (closing := _read_last_closing(path)) is not None:
+                return Newest(_name_run(path), closing["after"])
+        return None
+
+    def read(self, *, since: int = 0) -> Iterator[Transaction]:
+        """The transactions that end at this revision or behind it, oldest first."""
+        files = self.list_files()
+        begins = [_read_begin(path) for path in files]
+        for at, path in enumerate(files):
+            if at + 1 == len(files) or begins[at + 1] >= since:
+                for transaction in _read_transactions(path):
+                    if transaction.after >= since:
+                        yield transaction
+
+    def find_gaps(self, *, since: int = 0) -> list[Gap]:
+        """What the journals lack behind this revision, going by where each begins and ends."""
+        gaps = []
+        reached, last_run = since, None
+        for path in self.list_files():
+            if (closing := _read_last_closing(path)) is None or closing["after"] <= since:
+                last_run = _name_run(path) if closing else last_run
+                continue
+            if (begin := _read_begin(path)) > reached:
+                gaps.append(Gap(reached, begin, last_run, _name_run(path)))
+            reached, last_run = max(reached, closing["after"]), _name_run(path)
+        return gaps
+
+    def read_binding(self) -> Binding | None:
+        """What the ledger was bound to, as its newest journal says."""
+        for path in reversed(self.list_files()):
+            with path.open("rb") as stream:
+                head = _parse(stream.readline())
+            if isinstance(head, dict) and head.get("address"):
+                return Binding(head["address"], head["account"], head["customer_key"])
+        return None
+
+    def blank(self, numbers: Collection[str], digest: str | None, *, is_removed: bool) -> int:
+        """Blank what was sent of these orders, and where they are to be removed drop their states, and
+        those of the customer with this digest; how many of either there were.
+        """
+        eraser = _Eraser(numbers, digest, is_removed=is_removed)
+        for path in self.list_files():
+            lines = path.read_bytes().splitlines(keepends=True)
+            new = [eraser.edit(line) for line in lines]
+            if new != lines:
+                _replace(path, b"".join(new))
+        return eraser.erased
+
+
+def has_moved(move: Sequence[Any]) -> bool:
+    """Whether a move changes the state of any order."""
+    return move[0] in _MOVING or (move[0] == FORGOTTEN and bool(move[-1]))
+
+
+def list_ledgers(root: UPath) -> list[str]:
+    """The names of the ledgers that have journals here."""
+    return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.exists() else []
+
+
+class JournalWriter:
+    """Writes the journal of one holder of the posting lock; use as a context manager.
+
+    `describe` gives the binding, once it is asked for the first time.
+    """
+
+    def __init__(self, journals: Journals, run: str, describe: Callable[[], Binding | None]) -> None:
+        self._journals = journals
+        self._run = run.replace("/", "_").replace(" ", "-")
+        self._describe = describe
+        self._stream: int | None = None  # of a local file
+        self._parts: list[tuple[UPath, bytes]] = []
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            os.close(self._stream)
+        if kind is None:
+            self._put_together()
+
+    def write(self, moves: Sequence[Sequence[Any]], *, before: int, after: int) -> None:
+        """Write the moves of a transaction and the revision before and after it.
+
+        Raises `UnavailableError` where that can't be done: then the transaction may not be committed.
+        """
+        closing = {"before": before, "after": after, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
+        text = b"".join(to_json(one) + b"\n" for one in (*moves, closing))
+        try:
+            if isinstance(self._journals.folder, PosixUPath):
+                self._append(text, before, is_synced=before != after)
+            else:
+                self._put(text, before)
+        except OSError as error:
+            raise UnavailableError(
+                f"The journal in {self._journals.folder} can't be written ({error}), and without it "
+                "nothing may be acknowledged. Make room for the run's files, then run again: what is in "
+                "doubt by this is sent again first."
+            ) from error
+
+    def _append(self, text: bytes, before: int, *, is_synced: bool) -> None:
+        if self._stream is None:
+            folder = self._journals.folder
+            for one in (folder.parent, folder):
+                one.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
+            self._stream = os.open(str(self._name(before)), flags, 0o600)
+            text = self._make_head() + text
+        written = 0
+        while written < len(text):
+            written += os.write(self._stream, text[written:])
+        if is_synced:
+            os.fdatasync(self._stream)
+
+    def _put(self, text: bytes, before: int) -> None:
+        path = self._name(before)
+        text = self._make_head() + text
+        path.write_bytes(text)
+        self._parts.append((path, text))
+        if sum(len(part) for _, part in self._parts) > _TOGETHER:
+            self._put_together()
+
+    def _put_together(self) -> None:
+        """Make the objects written until now one; what a crash leaves twice is read as it was."""
+        if len(self._parts) > 1:
+            (first, _), *others = self._parts
+            first.write_bytes(b"".join(text for _, text in self._parts))
+            for path, _ in others:
+                path.unlink()
+        self._parts.clear()
+
+    def _name(self, before: int) -> UPath:
+        # Two writers may begin at one revision; the moment says who was first.
+        moment = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        return self._journals.folder / f"{before:012}-{moment}.{self._run}{_SUFFIX}"
+
+    def _make_head(self) -> bytes:
+        binding = self._describe()
+        said = binding.as_json() if binding else {}
+        return to_json({"ledger": self._journals.ledger, "run": self._run, **said}) + b"\n"
+
+
+def _name_run(path: UPath) -> str:
+    return str(path.name).partition(".")[2].removesuffix(_SUFFIX)
+
+
+def _read_begin(path: UPath) -> int:
+    return int(str(path.name).partition("-")[0])
+
+
+def _parse(line: bytes) -> Any:
+    """A line's value; None for one that a crash has cut off."""
+    try:
+        return from_json(line)
+    except ValueError:
+        return None
+
+
+def _is_closing(value: Any) -> bool:
+    return isinstance(value, dict) and "after" in value
+
+
+def _read_last_closing(path: UPath) -> dict[str, Any] | None:
+    """The last line that closes a transaction; None where none does."""
+    size = path.stat().st_size
+    reach = _TAIL
+    while True:
+        with path.open("rb") as stream:
+            stream.seek(max(0, size - reach))
+            lines = stream.read().splitlines()
+        for line in reversed(lines if reach >= size else lines[1:]):
+            if line.startswith(b'{"before"') and _is_closing(value := _parse(line)):
+                found: dict[str, Any] = value
+                return found
+        if reach >= size:
+            return None
+        reach *= 16
+
+
+def _read_transactions(path: UPath) -> Iterator[Transaction]:
+    """The transactions of a journal that were written whole."""
+    run, moves = _name_run(path), list[Move]()
+    with path.open("rb") as stream:
+        for line in stream:
+            value = _parse(line)
+            if isinstance(value, list):
+                moves.append(value)
+            elif _is_closing(value):
+                yield Transaction(run, value["at"], value["before"], value["after"], tuple(moves))
+                moves = []
+            else:  # a head, or what a crash has cut off
+                moves = []
+
+
+class _Eraser:
+    """Takes a customer out of lines. A place in a request stays, since its number counts."""
+
+    def __init__(self, numbers: Collection[str], digest: str | None, *, is_removed: bool) -> None:
+        self._numbers = numbers
+        self._digest = digest
+        self._is_removed = is_removed
+        names = [*numbers, *([digest] if digest else [])]
+        self._marks = [to_json(name) for name in names]
+        self.erased = 0
+
+    def edit(self, line: bytes) -> bytes:
+        """A line without the customer; the same where it speaks of nobody of theirs."""
+        if not any(mark in line for mark in self._marks):
+            return line
+        move = _parse(line)
+        if not isinstance(move, list):
+            return line
+        new = self._edit_move(move)
+        return line if new == move else to_json(new) + b"\n"
+
+    def _edit_move(self, move: Move) -> Move:
+        match move:
+            case [str(name), request, wave, list(orders)] if name == SENDING:
+                return [name, request, wave, [self._blank_order(order) for order in orders]]
+            case [str(name), *head, list(changes)] if name == ACCEPTED:
+                return [name, *head, [self._blank_change(change) for change in changes]]
+            case [str(name), list(states)] if name in (CONFIRMED, BASELINE):
+                return [name, self._drop(states)]
+            case [str(name), numbers, list(states)] if name == RETRACTED:
+                return [name, self._keep_numbers(numbers), self._drop(states)]
+        return move
+
+    def _blank_order(self, order: list[str]) -> list[str]:
+        if order[0] not in self._numbers:
+            return order
+        self.erased += 1
+        return [FORGOTTEN_ORDER, *order[1:]]
+
+    def _blank_change(self, change: list[Any]) -> list[Any]:
+        day, kind, _, *state = change
+        if not state or not self._is_theirs(state):
+            return change
+        new = [day, kind, NO_PAYLOAD, *([] if self._is_removed else state)]
+        self.erased += new != change
+        return new
+
+    def _drop(self, states: list[list[Any]]) -> list[list[Any]]:
+        if not self._is_removed:
+            return states
+        kept = [state for state in states if not self._is_theirs(state)]
+        self.erased += len(states) - len(kept)
+        return kept
+
+    def _keep_numbers(self, numbers: list[str]) -> list[str]:
+        if not self._is_removed:
+            return numbers
+        return [number for number in numbers if number not in self._numbers]
+
+    def _is_theirs(self, state: list[Any]) -> bool:
+        return state[0] in self._numbers or (self._digest is not None and self._digest in state)
+
+
+def _replace(path: UPath, content: bytes) -> None:
+    if not isinstance(path, PosixUPath):
+        path.write_bytes(content)
+        return
+    new = path.with_name(f"{path.name}.new")
+    stream = os.open(str(new), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    with os.fdopen(stream, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)

@@ -1,0 +1,202 @@
+"""Replaying journals: a ledger that is behind them is brought up to what they say ROBIN acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from robin_etl.core import columns
+from robin_etl.ledger import deliveries as log
+from robin_etl.ledger import journal
+from robin_etl.ledger.engine import Engine
+from robin_etl.ledger.journal import Journals, Move, Transaction
+from robin_etl.ledger.schema import CONTACTS, DELIVERIES, META, ORDERS, REQUESTS
+from robin_etl.ledger.states import OrderStates
+
+Pairs = list[tuple[Transaction, Move]]
+
+# So many changes are committed together.
+_TOGETHER = 50_000
+_HASH_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay has done: so many transactions, and the revision that the ledger has now."""
+
+    transactions: int
+    revision: int
+
+
+def roll_forward(engine: Engine, journals: Journals, *, until: int | None = None) -> Replayed:
+    """Apply what the journals have behind the ledger's revision, and no further than `until`.
+
+    Doing it twice changes nothing. Needs the posting lock.
+    """
+    replay = _Replay(engine, journals.ledger)
+    with engine.read() as connection:
+        revision = int(connection.execute(sa.select(META.c.revision)).scalar_one())
+    count = 0
+    wanted = (one for one in journals.read(since=revision) if until is None or one.after <= until)
+    for together in _batch(wanted):
+        revision = max(revision, *(one.after for one in together))
+        replay.apply(together, revision)
+        count += len(together)
+    return Replayed(count, revision)
+
+
+def hash_for_journal(ledger: str, texts: Iterable[str]) -> list[str]:
+    """What stands in a journal for orders and digests of a customer who was forgotten: it says nothing
+    of them, but they can be found by it in an older copy of the ledger.
+    """
+    key = ledger.encode()
+    return [
+        blake2b(text.encode(), key=key, digest_size=_HASH_BYTES).hexdigest()
+        for text in sorted(set(texts))
+    ]
+
+
+def _batch(transactions: Iterator[Transaction]) -> Iterator[list[Transaction]]:
+    together: list[Transaction] = []
+    size = 0
+    for one in transactions:
+        together.append(one)
+        size += sum(len(part) for move in one.moves for part in move if isinstance(part, list))
+        if size >= _TOGETHER:
+            yield together
+            together, size = [], 0
+    if together:
+        yield together
+
+
+class _Replay:
+    """Applies moves: those of one kind that follow each other at once."""
+
+    def __init__(self, engine: Engine, ledger: str) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._states = OrderStates(engine)
+        insert = engine.insert(REQUESTS)
+        log_columns = ("run", "wave", "outcome", "status", "answered_at", "doubt")
+        self._request = engine.compile(
+            insert.on_conflict_do_update(
+                index_elements=[REQUESTS.c.id],
+                set_={name: insert.excluded[name] for name in log_columns},
+            ),
+            ("id", "run", "wave", "outcome", "status", "sent_at", "answered_at", "doubt"),
+        )
+        self._sending = engine.compile(
+            insert.on_conflict_do_nothing(), ("id", "run", "wave", "outcome", "sent_at")
+        )
+        insert = engine.insert(DELIVERIES)
+        names = ("request", "position", "order_number", "day", "kind", "payload")
+        told = {name: insert.excluded[name] for name in ("order_number", "day", "kind", "payload")}
+        keys = [DELIVERIES.c.request, DELIVERIES.c.position]
+        self._delivery = engine.compile(
+            insert.on_conflict_do_update(index_elements=keys, set_=told), names
+        )
+        self._unanswered = engine.compile(insert.on_conflict_do_nothing(), names)
+
+        self._appliers = {
+            journal.SENDING: self._log_sending,
+            journal.ANSWERED: self._log_answers,
+            journal.ACCEPTED: self._acknowledge,
+            journal.CONFIRMED: self._take_over,
+            journal.BASELINE: self._take_over,
+            journal.RETRACTED: self._retract,
+            journal.FORGOTTEN: self._forget,
+            journal.REPORTED: self._close,
+        }
+
+    def apply(self, transactions: list[Transaction], revision: int) -> None:
+        """Apply all of these in one transaction of the ledger, which is then at that revision."""
+        moves = ((one, move) for one in transactions for move in one.moves)
+        with self._engine.transaction():
+            for name, group in groupby(moves, key=lambda pair: pair[1][0]):
+                pairs = list(group)
+                self._appliers[name](pairs)
+            with self._engine.write() as connection:
+                connection.execute(META.update().values(revision=revision))
+
+    def _log_sending(self, pairs: Pairs) -> None:
+        requests, held = [], []
+        for one, (_, request, wave, orders) in pairs:
+            requests.append((request, one.run, wave, log.SENDING, one.at))
+            held += [
+                (request, at, number, day, kind, journal.NO_PAYLOAD)
+                for at, (number, day, kind) in enumerate(orders)
+            ]
+        self._execute((self._sending, requests), (self._unanswered, held))
+
+    def _log_answers(self, pairs: Pairs) -> None:
+        with self._engine.write() as connection:
+            for one, (_, request, outcome, status) in pairs:
+                doubt = log.OPEN if outcome == log.IN_DOUBT else None
+                answer = {"outcome": outcome, "status": status, "answered_at": one.at, "doubt": doubt}
+                # Of what the ledger knows already the answer may be a later one.
+                is_sending = (REQUESTS.c.id == request) & (REQUESTS.c.outcome == log.SENDING)
+                connection.execute(REQUESTS.update().where(is_sending).values(answer))
+
+    def _acknowledge(self, pairs: Pairs) -> None:
+        requests, held, states = [], [], []
+        for one, (_, request, wave, status, changes) in pairs:
+            requests.append((request, one.run, wave, log.ACCEPTED, status, one.at, one.at, None))
+            for at, (day, kind, kept, *state) in enumerate(changes):
+                is_blank = kept == journal.NO_PAYLOAD
+                number = log.FORGOTTEN if is_blank else state[0]
+                held.append((request, at, number, day, kind, kept))
+                if state:
+                    states.append(tuple(state))
+        self._execute((self._request, requests), (self._delivery, held))
+        self._states.acknowledge(states)
+
+    def _take_over(self, pairs: Pairs) -> None:
+        self._states.acknowledge(tuple(state) for _, move in pairs for state in move[1])
+
+    def _retract(self, pairs: Pairs) -> None:
+        for _, (_, numbers, states) in pairs:
+            self._states.remove(pd.Series(numbers, dtype=columns.TEXT))
+            self._states.acknowledge(map(tuple, states))
+
+    def _forget(self, pairs: Pairs) -> None:
+        """Forget whom an older copy of the ledger still knows."""
+        for _, (_, hashed_orders, hashed_digests, is_removed) in pairs:
+            self._forget_hashed(hashed_orders, hashed_digests, is_removed=is_removed)
+
+    def _forget_hashed(
+        self, hashed_orders: list[str], hashed_digests: list[str], *, is_removed: bool
+    ) -> None:
+        with self._engine.write() as connection:
+            numbers = self._find(connection, DELIVERIES.c.order_number, hashed_orders)
+            orders = self._find(connection, ORDERS.c.order_number, hashed_orders)
+            digests = self._find(connection, CONTACTS.c.digest, hashed_digests)
+            connection.execute(CONTACTS.delete().where(CONTACTS.c.digest.in_(digests)))
+        log.DeliveryLog(self._engine).blank(pd.Series(numbers, dtype=columns.TEXT))
+        if is_removed:
+            self._states.remove(pd.Series(orders, dtype=columns.TEXT))
+
+    def _find(
+        self, connection: sa.Connection, column: sa.ColumnElement[Any], hashed: list[str]
+    ) -> list[str]:
+        wanted = set(hashed)
+        texts = connection.execute(sa.select(column).distinct()).scalars()
+        return [text for text in texts if hash_for_journal(self._ledger, [text])[0] in wanted]
+
+    def _close(self, pairs: Pairs) -> None:
+        reported = [request for _, move in pairs for request in move[1]]
+        with self._engine.write() as connection:
+            for start in range(0, len(reported), 500):
+                which = REQUESTS.c.id.in_(reported[start : start + 500])
+                connection.execute(REQUESTS.update().where(which).values(doubt=None))
+
+    def _execute(self, *statements: tuple[str, list[tuple[Any, ...]]]) -> None:
+        with self._engine.write() as connection:
+            for statement, rows in statements:
+                if rows:
+                    connection.exec_driver_sql(statement, rows)

@@ -129,14 +129,14 @@ WRITING = [
 ]
 
 
-@pytest.mark.parametrize("command", WRITING, ids=" ".join)
 def test_orders_that_a_trial_was_told_do_not_count_as_told_to_the_real_robin(
-    tried: Command, command: tuple[str, ...], trial: Sandbox, sandbox: Sandbox
+    tried: Command, trial: Sandbox, sandbox: Sandbox
 ) -> None:
-    stopped = tried(*command)
-    assert stopped.returncode == 1, stopped.stdout
-    for words in (trial.url, sandbox.url, "ROBIN_ETL_LEDGER", "ledger bind --moved"):
-        assert words in stopped.stderr
+    for command in WRITING:
+        stopped = tried(*command)
+        assert stopped.returncode == 1, (command, stopped.stdout)
+        for words in (trial.url, sandbox.url, "ROBIN_ETL_LEDGER", "ledger bind --moved"):
+            assert words in stopped.stderr, command
     assert sandbox.robin.read_state()["requests"] == 0
     assert len(tried("history", "1", "--json").stdout.splitlines()) == 1
     assert status_of(tried)["orders"] == 2
@@ -150,22 +150,25 @@ def test_with_a_ledger_of_its_own_the_real_robin_is_told_everything(
     assert set(sandbox.robin.orders) == {"1", "2"}
 
 
-@pytest.mark.parametrize("command", [WRITING[0], WRITING[3]], ids=" ".join)
 def test_another_account_of_the_same_robin_stops_until_the_ledger_is_bound_to_it(
-    tried: Command, command: tuple[str, ...], trial: Sandbox
+    tried: Command, trial: Sandbox
 ) -> None:
     trial.robin = Robin("renewed-key", SECRET, limits=())
     renewed = {"BASE_URL": trial.url, "API_KEY": "renewed-key"}
-    stopped = tried(*command, **renewed)
-    assert stopped.returncode == 1, stopped.stdout
-    assert "another API key" in stopped.stderr
-    assert "robin-etl ledger bind" in stopped.stderr
+    commands = (WRITING[0], WRITING[3])
+    said = ""
+    for command in commands:
+        stopped = tried(*command, **renewed)
+        assert stopped.returncode == 1, (command, stopped.stdout)
+        assert "another API key" in stopped.stderr
+        assert "robin-etl ledger bind" in stopped.stderr
+        said += stopped.stderr
     bound = tried("ledger", "bind", **renewed)
     assert bound.returncode == 0, bound.stderr
-    assert tried(*command, **renewed).returncode == 0
-    for said in (stopped.stderr, bound.stdout):
-        assert "renewed-key" not in said
-        assert KEY not in said
+    for command in commands:
+        assert tried(*command, **renewed).returncode == 0, command
+    for key in ("renewed-key", KEY):
+        assert key not in said + bound.stdout
 
 
 def test_a_dry_run_without_a_key_compares_the_address_alone(
@@ -245,31 +248,28 @@ def test_a_baseline_needs_to_know_whose_orders_it_acknowledges(
 # One customer key for a ledger
 
 
-@pytest.mark.parametrize(
-    ("command", "other"),
-    [
-        *((command, {"CUSTOMER_KEY": "another-key"}) for command in (*WRITING, ("forget", "ann@x.nl"))),
-        *((command, {}) for command in (WRITING[0], ("forget", "ann@x.nl"))),
-    ],
-    ids=lambda value: " ".join(value) or "none",
-)
 def test_another_customer_key_or_none_makes_nobody_a_new_customer(
-    robin_etl: Command,
-    export: Export,
-    sandbox: Sandbox,
-    command: tuple[str, ...],
-    other: dict[str, str],
+    robin_etl: Command, export: Export, sandbox: Sandbox
 ) -> None:
+    forget = ("forget", "ann@x.nl")
+    another = {"CUSTOMER_KEY": "another-key"}
     export(DAY, *ROWS)
     assert robin_etl("run", "--date", DAY, **KEYED).returncode == 0
     export(DAY, *ROWS, "3,ann@x.nl,5,2026-03-02")  # a repeat, with the right key
-    stopped = robin_etl(*command, **other)
-    assert stopped.returncode == 1, stopped.stdout
-    assert "The customer key of the ledger has the fingerprint" in stopped.stderr
-    assert "the-first-key" not in stopped.stderr
-    assert "another-key" not in stopped.stderr
+    tries: list[tuple[tuple[str, ...], dict[str, str]]] = [
+        *((command, another) for command in (*WRITING, forget)),
+        *((command, {}) for command in (WRITING[0], forget)),
+    ]
+    for command, other in tries:
+        stopped = robin_etl(*command, **other)
+        assert stopped.returncode == 1, (command, other, stopped.stdout)
+        assert "The customer key of the ledger has the fingerprint" in stopped.stderr
+        assert "the-first-key" not in stopped.stderr
+        assert "another-key" not in stopped.stderr
     assert set(sandbox.robin.orders) == {"1", "2"}
-    assert robin_etl(*command, **KEYED).returncode == 0
+    for command in (*WRITING, forget):
+        assert robin_etl(*command, **KEYED).returncode == 0, command
+    assert set(sandbox.robin.orders) == {"1", "2", "3"}
 
 
 def test_a_baseline_from_a_shell_without_the_key_is_seen_by_the_first_keyed_run(
@@ -333,12 +333,8 @@ def test_a_ledger_that_was_bound_since_the_rows_were_read_is_seen_before_anythin
 
 NOT_ROBIN = [
     (200, LOGIN, "text/html; charset=utf-8", "Sign in Please [31m log in again"),
-    (203, LOGIN, "text/html", "Sign in"),
-    (201, LOGIN, "text/html", "Sign in"),
     (201, b" \n<html>Welcome</html>", None, "Welcome"),
-    (201, b"Welcome", "Text/HTML", "Welcome"),
     (200, b'{"ok": true}', "application/json", '{"ok": true}'),
-    (202, b"", None, "without any text"),
     (204, b"", None, "without any text"),
     (206, b"accepted", "text/plain", "accepted"),
 ]
@@ -350,7 +346,6 @@ NOT_ROBIN = [
 def test_what_is_not_robins_answer_acknowledges_nothing(
     robin_etl: Command,
     export: Export,
-    sandbox: Sandbox,
     settings: Settings,
     status: int,
     content: bytes,
@@ -376,14 +371,21 @@ def test_what_is_not_robins_answer_acknowledges_nothing(
     assert (sent["outcome"], sent["status"]) == ("in doubt", status)
     (summary,) = Path(settings.runs).glob("*/summary.json")
     assert json.loads(summary.read_text())["orders_in_doubt"] == ["1", "2"]
-    # Whoever took the orders, no other address is sent them again unless somebody says it is the same.
+
+
+def test_whoever_took_the_orders_no_other_address_is_sent_them_again_unless_it_is_said_to_be_the_same(
+    robin_etl: Command, export: Export, sandbox: Sandbox
+) -> None:
+    export(DAY, *ROWS)
+    with answering(200, LOGIN, "text/html") as (url, _):
+        assert robin_etl("run", "--date", DAY, BASE_URL=url).returncode == 1
     elsewhere = robin_etl("run", "--date", DAY)
     assert elsewhere.returncode == 1
     assert "robin-etl ledger bind --moved" in elsewhere.stderr
     assert not sandbox.robin.orders
     assert robin_etl("ledger", "bind", "--moved").returncode == 0
-    assert last_line(robin_etl("run", "--date", DAY, "--json"))["posted"] == 32
-    assert len(sandbox.robin.orders) == 32
+    assert last_line(robin_etl("run", "--date", DAY, "--json"))["posted"] == 2
+    assert len(sandbox.robin.orders) == 2
 
 
 @pytest.mark.parametrize(
@@ -443,9 +445,6 @@ def test_an_echo_shows_neither_contact_nor_secret(
 
 ERRORS = [
     (b'{"errors": [{"order": "2", "reason": "unknown shop"}]}', "unknown shop"),
-    (b'{"created": 1, "result": {"Failed": 1}}', "Failed"),
-    (b'{"success": false}', "success"),
-    (b'[{"status": "ok"}, {"status": "rejected"}]', "rejected"),
     (b"1 order was created, 1 order failed", "1 order failed"),
     (b'{"message": "' + b"created " * 500 + b'but order 2 is invalid"}', "order 2 is invalid"),
 ]

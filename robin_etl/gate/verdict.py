@@ -72,11 +72,15 @@ class Verdict:
         rules = tuple(map(RuleVerdict.from_json, content["rules"]))
         return cls(**{"but_at_least": 0, **content, "rules": rules})
 
-    def stop_unless_passed(self, what: str) -> None:
-        """Raise `GateError` where the suite lets nothing pass; `what` names what was checked."""
+    def stop_unless_passed(self, what: str, *, is_right_in_parts: bool = False) -> None:
+        """Raise `GateError` where the suite lets nothing pass; `what` names what was checked.
+
+        `is_right_in_parts`: whether no part of it, taken by itself, has too many broken rows.
+        """
         self._stop_at_unevaluated(what)
         self._stop_at_failed(what)
-        self._stop_at_too_many_broken(what)
+        if not is_right_in_parts:
+            self._stop_at_too_many_broken(what)
 
     def are_too_many(self, broken: int, rows: int) -> bool:
         """Whether the suite lets so many of so many rows not be quarantined."""

@@ -58,8 +58,14 @@ def _look_at(path: UPath) -> ExportFile:
     return locations.look_at(path) or ExportFile(path, hide_credentials(str(path)), None, None, None)
 
 
-def describe_found(settings: Settings, run: Run, ledger: Ledger, found: Found) -> FoundExports:
-    """Which files the run reads, and what it finds of its other days."""
+def describe_found(
+    settings: Settings,
+    run: Run,
+    ledger: Ledger,
+    found: Found,
+    left_out: tuple[ExportRecord, ...] = (),
+) -> FoundExports:
+    """Which files the run reads, and what it finds of its other days, of which some are `left_out`."""
     scope = run.scope
     files = tuple(_describe_file(day, one) for day, those in found.items() for one in those)
     if scope.exports:
@@ -71,7 +77,8 @@ def describe_found(settings: Settings, run: Run, ledger: Ledger, found: Found) -
             return FoundExports(files, instead_of=tuple(one for one in own if one.place not in places))
         return FoundExports(files)
     if scope.days:
-        return FoundExports(files, missing=scope.missing)
+        gone = {*scope.days} - found.keys() - {one.day for one in left_out}
+        return FoundExports(files, missing=(*scope.missing, *sorted(gone)), left_out=left_out)
     first, last = min(found), max(found)
     known = {one.day for one in ledger.exports.between(first, last)}
     days = locations.list_days(first, last)
@@ -91,11 +98,11 @@ def find_stopping_days(run: Run, error: ExportError | GateError, found: Found) -
     if isinstance(error, ExportError):
         days = {day for day, those in found.items() if any(str(one.path) == error.path for one in those)}
     else:
-        days = _find_days_of_broken_rows(run)
+        days = find_days_of_broken_rows(run)
     return days if days < found.keys() and run.scope.last not in days else set()
 
 
-def _find_days_of_broken_rows(run: Run) -> set[date]:
+def find_days_of_broken_rows(run: Run) -> set[date]:
     """The days of which more rows are quarantined than the suite allows, each taken by itself."""
     verdict = Verdict.from_json(run.export_verdict.find() or {})
     rows: Counter[date] = Counter()

@@ -25,6 +25,7 @@ from robin_etl.settings import Settings
 from robin_etl.stages.exports_found import (
     Found,
     describe_found,
+    find_days_of_broken_rows,
     find_files,
     find_stopping_days,
     leave_out,
@@ -71,7 +72,7 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     profile = profiles.load_configured(settings)
     found, left_out = find_files(settings, run)
     while True:
-        kept = replace(describe_found(settings, run, ledger, found), left_out=left_out)
+        kept = describe_found(settings, run, ledger, found, left_out)
         run.found.write(kept)
         try:
             extracted = _read_exports(settings, run, ledger, profile, found)
@@ -120,7 +121,11 @@ def _read_exports(
     run.extracted.write(extracted)
     for rule in verdict.warnings:
         log.warning("The rule %s of %s warns about %s.", rule, suite.name, run.title)
-    verdict.stop_unless_passed(f"the export of {run.title}")
+    verdict.stop_unless_passed(
+        f"the export of {run.title}",
+        # A bad row a day holds none of many days back, as it would not day by day.
+        is_right_in_parts=bool(run.scope.days) and not find_days_of_broken_rows(run),
+    )
     return extracted
 
 

@@ -89,6 +89,8 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
     if context["dag_run"].run_type == "scheduled":
         with Ledger.open(settings.ledger, read_only=options["dry_run"]) as ledger:
             planned = plan_catch_up(settings, ledger, last)
+            if not options["dry_run"]:
+                ledger.exports.renew(planned.unchanged)
         if planned.days:
             log.info("This run catches up: %s.", planned.describe())
         scope = planned.make_scope("airflow", with_own=True, **options)

@@ -85,15 +85,15 @@ def catch_up(until: date | None, dry_run: bool, allow: tuple[str, ...], as_json:
     """
     from robin_etl.ledger import Ledger
     from robin_etl.settings import Settings
-    from robin_etl.stages.catch_up import name_missing, plan_catch_up
+    from robin_etl.stages.catch_up import keep_findings, plan_catch_up
     from robin_etl.stages.run import Run
 
     settings = Settings.read()
     until = until or days.today() - timedelta(days=settings.export_lag_days)
     with Ledger.open(settings.ledger, read_only=dry_run) as ledger:
         planned = plan_catch_up(settings, ledger, until)
-        if not planned.days and planned.missing and not dry_run:
-            name_missing(ledger, planned.missing)
+        if not dry_run:
+            keep_findings(ledger, planned)
     if planned.older:
         click.echo(
             f"{count(planned.older, 'day')} before the last {count(settings.catch_up_days, 'day')} "

@@ -12,6 +12,7 @@ from robin_etl.ledger.records import (
     RunOutcome,
     RunRecord,
     Totals,
+    UnchangedExport,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "RunOutcome",
     "RunRecord",
     "Totals",
+    "UnchangedExport",
 ]

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from robin_etl.ledger.deliveries import ACCEPTED
 from robin_etl.ledger.engine import Engine
-from robin_etl.ledger.records import ExportRecord
-from robin_etl.ledger.runs import BASELINE, FINISHED
+from robin_etl.ledger.records import ExportRecord, UnchangedExport
+from robin_etl.ledger.runs import BASELINE, FINISHED, STOPPED
 from robin_etl.ledger.schema import ACKNOWLEDGED, DELIVERIES, EXPORTS, REQUESTS, RUNS
 
 # What is known of a day that has no export. Such a record has no place.
@@ -42,6 +42,14 @@ class ExportLog:
             for start in range(0, len(days), _AT_ONCE):
                 of_days = EXPORTS.c.day.in_(days[start : start + _AT_ONCE])
                 connection.execute(EXPORTS.delete().where(of_days, EXPORTS.c.outcome == MISSING))
+
+    def renew(self, exports: Iterable[UnchangedExport]) -> None:
+        """Keep where and how these are now instead of what they were."""
+        for one in exports:
+            of_before = (EXPORTS.c.day == f"{one.before.day}") & (EXPORTS.c.place == one.before.place)
+            with self._engine.transaction(), self._engine.write() as connection:
+                connection.execute(EXPORTS.delete().where(of_before))
+                self.record([one.now])
 
     def remove(self, first: date, last: date) -> None:
         """Forget that these days were read, so that they are outstanding again."""
@@ -101,12 +109,17 @@ class ExportLog:
         return pd.DataFrame(rows, columns=["day", "kind", "changes"])
 
     def first_day(self) -> date | None:
-        """The first day that is known; None where none is."""
-        return self._find_day(sa.func.min)
+        """The first day that is known; None where none is.
+
+        A stopped run's counts too, since it is outstanding; a stopped baseline's does not: what was not
+        to be posted is not made up for.
+        """
+        is_to_be_posted = (EXPORTS.c.outcome == STOPPED) & (RUNS.c.command != BASELINE)
+        return self._find_day(sa.func.min, EXPORTS.c.outcome.in_(FINISHED) | is_to_be_posted)
 
     def last_day(self) -> date | None:
         """The last day of which an export was read."""
-        return self._find_day(sa.func.max)
+        return self._find_day(sa.func.max, EXPORTS.c.outcome.in_(FINISHED))
 
     def row_counts(self, days: int) -> list[int]:
         """The rows of the last so many days' exports that finished runs have read, newest first.
@@ -135,8 +148,9 @@ class ExportLog:
         with self._engine.read() as connection:
             return [bool(one) for one in connection.execute(query).scalars()]
 
-    def _find_day(self, choose: Any) -> date | None:
-        query = sa.select(choose(EXPORTS.c.day)).where(EXPORTS.c.outcome.in_(FINISHED))
+    def _find_day(self, choose: Any, where: sa.ColumnElement[bool]) -> date | None:
+        read = EXPORTS.outerjoin(RUNS, RUNS.c.run == EXPORTS.c.run)
+        query = sa.select(choose(EXPORTS.c.day)).select_from(read).where(where)
         with self._engine.read() as connection:
             day = connection.execute(query).scalar()
         return None if day is None else date.fromisoformat(day)

@@ -79,6 +79,14 @@ class ExportRecord:
 
 
 @dataclass(frozen=True)
+class UnchangedExport:
+    """A file with the bytes that were read `before`, as it is `now`: written anew, or moved."""
+
+    before: ExportRecord
+    now: ExportRecord
+
+
+@dataclass(frozen=True)
 class DeliveryRecord:
     """A change in a request: the day of the export that said so, what was sent of it without contacts,
     and what came of the request.

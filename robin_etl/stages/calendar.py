@@ -17,7 +17,7 @@ from robin_etl.core.words import count
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import locations, streams
 from robin_etl.exports.locations import ExportFile
-from robin_etl.ledger import ExportRecord, Ledger
+from robin_etl.ledger import ExportRecord, Ledger, UnchangedExport
 from robin_etl.ledger.exports import MISSING
 from robin_etl.ledger.runs import DEGRADED, DONE, FINISHED, STOPPED
 from robin_etl.settings import Settings
@@ -47,12 +47,12 @@ class DayState:
 class Calendar:
     """The last days, oldest first, and how many `older` ones were never run.
 
-    `unchanged`: what the ledger should know of files that were written anew with the same bytes.
+    `unchanged`: the files that were written anew, or moved, with the same bytes.
     """
 
     days: tuple[DayState, ...] = ()
     older: int = 0
-    unchanged: tuple[ExportRecord, ...] = ()
+    unchanged: tuple[UnchangedExport, ...] = ()
 
     def find(self, state: str) -> tuple[DayState, ...]:
         """The days that are in a state."""
@@ -117,8 +117,8 @@ def find_days_to_retry(ledger: Ledger) -> tuple[DayState, ...]:
 
 def _judge(
     day: date, files: Sequence[ExportFile], records: Sequence[ExportRecord], rejected: int
-) -> tuple[DayState, tuple[ExportRecord, ...]]:
-    """A day's state, and what the ledger should know of files that have the same bytes as before."""
+) -> tuple[DayState, tuple[UnchangedExport, ...]]:
+    """A day's state, and its files that were written anew or moved and have the same bytes as before."""
     run = _name_run(records)
     finished = [one for one in records if one.outcome in FINISHED]
     if not files and not finished:
@@ -127,7 +127,7 @@ def _judge(
     known = {(one.place, one.size, one.version): one for one in finished}
     differing = [one for one in files if (one.place, one.size, one.version) not in known]
     unchanged = tuple(_find_unchanged(differing, finished))
-    same = {one.place for one in unchanged}
+    same = {one.now.place for one in unchanged}
     unread = [one for one in differing if one.place not in same]
     if unread:
         return DayState(day, OUTSTANDING, _explain_unread(unread, records), run), unchanged
@@ -138,22 +138,27 @@ def _judge(
 
 def _find_unchanged(
     differing: Sequence[ExportFile], finished: Sequence[ExportRecord]
-) -> Iterator[ExportRecord]:
+) -> Iterator[UnchangedExport]:
     """Of the files that were written anew or moved, those whose bytes a finished run has read."""
-    by_digest = {one.digest: one for one in finished if one.digest}
-    if not by_digest:
+    known = [one for one in finished if one.digest]
+    sizes = {one.size for one in known}
+    if not known:
         return
-    sizes = {one.size for one in by_digest.values()}
     for file in differing:
         if file.size is not None and file.size not in sizes:
             continue
         try:
-            before = by_digest.get(streams.digest(file.path))
+            digest = streams.digest(file.path)
         except ExportError as error:
             log.warning("%s", error)
             continue
-        if before is not None:
-            yield replace(before, place=file.place, size=file.size, version=file.version)
+        same = [one for one in known if one.digest == digest]
+        if same:
+            before = next((one for one in same if one.place == file.place), same[0])
+            now = replace(before, place=file.place, size=file.size, version=file.version)
+            yield UnchangedExport(before, now)
+            if len(same) > 1:  # files of one day with the same bytes each stand for one
+                known.remove(before)
 
 
 def _explain_unread(unread: Sequence[ExportFile], records: Sequence[ExportRecord]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from robin_etl.ledger import ExportRecord, Ledger
+from robin_etl.ledger import ExportRecord, Ledger, UnchangedExport
 from robin_etl.ledger.exports import MISSING
 from robin_etl.settings import Settings
 from robin_etl.stages.calendar import OUTSTANDING, DayState, draw_calendar
@@ -15,13 +15,15 @@ from robin_etl.stages.records import Scope
 @dataclass(frozen=True)
 class CatchUp:
     """The outstanding `days` until a day, oldest first; the days before it that are `missing`, and that
-    no run has named yet; and how many `older` days beyond its reach were never run.
+    no run has named yet; how many `older` days beyond its reach were never run; and the files that
+    were written anew, or moved, `unchanged`.
     """
 
     until: date
     days: tuple[DayState, ...]
     missing: tuple[date, ...]
     older: int
+    unchanged: tuple[UnchangedExport, ...]
 
     def describe(self) -> str:
         """The days and why each is run, in words."""
@@ -60,13 +62,19 @@ def plan_catch_up(settings: Settings, ledger: Ledger, until: date) -> CatchUp:
         days=calendar.find(OUTSTANDING),
         missing=tuple(day for day in missing if day not in named),
         older=calendar.older,
+        unchanged=calendar.unchanged,
     )
 
 
-def name_missing(ledger: Ledger, days: tuple[date, ...]) -> None:
-    """Keep that these days were found to have no export, where no run is there to do it."""
-    read_at = ledger.engine.stamp()
-    ledger.exports.record(ExportRecord(day, outcome=MISSING, read_at=read_at) for day in days)
+def keep_findings(ledger: Ledger, planned: CatchUp) -> None:
+    """Keep which files are as they were read; and which days have no export, where no day is to be run,
+    since a run names them itself.
+    """
+    ledger.exports.renew(planned.unchanged)
+    if not planned.days:
+        read_at = ledger.engine.stamp()
+        missing = (ExportRecord(day, outcome=MISSING, read_at=read_at) for day in planned.missing)
+        ledger.exports.record(missing)
 
 
 def _find_named(ledger: Ledger, days: list[date]) -> set[date]:

@@ -29,6 +29,7 @@ def close_run(settings: Settings, run: Run, ledger: Ledger) -> Summary:
     if not run.scope.dry_run:
         record_exports(run, ledger, summary, found)
         calendar = _draw_calendar(settings, run, ledger)
+        ledger.exports.renew(calendar.unchanged)
         outstanding = tuple(one.day for one in calendar.find(OUTSTANDING))
         summary = replace(summary, outstanding=outstanding)
     run.summary.write(summary.counts())

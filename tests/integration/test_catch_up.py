@@ -435,3 +435,69 @@ def test_status_adds_up_what_robin_was_told_by_month_and_by_day(
     assert local.splitlines()[1].split() == ["2026-03", "3", "2", "12.50", "5.00", "17.50", "0.00"]
     by_day = robin_etl("status", "--by", "day", TIMEZONE="Asia/Kolkata").stdout
     assert by_day.splitlines()[1].split()[:2] == ["2026-03-01", "3"]
+
+
+def test_the_very_first_run_that_stops_is_made_up_for_the_day_after(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    write_days(export, *DAYS[:2])
+    sandbox.robin.faults = Faults(script={1: Fault.ERROR_BEFORE})
+    with pytest.raises(RobinUnavailableError):
+        run_days(settings, DAYS[0])
+    assert states_of(settings, DAYS[1]) == {
+        DAYS[0]: "outstanding: its run stopped",
+        DAYS[1]: "outstanding: never read",
+    }
+    assert catch_up(settings, DAYS[1])["posted"] == 6
+    assert states_of(settings) == {}
+
+
+def test_a_bad_row_a_day_holds_no_catch_up_back_that_it_would_not_have_held_back_day_by_day(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    for day in DAYS:
+        export(day, *orders(day, 5), *(f"{day}-bad{n},,1,{day}" for n in range(2)))
+    run_days(settings, DAYS[0])
+    summary = catch_up(settings, DAYS[-1])
+    assert (summary["posted"], summary["quarantined"]) == (30, 12)
+    assert set(states_of(settings).values()) == {"degraded: 2 rows quarantined"}
+
+
+def test_a_day_that_is_to_be_retried_and_has_no_export_any_more_is_named(
+    robin_etl: Command, settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    write_days(export, *DAYS[:2])
+    sandbox.robin.faults = Faults(refused="-1$")
+    run_days(settings, DAYS[0], DAYS[1])
+    sandbox.robin.faults = Faults()
+    (Path(settings.exports) / f"orders_{DAYS[0]}.csv").unlink()
+    retried = robin_etl("retry")
+    assert retried.returncode == 3
+    assert f"no export of {DAYS[0]}" in retried.stdout, retried.stdout
+    assert len(sandbox.robin.orders) == 5
+    gone = robin_etl("retry")
+    assert gone.returncode == 1
+    assert f"There is no export for {DAYS[0]}" in gone.stderr
+
+
+def test_a_file_that_was_touched_or_has_moved_is_read_once_and_then_known(
+    robin_etl: Command, settings: Settings, export: Export, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    write_days(export, *DAYS[:3])
+    run_days(settings, DAYS[0], DAYS[2])
+    os.utime(Path(settings.exports) / f"orders_{DAYS[0]}.csv", (1, 1))
+    assert len(calendar_of(settings).unchanged) == 1
+    assert robin_etl("catch-up", "--until", DAYS[2], "--dry-run").returncode == 0
+    assert len(calendar_of(settings).unchanged) == 1
+    assert robin_etl("catch-up", "--until", DAYS[2]).returncode == 0
+    assert calendar_of(settings).unchanged == ()
+    Path(settings.exports).rename(tmp_path / "elsewhere")
+    moved = settings.model_copy(update={"exports": str(tmp_path / "elsewhere")})
+    (tmp_path / "elsewhere" / f"orders_{DAYS[3]}.csv").write_text(
+        "\n".join([HEADER, *orders(DAYS[3]), ""])
+    )
+    assert len(calendar_of(moved).unchanged) == 3
+    catch_up(moved, DAYS[3])
+    assert calendar_of(moved).unchanged == ()
+    with Ledger.open(settings.ledger, read_only=True) as ledger:
+        assert ledger.exports.row_counts(7) == [3, 3, 3, 3]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robin_etl.core.columns import KINDS
-from robin_etl.core.words import count, name_some
+from robin_etl.core.words import count, name_left_out, name_some
 from robin_etl.ledger.exports import MISSING
 from robin_etl.ledger.runs import DEGRADED, DONE, INTERRUPTED, STOPPED
 from robin_etl.redaction import make_printable
@@ -126,8 +126,7 @@ def _advise(summary: Summary) -> Iterator[str]:
 
 
 def _count_left_out(read: Extracted | Check) -> Iterator[str]:
-    if read.left_out:
-        yield count(read.left_out, "pending order")
+    yield from name_left_out(read.left_out_by)
     if read.without_customer:
         yield count(read.without_customer, "order without a customer", "orders without a customer")
 

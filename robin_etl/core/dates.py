@@ -15,18 +15,29 @@ from pandas.api.extensions import ExtensionArray
 
 from robin_etl.core.columns import NUMBER, TEXT, to_series, to_strings, trim
 
-# The format of dates that needs no other name.
+# The formats of dates that strptime has no words for: ISO 8601, seconds and milliseconds since 1970, and
+# a spreadsheet's days since 1900.
 ISO: Final = "iso"
+SECONDS: Final = "seconds"
+MILLISECONDS: Final = "milliseconds"
+SERIAL: Final = "serial"
+NAMED: Final = (ISO, SECONDS, MILLISECONDS, SERIAL)
 
 _MOMENT = (
     r"\A\d{4}-\d{2}-\d{2}"
-    r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?\z"
+    r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?( ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?))?)?\z"
 )
 _AS_SENT = r"\A\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\z"
 _LENGTH = len("2017-04-05 12:34:56")
-_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)\z"
+_OFFSET = r"(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)\z"
 _TIME_OF_DAY = r"[T ]\d{2}:"
 _DAY = 86_400
+_WHOLE = r"\A\d{1,11}(\.0*)?\z"
+_WHOLE_MILLISECONDS = r"\A(?P<seconds>\d{1,11})\d{3}(?P<rest>\.0*)?\z"
+# Of the years 1900 to 9999, which are all that a spreadsheet counts.
+_SERIAL = r"\A\d{1,7}([.,]\d{1,15})?\z"
+_SERIAL_ZERO = pd.Timestamp("1899-12-30")
+_MOST_SERIAL = 2_958_465
 # A time zone is asked for its offset between these only: Python's dates have the years 1 to 9999, which
 # an offset may lead out of.
 _FIRST, _LAST = pd.Timestamp("0001-01-02"), pd.Timestamp("9999-12-30")
@@ -35,18 +46,51 @@ _FIRST, _LAST = pd.Timestamp("0001-01-02"), pd.Timestamp("9999-12-30")
 def parse_moments(text: pd.Series, timezone: str = "UTC", formats: Sequence[str] = (ISO,)) -> pd.Series:
     """Dates and times to `2017-04-05T12:34:56Z`; unreadable is null.
 
-    `formats` are tried in turn: `ISO` 8601, or as Python's strptime takes them. What has no offset is
+    `formats` are tried in turn: those `NAMED`, or as Python's strptime takes them. What has no offset is
     in `timezone`; a date alone is its midnight. In the hour that a clock repeats in autumn the earlier
     moment is taken; a time that it skips in spring moves forward.
     """
     trimmed = trim(text)
     parsed = pd.Series(index=text.index, dtype=TEXT)
     for form in formats:
-        read = _parse_iso(trimmed, timezone) if form == ISO else _parse_format(trimmed, timezone, form)
+        read = _parse_as(form, trimmed, timezone)
         parsed = parsed.fillna(read)
         if parsed.notna().all():
             break
     return parsed
+
+
+def _parse_as(form: str, text: pd.Series, timezone: str) -> pd.Series:
+    if form == ISO:
+        return _parse_iso(text, timezone)
+    if form == SERIAL:
+        return _parse_serials(text, timezone)
+    if form in (SECONDS, MILLISECONDS):
+        return _parse_seconds(text, is_thousandth=form == MILLISECONDS)
+    return _parse_format(text, timezone, form)
+
+
+def _parse_seconds(text: pd.Series, *, is_thousandth: bool) -> pd.Series:
+    """Seconds since 1970, or thousandths of them."""
+    strings = to_strings(text)
+    if is_thousandth:
+        [strings, _] = pc.extract_regex(strings, _WHOLE_MILLISECONDS).flatten()
+    else:
+        strings = pc.if_else(pc.match_substring_regex(strings, _WHOLE), strings, None)
+        strings = pc.replace_substring_regex(strings, r"\..*", "")
+    counted = pc.cast(pc.cast(strings, pa.int64()), pa.timestamp("s"))
+    return _to_text(counted.to_pandas().dt.tz_localize("UTC").set_axis(text.index), text.index)
+
+
+def _parse_serials(text: pd.Series, timezone: str) -> pd.Series:
+    """Days since the 30th of December 1899, of which the fraction is the time of day, to the second."""
+    strings = to_strings(text)
+    strings = pc.if_else(pc.match_substring_regex(strings, _SERIAL), strings, None)
+    days = pc.cast(pc.replace_substring(strings, ",", "."), pa.float64())
+    days = pc.if_else(pc.and_(pc.greater_equal(days, 1), pc.less(days, _MOST_SERIAL)), days, None)
+    seconds = pc.cast(pc.round(pc.multiply(days, float(_DAY))), pa.int64())
+    naive = _SERIAL_ZERO.as_unit("s") + seconds.cast(pa.duration("s")).to_pandas()
+    return _to_text(_localize(naive, timezone), text.index)
 
 
 def _parse_format(text: pd.Series, timezone: str, form: str) -> pd.Series:
@@ -117,7 +161,8 @@ def _are_as_sent(strings: pa.Array) -> bool:
 
 
 def _parse_strings(strings: pa.Array) -> pd.Series:
-    joined = pc.replace_substring_regex(strings, r"(\d) ([Z+-])", r"\1\2")
+    joined = pc.replace_substring_regex(strings, r"(\d) ?(UTC|GMT)\z", r"\1Z")
+    joined = pc.replace_substring_regex(joined, r"(\d) ([Z+-])", r"\1\2")
     pointed = pc.replace_substring(joined, ",", ".")
     return pd.to_datetime(to_series(pointed, None), format="ISO8601", utc=True, errors="coerce")
 

@@ -24,9 +24,14 @@ def parse_cents(text: pd.Series) -> pd.Series:
     Exact: no float is involved. A decimal comma or thousands separator must be gone by now.
     Numbers of 10^13 and more are unreadable, since JSON could not carry their cents.
     """
+    return to_cents(parse_numbers(text), text.index)
+
+
+def to_cents(numbers: pa.Array, index: pd.Index) -> pd.Series:
+    """Plain decimal numbers as `parse_numbers` gives them to whole cents, rounded in the same way."""
     # Half up looks at the third decimal alone; dropping the others first keeps the decimal narrow.
-    mils = pc.replace_substring_regex(parse_numbers(text), _BEYOND_MILS, r"\1")
-    return round_to_cents(pc.cast(mils, pa.decimal128(18, 3)), text.index)
+    mils = pc.replace_substring_regex(numbers, _BEYOND_MILS, r"\1")
+    return round_to_cents(pc.cast(mils, pa.decimal128(18, 3)), index)
 
 
 def parse_numbers(text: pd.Series) -> pa.Array:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 request`, `2 requests`, `12,345 requests`; `plural` where it takes more than an s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def name_left_out(left_out: Mapping[str, int]) -> list[str]:
+    """How many orders are left out, by reason: `2 pending orders`, `3 orders in another currency`."""
+    words = {
+        "pending": ("pending order", None),
+        "other currency": ("order in another currency", "orders in another currency"),
+    }
+    named = []
+    for reason, number in left_out.items():
+        noun, plural = words.get(reason, (f"order by its {reason}", f"orders by their {reason}"))
+        named.append(count(number, noun, plural))
+    return named
 
 
 def name_some(things: Sequence[object], *, most: int = 5) -> str:

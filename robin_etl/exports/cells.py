@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from robin_etl.core import columns, customers, money, nobodies
-from robin_etl.exports import expressions
+from robin_etl.exports import damage, expressions, vocabulary
+from robin_etl.exports.amounts import parse_amounts
 from robin_etl.exports.expressions import Column
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # What is made of trimmed cells before it is seen which of them are filled.
 Clean = Callable[[pd.Series], pd.Series]
-
-_PADDING = r"[\x{00a0}\x{202f}]"
 
 
 class FileCells:
@@ -41,9 +39,11 @@ class FileCells:
 
     @cached_property
     def _order(self) -> npt.NDArray[np.intp]:
-        """For each row the order it is of, counted as they appear; one without a number is its own."""
+        """For each row the order it is of, counted as they appear; one without a number is its own, and
+        so is one whose number a spreadsheet rounded: it may be another's too.
+        """
         numbers = self.numbers
-        nobody = numbers.isna().to_numpy(dtype=np.bool_)
+        nobody = (numbers.isna() | damage.find_damaged_numbers(numbers)).to_numpy(dtype=np.bool_)
         codes, distinct = pd.factorize(numbers)
         codes[nobody] = len(distinct) + np.arange(nobody.sum())
         return pd.factorize(codes)[0]
@@ -67,10 +67,26 @@ class FileCells:
         return self._find_filled(names, clean)
 
     def find_numbers(self, *names: str) -> pd.Series:
-        """The same of phone numbers; a nobody's is a blank cell."""
-        return self._find_filled(
-            names, lambda cells: nobodies.blank_numbers(cells, self._profile.nobodies)
-        )
+        """The same of phone numbers; a nobody's, or one that a spreadsheet rounded, is a blank cell."""
+
+        def clean(cells: pd.Series) -> pd.Series:
+            known = nobodies.blank_numbers(cells, self._profile.nobodies)
+            return known.mask(damage.find_damaged_numbers(known))
+
+        return self._find_filled(names, clean)
+
+    def find_dates(self) -> pd.Series:
+        """The dates as they are written, joined where a date is in several columns, with the names of
+        months in English.
+        """
+        found = self._make_blanks()
+        for names in self._profile.date_columns:
+            first, *others = (self._find_first(name) for name in names)
+            for other in others:
+                first = columns.trim(first.str.cat(other.fillna(""), sep=" "))
+            found = found.fillna(first)
+        language = self._profile.date_language
+        return vocabulary.translate_months(found, language) if language else found
 
     def find_cents(self, field: str) -> tuple[pd.Series, pd.Series]:
         """The cents of revenue or profit, and the text that says whether there should be any."""
@@ -80,23 +96,47 @@ class FileCells:
             return nothing.astype(columns.CENTS), nothing
         text = self._find_first(expression.columns[0].name)
         if expression.is_column:
-            return money.parse_cents(_normalize_numbers(text, self._profile)), text
+            return money.to_cents(parse_amounts(text, self._profile.amount_style), text.index), text
         exact = expression.evaluate(self._find_decimals, self._sum_lines)
         cents = money.round_to_cents(exact, self._make_blanks().index)
         return cents, text.fillna(expression.text).where(self._are_filled(expression.columns))
 
     def _sum_lines(self, items: pa.Array) -> pa.Array:
-        """The sum over each order's lines; null where one of them is."""
+        """The sum over each order's lines, less those that are refunds; null where one of them is."""
+        if self._profile.refunds:
+            refunded = pc.negate(pc.abs(items))
+            items = pc.if_else(columns.to_arrow(self.are_refunds), refunded, items)
         table = pa.table({"order": self._order, "item": items})
         exact = pc.ScalarAggregateOptions(skip_nulls=False)
         sums = table.group_by("order", use_threads=False).aggregate([("item", "sum", exact)])
         return sums["item_sum"].combine_chunks()
 
+    @cached_property
+    def are_refunds(self) -> pd.Series:
+        """Which rows are refunds."""
+        refunds = self._profile.refunds
+        if refunds is None:
+            return pd.Series(data=False, index=self._cells.index)
+        text = self._trim(refunds.column)
+        if refunds.values:
+            return text.str.lower().isin(refunds.values)
+        amounts = parse_amounts(text, self._profile.amount_style)
+        is_negative = pc.fill_null(pc.starts_with(amounts, "-"), fill_value=False)
+        return pd.Series(is_negative.to_numpy(zero_copy_only=False), index=self._cells.index)
+
+    def find_words(self, name: str) -> pd.Series:
+        """What a column says of each row, in lower case: of a row where it is blank, what it says of the
+        order.
+        """
+        text = self._trim(name)
+        if self._profile.grain == "line":
+            text = text.fillna(text.groupby(self._order).transform("first"))
+        return text.str.lower()
+
     def _find_decimals(self, column: Column) -> pa.Array:
         """A column's decimals, null where it has none: a line item's if it is `summed`."""
         text = self._trim(column.name) if column.summed else self._find_first(column.name)
-        readable = money.parse_numbers(_normalize_numbers(text, self._profile))
-        decimals = expressions.to_decimals(readable)
+        decimals = expressions.to_decimals(parse_amounts(text, self._profile.amount_style))
         if not column.optional:
             return decimals
         # A blank counts as nothing, but text that is no number must not.
@@ -139,19 +179,3 @@ class FileCells:
         by_order = self._profile.grain == "order"
         index = self._cells.index if by_order else pd.RangeIndex(len(self.first_rows))
         return pd.Series(index=index, dtype=columns.TEXT)
-
-
-def _normalize_numbers(text: pd.Series, profile: Profile) -> pd.Series:
-    """Numbers with a point and no separators; what is not written as the profile says is no number."""
-    mark, separator = profile.decimal_mark, profile.thousands_separator
-    if (mark, separator) == (".", ""):
-        return text
-    strings = pc.replace_substring_regex(columns.to_arrow(text, pa.string()), _PADDING, " ")
-    groups = rf"\d{{1,3}}({re.escape(separator)}\d{{3}})+|" if separator else ""
-    written = rf"\A[+-]?({groups}\d*)({re.escape(mark)}\d*)?\z"
-    # Something that is no number, since null would be a blank.
-    strings = pc.if_else(pc.match_substring_regex(strings, written), strings, "?")
-    if separator:
-        strings = pc.replace_substring(strings, separator, "")
-    plain = pc.replace_substring(strings, mark, ".")
-    return pd.Series(plain.to_pandas(), index=text.index, dtype=columns.TEXT)

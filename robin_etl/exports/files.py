@@ -17,21 +17,26 @@ import pandas as pd
 from upath import UPath
 
 from robin_etl.exceptions import ExportError
+from robin_etl.exports import archives, choosing
 from robin_etl.exports.cells import FileCells
+from robin_etl.exports.fitting import check_style, require_columns
 from robin_etl.exports.jsonl import read_jsonl
-from robin_etl.exports.locations import SUFFIXES, ExportFile, look_at
+from robin_etl.exports.locations import PLAIN, SUFFIXES, ExportFile, look_at
 from robin_etl.exports.mapping import CUT_OFF, Orders, map_cells, mark_cut_off
+from robin_etl.exports.margins import cut_margins
 from robin_etl.exports.parquet import read_parquet
-from robin_etl.exports.profiles import Profile, find_fitting
+from robin_etl.exports.profiles import Profile
+from robin_etl.exports.spreadsheet import read_spreadsheet
 from robin_etl.exports.streams import (
+    Block,
     Cells,
     DigestingReader,
+    Read,
     bound,
     keep_lines,
     notice_end,
     open_export,
     split_into_blocks,
-    unzip,
 )
 from robin_etl.exports.text import read_text
 
@@ -72,7 +77,7 @@ def read_export(path: UPath, profile: Profile, day: date, *, most_bytes: int = s
         pd.concat([getattr(one, name) for one in orders], ignore_index=True)
         for name in ("cells", "lines", "rows")
     )
-    whole = Orders(cells, lines, rows, sum(one.left_out for one in orders))
+    whole = Orders(cells, lines, rows, choosing.add_counts(one.left_out for one in orders))
     return replace(batches[-1], orders=whole)
 
 
@@ -99,13 +104,17 @@ def read_batches(
         read = source.read_cells(profile, batch_bytes, most_bytes, only)
         if profile.grain == "line":
             read = iter([_join(read)])
-        read = _check_columns(read, profile, str(path), at_once=suffix != ".jsonl")
+        read = _check_columns(read, profile, str(path), at_once=not suffix.startswith(".jsonl"))
+        is_first = True
         if only is None:
             for cells, lines, is_last in _look_ahead(read):
                 if is_last and source.is_within_line:
                     orders = map_cells(mark_cut_off(cells), lines, profile, day)
                 else:
                     orders = map_cells(cells, lines, profile, day)
+                if is_first:
+                    check_style(cells, orders.rows, profile, str(path))
+                    is_first = False
                 if not is_last:
                     yield Export(str(path), orders)
         else:
@@ -125,12 +134,29 @@ def read_batches(
 
 def find_suffix(path: UPath) -> str:
     """Which of the formats it is, by its name; raises `ExportError` for none of them."""
-    suffix = next((known for known in SUFFIXES if path.name.lower().endswith(known)), None)
+    name = path.name.lower()
+    suffix = max((known for known in SUFFIXES if name.endswith(known)), key=len, default=None)
     if suffix is None:
         raise ExportError(
-            f"{path} is not an export: its name must end in {', '.join(SUFFIXES)}.", path=str(path)
+            f"{path} is not an export: its name ends in none of {', '.join(PLAIN)} (.gz or .zip "
+            "behind), .zip, .parquet or .xlsx.",
+            path=str(path),
         )
     return suffix
+
+
+def open_text(
+    stream: BinaryIO, digesting: BinaryIO | DigestingReader, suffix: str, path: str
+) -> tuple[Read, str]:
+    """Reads the text of a file, unpacked, and tells which of the plain forms it is.
+
+    What can be read from the first byte on is read through `digesting`.
+    """
+    if suffix.endswith(archives.ZIP):
+        return archives.open_zip(stream, path, PLAIN)
+    if suffix.endswith(archives.GZIP):
+        return archives.unzip(digesting, path), suffix.removesuffix(archives.GZIP)
+    return digesting.read, suffix
 
 
 class _Source:
@@ -149,21 +175,28 @@ class _Source:
         """The cells of the file; with `only`, of these orders and perhaps of others."""
         if self._suffix == ".parquet":
             return read_parquet(self._stream, profile, self._path, most_bytes)
-        is_zipped = self._suffix == ".csv.gz"
-        read = unzip(self._bytes, self._path) if is_zipped else self._bytes.read
-        encoding = "utf-8" if self._suffix == ".jsonl" else profile.encoding
+        if self._suffix == ".xlsx":
+            return read_spreadsheet(self._stream, profile, self._path, most_bytes)
+        read, suffix = open_text(self._stream, self._bytes, self._suffix, self._path)
+        encoding = "utf-8" if suffix == ".jsonl" else profile.encoding
         blocks = split_into_blocks(
             bound(read, self._path, most_bytes), encoding, self._path, batch_bytes
         )
-        if only is not None and profile.grain == "order":  # other lines may not bear the number
-            blocks = keep_lines(blocks, only)
-        if self._suffix == ".jsonl":
-            return read_jsonl(blocks, self._path)
+        if suffix == ".jsonl":
+            return read_jsonl(self._sieve(blocks, profile, only), self._path)
+        blocks = cut_margins(blocks, profile, self._path)
+        blocks = self._sieve(blocks, profile, only)
         return read_text(notice_end(blocks, self._notice), profile, self._path)
 
+    def _sieve(
+        self, blocks: Iterator[Block], profile: Profile, only: pd.Series | None
+    ) -> Iterator[Block]:
+        """The blocks without lines that bear none of the numbers, where each line bears its own."""
+        return blocks if only is None or profile.grain == "line" else keep_lines(blocks, only)
+
     def find_digest(self) -> str:
-        """The digest of all bytes; that of Parquet, which is not read in their order, is made anew."""
-        if self._suffix == ".parquet":
+        """The digest of all bytes; of a form that is not read in their order it is made anew."""
+        if self._suffix.endswith((".parquet", ".xlsx", archives.ZIP)):
             self._stream.seek(0)
         return self._bytes.finish()
 
@@ -209,23 +242,7 @@ def _check_columns(
         seen.update(cells.columns)
         rows += len(cells)
         if at_once:
-            _require_columns(seen, profile, path)
+            require_columns(seen, profile, path)
         yield cells, lines
     if rows:
-        _require_columns(seen, profile, path)
-
-
-def _require_columns(columns: set[str], profile: Profile, path: str) -> None:
-    if (column := profile.find_missing(columns)) is None:
-        return
-    other = find_fitting(columns)
-    advice = other.unusable if other else ""
-    if other and not advice:
-        advice = f"It fits the profile {other.name}: set ROBIN_ETL_PROFILE to that."
-    raise ExportError(
-        f"{path} has no column {column}, which the profile {profile.name} needs; its columns are: "
-        f"{', '.join(sorted(columns))}. "
-        + (advice or "Add it to the export, or choose the profile that fits it."),
-        path=path,
-        column=column,
-    )
+        require_columns(seen, profile, path)

@@ -1,4 +1,4 @@
-"""Exports as JSON, one object a line."""
+"""Exports as JSON, one object a line; a value in an object within it is a column `customer.email`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def _decode_record(
 ) -> dict[str, str | None]:
     try:
         record = decoder.decode(line.decode())
+        flat = dict(_flatten(record)) if isinstance(record, dict) else {}
     except (ValueError, RecursionError) as error:
         if is_unended and number > 1 and not line.rstrip().endswith(b"}"):
             return {CUT_OFF: "the file ends within it"}
@@ -48,8 +49,18 @@ def _decode_record(
             "for each order.",
             path=path,
         )
-    check_width(len(record), number, path)
-    return {f"{_to_text(key)}": _to_text(value) for key, value in record.items()}
+    check_width(len(flat), number, path)
+    return flat
+
+
+def _flatten(record: dict[str, object], *above: str) -> Iterator[tuple[str, str | None]]:
+    """The values with their names; one in an object within it is named `customer.email`."""
+    for key, value in record.items():
+        names = (*above, f"{_to_text(key)}")
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, *names)
+        else:
+            yield ".".join(names), _to_text(value)
 
 
 def _to_text(value: object) -> str | None:

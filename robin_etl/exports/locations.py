@@ -17,7 +17,13 @@ from upath import UPath
 from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
 from robin_etl.redaction import hide_credentials
 
-SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".parquet")
+# The forms of an export, by the ends of their names; those of text may be packed.
+TEXTS = (".csv", ".tsv", ".txt")
+PLAIN = (*TEXTS, ".jsonl")
+SUFFIXES = (
+    *(suffix + packed for suffix in PLAIN for packed in ("", ".gz", ".zip")),
+    *(".zip", ".parquet", ".xlsx"),
+)
 DEFAULT_NAME = "orders_{date}"
 
 _ISO = "%Y-%m-%d"

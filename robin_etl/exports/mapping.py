@@ -1,12 +1,14 @@
 """Mapping: the cells of a file, as a profile says they are written, to ROBIN's columns. Pure.
 
 No cell is dropped for being wrong: what can't be read becomes null beside its raw text, for the gate's
-rules to catch. Left out are only the orders that are none yet.
+rules to catch. Left out, and counted, are only the orders that are none yet and those that the profile
+leaves out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from robin_etl.core import columns, dates
+from robin_etl.exports import choosing, damage
 from robin_etl.exports.cells import FileCells
 
 if TYPE_CHECKING:
@@ -41,16 +44,17 @@ class Orders:
     In `rows` that is `customer_from`, what says who the customer is, null where nothing does;
     `revenue_text`, `profit_text` and `order_date_text`, as they were; `days_ahead` of the export's day;
     `other_currency`, where an order is in one that the shop does not report in; `unsendable`, the column
-    that holds control characters or far too much; `surplus_cells`, what stood beyond the header's last
+    that holds control characters or far too much; `damaged`, the column that a spreadsheet has made
+    something else of; `surplus_cells`, what stood beyond the header's last
     column; and `cut_off`, of the row within which the file ends.
     `cells` and `lines` are those of each order's first row. All three have one index. `left_out`: how
-    many orders are none yet.
+    many orders are not among them, by reason: `choosing.PENDING` of those that are none yet.
     """
 
     cells: pd.DataFrame
     lines: pd.Series
     rows: pd.DataFrame
-    left_out: int
+    left_out: Mapping[str, int]
 
     def keep(self, chosen: npt.NDArray[np.bool_]) -> Orders:
         """The chosen ones alone."""
@@ -63,23 +67,49 @@ def map_cells(cells: pd.DataFrame, lines: pd.Series, profile: Profile, day: date
 
     Of a profile whose rows are line items, all rows of an order have to be among these.
     """
+    cells, lines, left_out = choosing.choose_rows(cells, lines, profile)
     file = FileCells(cells, profile)
     rows = _build_rows(file, profile, day)
     cells = cells.drop(columns=CUT_OFF, errors="ignore")
     if profile.grain == "line":
         cells = cells.iloc[file.first_rows].reset_index(drop=True)
         lines = lines.iloc[file.first_rows].reset_index(drop=True)
-    if profile.status is None:
-        return Orders(cells, lines, rows, 0)
+    orders = Orders(cells, lines, rows, left_out)
+    if profile.currency and profile.currency.others == "leave_out":
+        orders = _leave_out(orders, rows["other_currency"].notna(), choosing.OTHER_CURRENCY)
+    return _apply_status(orders, file, profile.status) if profile.status else orders
 
-    status = file.find_texts(profile.status.column).str.lower()
-    is_cancelled = _find_cancelled(status, file, profile.status)
-    rows = _value_at_nothing(rows, is_cancelled | status.isin(profile.status.refunded))
+
+def _apply_status(orders: Orders, file: FileCells, meaning: Status) -> Orders:
+    """What is cancelled or refunded is worth nothing, and what is pending is left out."""
+    statuses = [file.find_texts(name).str.lower().loc[orders.rows.index] for name in meaning.column]
+    no_row = pd.Series(data=False, index=orders.rows.index)
+
+    def is_any_of(values: tuple[str, ...]) -> pd.Series:
+        found = no_row
+        for status in statuses:
+            found = found | status.isin(values)
+        return found
+
+    is_cancelled = is_any_of(meaning.cancelled)
+    if meaning.cancelled_if_filled:
+        is_cancelled = is_cancelled | file.find_texts(meaning.cancelled_if_filled).notna()
+    is_pending = is_any_of(meaning.pending)
+    if meaning.pending_if_blank:
+        is_pending = is_pending | file.find_texts(meaning.pending_if_blank).isna()
+    rows = _value_at_nothing(orders.rows, is_cancelled | is_any_of(meaning.refunded))
     rows = rows.assign(is_cancelled=is_cancelled.astype(columns.FLAG))
     # One that is pending and cancelled is cancelled: ROBIN may know it from before.
-    is_pending = (status.isin(profile.status.pending) & ~is_cancelled).to_numpy(dtype=np.bool_)
-    orders = Orders(cells, lines, rows, int(is_pending.sum()))
-    return orders.keep(~is_pending) if orders.left_out else orders
+    return _leave_out(replace(orders, rows=rows), is_pending & ~is_cancelled, choosing.PENDING)
+
+
+def _leave_out(orders: Orders, is_none: pd.Series, reason: str) -> Orders:
+    """Without these orders, which are counted under that reason."""
+    chosen = is_none.to_numpy(dtype=np.bool_)
+    if not chosen.any():
+        return orders
+    left_out = {**orders.left_out, reason: int(chosen.sum())}
+    return replace(orders.keep(~chosen), left_out=left_out)
 
 
 def mark_cut_off(cells: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +124,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
     number = file.find_texts(sources.order_number)
     revenue, revenue_text = file.find_cents("revenue")
     profit, profit_text = file.find_cents("profit")
-    placed = file.find_texts(*sources.order_date)
+    placed = file.find_dates()
     moments = dates.parse_moments(placed, profile.timezone, profile.date_formats)
     rows = pd.DataFrame(
         {
@@ -118,6 +148,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
     )
     return rows.assign(
         unsendable=_find_unsendable(rows),
+        damaged=_find_damaged(rows),
         customer_from=_name_sources(rows["email_address"].notna() | rows["phone_number"].notna()),
     )
 
@@ -125,6 +156,19 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
 def _name_sources(is_named: pd.Series) -> pd.Series:
     """That the row itself says who its customer is, where it does."""
     return columns.to_series(pc.if_else(columns.to_arrow(is_named), FROM_ROW, None), is_named.index)
+
+
+def _find_damaged(rows: pd.DataFrame) -> pd.Series:
+    """Which column of an order a spreadsheet has made something else of."""
+    unread = rows["order_date_text"].mask(rows["order_date"].notna())
+    found = pd.Series(index=rows.index, dtype=columns.TEXT)
+    for name, is_damaged in (
+        ("order_date", damage.find_damaged_dates(unread)),
+        ("order_number", damage.find_damaged_numbers(rows["order_number"])),
+    ):
+        if is_damaged.any():
+            found = found.mask(is_damaged, name)
+    return found
 
 
 def _find_unsendable(rows: pd.DataFrame) -> pd.Series:
@@ -151,13 +195,6 @@ def _find_other_currency(file: FileCells, profile: Profile) -> pd.Series:
         return file.find_texts()
     currency = file.find_texts(profile.currency.column)
     return currency.where(currency.str.upper() != profile.currency.code)
-
-
-def _find_cancelled(status: pd.Series, file: FileCells, meaning: Status) -> pd.Series:
-    is_cancelled = status.isin(meaning.cancelled)
-    if meaning.cancelled_if_filled:
-        is_cancelled |= file.find_texts(meaning.cancelled_if_filled).notna()
-    return is_cancelled
 
 
 def _value_at_nothing(rows: pd.DataFrame, is_worthless: pd.Series) -> pd.DataFrame:

@@ -1,17 +1,20 @@
-"""Exports as Parquet: only the columns that a profile names are read."""
+"""Exports as Parquet: only the columns that a profile names are read; a field of a struct is a column
+`customer.email`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from robin_etl.core import columns
+from robin_etl.core import columns, dates
 from robin_etl.exceptions import ExportError
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.streams import Cells, make_size_error
@@ -30,7 +33,10 @@ _TYPES = {
     "order_date": ("string", "timestamp", "date"),
     "status": ("string", "timestamp", "date"),
     "currency": ("string",),
+    "word": ("string", "integer", "boolean", "decimal", "floating"),
 }
+# Formats of dates that are numbers.
+_COUNTED_DATES = {dates.SECONDS, dates.MILLISECONDS, dates.SERIAL}
 
 
 def read_parquet(stream: BinaryIO, profile: Profile, path: str, most_bytes: int) -> Iterator[Cells]:
@@ -40,8 +46,9 @@ def read_parquet(stream: BinaryIO, profile: Profile, path: str, most_bytes: int)
     """
     with open_parquet(stream, path) as file:
         schema = file.schema_arrow
-        _check_types(schema, profile, path)
-        known = [name for name in schema.names if name in profile.sources]
+        fields = list_fields(schema)
+        _check_types(fields, profile, path)
+        known = [name for name in fields if name in profile.sources]
         nothing = make_empty_batch(schema, known)
         first, left = 1, most_bytes
         for batch in chain(file.iter_batches(_BATCH_ROWS, columns=known), [nothing]):
@@ -66,9 +73,26 @@ def open_parquet(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
+def list_fields(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The columns of a file and their types, those of structs by their names with points."""
+    found: dict[str, pa.DataType] = {}
+
+    def add(name: str, kind: pa.DataType) -> None:
+        if not pa.types.is_struct(kind):
+            found.setdefault(name, kind)
+            return
+        for field in kind:
+            add(f"{name}.{field.name}", field.type)
+
+    for field in schema:
+        add(field.name, field.type)
+    return found
+
+
 def make_empty_batch(schema: pa.Schema, names: Sequence[str]) -> pa.RecordBatch:
     """These columns of a file without any row."""
-    fields = [schema.field(name) for name in names]
+    kinds = list_fields(schema)
+    fields = [pa.field(name, kinds[name]) for name in names]
     return pa.RecordBatch.from_arrays(
         [pa.array([], field.type) for field in fields], schema=pa.schema(fields)
     )
@@ -76,8 +100,17 @@ def make_empty_batch(schema: pa.Schema, names: Sequence[str]) -> pa.RecordBatch:
 
 def to_cells(batch: pa.RecordBatch, names: Sequence[str]) -> pd.DataFrame:
     """Columns as the text they would be in a csv."""
-    texts = {name: _to_text(batch[name]) for name in names}
+    texts = {name: _to_text(_take_column(batch, name)) for name in names}
     return pd.DataFrame(texts, index=range(batch.num_rows), dtype=columns.TEXT)
+
+
+def _take_column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name in batch.schema.names:
+        return batch[name]
+    above, _, last = name.rpartition(".")
+    struct = _take_column(batch, above)
+    # Of a struct that is null, its fields are.
+    return pc.struct_field(struct, last)
 
 
 def _to_text(column: pa.Array) -> pd.Series:
@@ -87,15 +120,17 @@ def _to_text(column: pa.Array) -> pd.Series:
     return text
 
 
-def _check_types(schema: pa.Schema, profile: Profile, path: str) -> None:
-    for field in schema:
-        allowed = _TYPES.get(profile.sources.get(field.name, ""), ())
-        if allowed and not _is_one_of(field.type, allowed):
+def _check_types(fields: Mapping[str, pa.DataType], profile: Profile, path: str) -> None:
+    counted = ("integer", "floating") if _COUNTED_DATES.intersection(profile.date_formats) else ()
+    for name, kind in fields.items():
+        told = profile.sources.get(name, "")
+        allowed = _TYPES.get(told, ()) + (counted if told == "order_date" else ())
+        if allowed and not _is_one_of(kind, allowed):
             raise ExportError(
-                f"{path} has the type {field.type} in column {field.name}, where it should be one of: "
+                f"{path} has the type {kind} in column {name}, where it should be one of: "
                 f"{', '.join(allowed)}. Write that column as text, then run again.",
                 path=path,
-                column=field.name,
+                column=name,
             )
 
 
@@ -108,6 +143,7 @@ def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:
         "floating": pa.types.is_floating(value_type),
         "decimal": pa.types.is_decimal(value_type),
         "timestamp": pa.types.is_timestamp(value_type),
+        "boolean": pa.types.is_boolean(value_type),
         "date": pa.types.is_date(value_type),
     }
     return any(checks[name] for name in names)

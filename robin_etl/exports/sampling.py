@@ -1,90 +1,207 @@
-"""The first rows of a file of which nothing is known yet: to find its profile, or to draft one."""
+"""The rows of a file of which nothing is known yet: to find its profile, or to draft one."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
 from robin_etl.core import columns
-from robin_etl.exports.files import find_suffix
+from robin_etl.exceptions import ExportError
+from robin_etl.exports import layout, spreadsheet
+from robin_etl.exports.files import find_suffix, open_text
 from robin_etl.exports.jsonl import read_jsonl
-from robin_etl.exports.parquet import make_empty_batch, open_parquet, to_cells
-from robin_etl.exports.streams import Read, open_export, split_into_blocks, unzip
+from robin_etl.exports.layout import Layout, Record
+from robin_etl.exports.margins import cut_margins
+from robin_etl.exports.parquet import list_fields, make_empty_batch, open_parquet, to_cells
+from robin_etl.exports.profiles import Columns, Profile
+from robin_etl.exports.streams import (
+    Read,
+    bound,
+    make_size_error,
+    open_export,
+    split_into_blocks,
+)
+from robin_etl.exports.text import read_text
 
-_BYTES = 1 << 18
-_ROWS = 200
-_DELIMITERS = ",;\t|"
-_WESTERN = "windows-1252"  # what a spreadsheet writes that does not write UTF-8
+_BEGINNING_BYTES = 1 << 18
+_BEGINNING_ROWS = 200
+_BLOCK_BYTES = 8 << 20
+_TAIL = 1 << 14
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The first rows of a file as text, by its own columns, and how a csv of them is written."""
+    """Rows of a file as text, by its own columns, how it is laid out, and its form (`.csv`)."""
 
     rows: pd.DataFrame
-    delimiter: str = ","
-    encoding: str = "utf-8"
+    layout: Layout = field(default_factory=Layout)
+    suffix: str = ".csv"
 
     @property
     def columns(self) -> list[str]:
         return list(self.rows.columns)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is delimited text."""
+        return self.suffix not in (".jsonl", ".parquet", ".xlsx")
+
 
 def take_sample(path: UPath) -> Sample:
-    """Raises `ExportMissingError`, or `ExportError` for a file that has no rows to be seen."""
+    """The first rows; raises `ExportMissingError`, or `ExportError` where there are none to be seen."""
+    return _read(path, sys.maxsize, is_whole=False)
+
+
+def read_everything(path: UPath, most_bytes: int = sys.maxsize) -> Sample:
+    """All rows; raises what `take_sample` does, and `ExportError` for more than `most_bytes`."""
+    return _read(path, most_bytes, is_whole=True)
+
+
+def _read(path: UPath, most_bytes: int, *, is_whole: bool) -> Sample:
     suffix, shown = find_suffix(path), str(path)
     with open_export(path) as stream:
         if suffix == ".parquet":
-            return _sample_parquet(stream, shown)
+            return _read_parquet(stream, shown, most_bytes, is_whole=is_whole)
+        if suffix == ".xlsx":
+            return _read_sheet(stream, shown, most_bytes)
+        read, suffix = open_text(stream, stream, suffix, shown)
+        read = bound(read, shown, most_bytes)
         if suffix == ".jsonl":
-            blocks = split_into_blocks(stream.read, "utf-8", shown, _BYTES)
-            cells, _ = next(read_jsonl(blocks, shown))
-            return Sample(cells.head(_ROWS))
-        return _sample_text(unzip(stream, shown) if suffix == ".csv.gz" else stream.read)
+            blocks = split_into_blocks(read, "utf-8", shown, _BEGINNING_BYTES)
+            parts = [
+                cells
+                for cells, _ in (
+                    read_jsonl(blocks, shown) if is_whole else [next(read_jsonl(blocks, shown))]
+                )
+            ]
+            cells = pd.concat(parts, ignore_index=True)
+            return Sample(cells if is_whole else cells.head(_BEGINNING_ROWS), suffix=suffix)
+        content = b"".join(iter(lambda: read(_BLOCK_BYTES), b"")) if is_whole else _read_beginning(read)
+        return _read_text(content, suffix, shown, is_whole=is_whole)
 
 
-def _sample_parquet(stream: BinaryIO, path: str) -> Sample:
+def _read_parquet(stream: BinaryIO, path: str, most_bytes: int, *, is_whole: bool) -> Sample:
     with open_parquet(stream, path) as file:
         schema = file.schema_arrow
-        names = [field.name for field in schema if not pa.types.is_nested(field.type)]
-        nothing = make_empty_batch(schema, names)
-        batch = next(file.iter_batches(_ROWS, columns=names), nothing)
-        return Sample(to_cells(batch, names).reindex(columns=schema.names).astype(columns.TEXT))
+        kinds = list_fields(schema)
+        names = [name for name, kind in kinds.items() if not pa.types.is_nested(kind)]
+        parts, left = [to_cells(make_empty_batch(schema, names), names)], most_bytes
+        for batch in file.iter_batches(_BEGINNING_ROWS if not is_whole else 100_000, columns=names):
+            left -= batch.nbytes
+            if left < 0:
+                raise make_size_error(path, most_bytes)
+            parts.append(to_cells(batch, names))
+            if not is_whole:
+                break
+        rows = pd.concat(parts, ignore_index=True).reindex(columns=list(kinds)).astype(columns.TEXT)
+        return Sample(rows, suffix=".parquet")
 
 
-def _sample_text(read: Read) -> Sample:
-    text, encoding = _decode(_read_beginning(read))
-    delimiter = max(_DELIMITERS, key=lambda one: len(_split_records(text, one, most=1)[0]))
-    header, *records = _split_records(text, delimiter, most=_ROWS + 1)
-    width = len(header)
-    cells = [[*record, *[""] * width][:width] for record in records if record]
-    frame = pd.DataFrame(cells, columns=[name.strip() for name in header], dtype=columns.TEXT)
-    return Sample(frame.loc[:, ~frame.columns.duplicated()], delimiter, encoding)
+def _read_sheet(stream: BinaryIO, path: str, most_bytes: int) -> Sample:
+    sheets = spreadsheet.open_sheets(stream, path, most_bytes)
+    name = max(sheets, key=lambda one: sum(1 for row in sheets[one] if any(cell != "" for cell in row)))
+    records = [_make_record(number, row) for number, row in enumerate(sheets[name], start=1)]
+    records = [one for one in records if one.filled]
+    if not records:
+        raise ExportError(f"{path} has no rows in any of its sheets. Write it again.", path=path)
+    header = layout.find_header(records[:_BEGINNING_ROWS])
+    names = [cell.strip() for cell in records[header].cells]
+    below = records[header + 1 :]
+    footer = layout.find_footer(below, len(names))
+    kept = below[: len(below) - _count_footer(below, footer)]
+    frame = pd.DataFrame(
+        [[*one.cells, *[""] * len(names)][: len(names)] for one in kept],
+        columns=names,
+        dtype=columns.TEXT,
+    )
+    sheet = "" if name == next(iter(sheets)) else name
+    found = Layout(lines_above=records[header].line - 1, footer=footer, sheet=sheet)
+    return Sample(_drop_nameless(frame), found, ".xlsx")
+
+
+def _make_record(number: int, row: Sequence[Any]) -> Record:
+    cells = [spreadsheet.to_text(cell, ".") or "" for cell in row]
+    return Record(number, cells, ",".join(cells).strip(","))
+
+
+def _count_footer(records: Sequence[Record], footer: tuple[str, ...]) -> int:
+    from robin_etl.exports.margins import matches_footer  # noqa: PLC0415
+
+    count = 0
+    while footer and count < len(records) and matches_footer(records[-1 - count].text, footer):
+        count += 1
+    return count
+
+
+def _read_text(content: bytes, suffix: str, path: str, *, is_whole: bool) -> Sample:
+    text, encoding = layout.decode(content)
+    delimiter = layout.find_delimiter(text[:_BEGINNING_BYTES])
+    records = layout.split_records(text[:_BEGINNING_BYTES], delimiter, most=_BEGINNING_ROWS)
+    if not records:
+        raise ExportError(f"{path} has no rows that can be read. Write it again.", path=path)
+    at = layout.find_header(records)
+    header = records[at]
+    found = Layout(delimiter, encoding, header.line - 1)
+    if not is_whole:
+        cells = [
+            [*one.cells, *[""] * len(header.cells)][: len(header.cells)] for one in records[at + 1 :]
+        ]
+        names = [name.strip() for name in header.cells]
+        return Sample(
+            _drop_nameless(pd.DataFrame(cells, columns=names, dtype=columns.TEXT)), found, suffix
+        )
+    tail = _split_tail(text, delimiter, header)
+    found = Layout(delimiter, encoding, header.line - 1, layout.find_footer(tail, len(header.cells)))
+    profile = _make_reading_profile(found)
+    blocks = split_into_blocks(_make_reader(content), encoding, path, _BLOCK_BYTES)
+    parts = [cells for cells, _ in read_text(cut_margins(blocks, profile, path), profile, path)]
+    return Sample(_drop_nameless(pd.concat(parts, ignore_index=True)), found, suffix)
+
+
+def _split_tail(text: str, delimiter: str, header: Record) -> list[Record]:
+    """The last records, below the header."""
+    if len(text) > _TAIL:
+        start = text.find("\n", len(text) - _TAIL) + 1
+        return layout.split_records(text[start:], delimiter, most=_TAIL)
+    records = layout.split_records(text, delimiter, most=_TAIL)
+    return [one for one in records if one.line > header.line]
+
+
+def _make_reading_profile(found: Layout) -> Profile:
+    """A profile that reads every cell, and maps none."""
+    nowhere = Columns(order_number="\0", email_address=("\0",), order_date=("\0",), revenue="[\0]?")
+    return Profile(
+        name="draft",
+        delimiter=found.delimiter,
+        encoding=found.encoding,
+        lines_above=found.lines_above,
+        footer=found.footer,
+        columns=nowhere,
+    )
+
+
+def _make_reader(content: bytes) -> Read:
+    chunks: Iterator[bytes] = (
+        content[at : at + _BLOCK_BYTES] for at in range(0, len(content), _BLOCK_BYTES)
+    )
+    return lambda _: next(chunks, b"")
+
+
+def _drop_nameless(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without columns that have no name or another's, and without blank rows."""
+    rows = rows.loc[:, ~rows.columns.duplicated()]
+    rows = rows[[name for name in rows.columns if name]]
+    trimmed = rows.apply(columns.trim)
+    return rows[trimmed.notna().any(axis=1)].reset_index(drop=True)
 
 
 def _read_beginning(read: Read) -> bytes:
     """The beginning of a file, up to the end of a line."""
-    content = read(_BYTES)
-    return content if len(content) < _BYTES else content[: content.rfind(b"\n") + 1] or content
-
-
-def _decode(content: bytes) -> tuple[str, str]:
-    try:
-        return content.decode().removeprefix("\ufeff"), "utf-8"
-    except UnicodeDecodeError:
-        return content.decode(_WESTERN, errors="replace"), _WESTERN
-
-
-def _split_records(text: str, delimiter: str, *, most: int) -> Sequence[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        return [record for record, _ in zip(reader, range(most), strict=False)] or [[]]
-    except csv.Error:
-        return [text.partition("\n")[0].split(delimiter)]
+    content = read(_BEGINNING_BYTES)
+    return content if len(content) < _BEGINNING_BYTES else content[: content.rfind(b"\n") + 1] or content

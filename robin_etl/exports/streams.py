@@ -1,15 +1,13 @@
-"""The bytes of an export: opened, unzipped, bounded, and cut into blocks of whole lines in UTF-8."""
+"""The bytes of an export: opened, bounded, and cut into blocks of whole lines in UTF-8."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -82,23 +80,6 @@ def digest(path: UPath) -> str:
     """The digest of a file's bytes; raises what `open_export` does."""
     with open_export(path) as stream:
         return DigestingReader(stream).finish()
-
-
-def unzip(stream: BinaryIO | DigestingReader, path: str) -> Read:
-    """Reads what a gzip file holds; raises `ExportError` where it breaks off."""
-    unzipped = gzip.GzipFile(fileobj=cast("BinaryIO", stream))
-
-    def read(size: int) -> bytes:
-        try:
-            return unzipped.read(size)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ExportError(
-                f"{path} is not a whole gzip file: after {unzipped.tell()} bytes of text "
-                f"({stream.tell()} bytes compressed) it breaks off ({error}). Upload it again.",
-                path=path,
-            ) from error
-
-    return read
 
 
 def bound(read: Read, path: str, most: int) -> Read:
@@ -215,9 +196,18 @@ def _make_encoding_error(
     line += error.object.count(b"\n", 0, error.start)
     return ExportError(
         f"{path} is not {encoding}: byte {offset + error.start} (line {line}) is "
-        f"0x{error.object[error.start]:02x}. Write it in {encoding}, or name its encoding in a profile.",
+        f"0x{error.object[error.start]:02x}. Write it in {encoding}, or name its encoding in a profile"
+        f"{_name_likely(error)}.",
         path=path,
     )
+
+
+def _name_likely(error: UnicodeDecodeError) -> str:
+    """What the first bytes of a text say of its encoding, as words for a sentence."""
+    marks = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    if error.start == 0 and (name := marks.get(bytes(error.object[:2]))):
+        return f": it begins as {name} does"
+    return ""
 
 
 def _make_line_error(path: str, line: int) -> ExportError:

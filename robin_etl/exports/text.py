@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 import numpy as np
@@ -88,10 +88,16 @@ def _note(blocks: Iterator[Block], used: list[Block]) -> Iterator[Block]:
 def _read_header(blocks: Iterator[Block], profile: Profile, path: str) -> tuple[list[str], int]:
     """The columns' names, and how many lines they take."""
     line, record, end = next(_split_records(blocks, profile, path), (1, [], 1))
+    return name_columns(record, profile, path, line), end - line + 1
+
+
+def name_columns(record: Sequence[str], profile: Profile, path: str, line: int) -> list[str]:
+    """The names of a header's cells, each different; raises `ExportError` where they are no header."""
     names = [name.strip() for name in record]
     if not any(names):
         raise ExportError(
-            f"{path} begins with a blank line where the header should be. Write it again.",
+            f"{path} has a blank line where the header should be (line {line}). Write it again, or "
+            "say in the profile how many lines_above it has.",
             path=path,
         )
     check_width(len(names), line, path)
@@ -104,8 +110,7 @@ def _read_header(blocks: Iterator[Block], profile: Profile, path: str) -> tuple[
             )
     # Others are ignored, whatever they are called, but each needs a name of its own.
     first = {name: at for at, name in reversed(list(enumerate(names)))}
-    unique = [name if first[name] == at else f"{name}#{at}" for at, name in enumerate(names)]
-    return unique, end - line + 1
+    return [name if first[name] == at else f"{name}#{at}" for at, name in enumerate(names)]
 
 
 def _read_records(
@@ -122,7 +127,7 @@ def _read_records(
             [
                 *record[:width],
                 *[""] * (width - len(record)),
-                profile.delimiter.join(record[width:]) or None,
+                profile.delimiter.join(record[width:]) if any(record[width:]) else None,
             ]
             for _, record in batch
         ]

@@ -86,7 +86,7 @@ class RunPage:
     by_day: pd.DataFrame
     stale: int
     duplicates: int
-    left_out: int
+    left_out: tuple[str, ...]
     without_customer: int
     without_contact: int
     answers: Sequence[AnswerCount]

@@ -36,6 +36,7 @@ class Check:
     to_set: dict[str, str]
     rows: int
     left_out: int
+    left_out_by: dict[str, int]
     without_customer: int
     quarantined: int
     duplicates: int
@@ -95,7 +96,8 @@ def check(settings: Settings, file: str, day: date) -> Check:
         file=file,
         profile=profile.name,
         to_set=to_set,
-        left_out=export.orders.left_out,
+        left_out=sum(export.orders.left_out.values()),
+        left_out_by=dict(export.orders.left_out),
         without_customer=without_customer,
         rows=verdict.rows,
         quarantined=verdict.broken_rows,

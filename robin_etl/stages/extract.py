@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +16,7 @@ from robin_etl.core import columns, customers, partition
 from robin_etl.core.words import name_some
 from robin_etl.exceptions import ExportError, GateError
 from robin_etl.exports import files, profiles
+from robin_etl.exports.choosing import add_counts
 from robin_etl.exports.files import Export
 from robin_etl.exports.profiles import Profile
 from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
@@ -54,12 +55,12 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _Counted:
-    """How many rows were read, and how many orders left out, by their status or without a customer; and
+    """How many rows were read, and how many orders left out, by reason or without a customer; and
     of each file what it was like.
     """
 
     rows: int
-    left_out: int
+    left_out: Mapping[str, int]
     without_customer: int
     files: tuple[ExportRecord, ...]
 
@@ -110,7 +111,8 @@ def _read_exports(
     extracted = Extracted(
         files=len(kept.files),
         exported=counted.rows,
-        left_out=counted.left_out,
+        left_out=sum(counted.left_out.values()),
+        left_out_by=counted.left_out,
         without_customer=counted.without_customer,
         quarantined=verdict.broken_rows,
         warnings=verdict.warnings,
@@ -141,7 +143,8 @@ def _write_rows(
     """Write the rows of all exports, those that break a rule marked and in the quarantine too."""
     quarantine = []
     kept = list(files)
-    rows_read = left_out = without_customer = 0
+    rows_read = without_customer = 0
+    left_out: Mapping[str, int] = {}
     with run.exported.writing() as write:
         for together in read:
             settled = [finder.settle(batch.export) for batch in together]
@@ -157,7 +160,7 @@ def _write_rows(
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
             write(customers.add_digests(rows, key=key))
             rows_read += len(rows)
-            left_out += sum(export.orders.left_out for export in exports)
+            left_out = add_counts((left_out, *(export.orders.left_out for export in exports)))
             without_customer += sum(count for _, count in settled)
     nothing = pd.DataFrame(columns=["file", "line", "rules"])
     broken_rows = [frame for frame in quarantine if len(frame)]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
+from robin_etl.core.words import name_left_out
 from robin_etl.gate import RuleVerdict, Verdict
 from robin_etl.ledger import Ledger, RunRecord
 from robin_etl.ledger.exports import MISSING
@@ -52,7 +53,7 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
         by_day=_count_changes(run),
         stale=summary.classified.stale,
         duplicates=summary.classified.duplicates,
-        left_out=summary.extracted.left_out,
+        left_out=tuple(name_left_out(summary.extracted.left_out_by)),
         without_customer=summary.extracted.without_customer,
         without_contact=summary.classified.without_contact,
         answers=ledger.deliveries.answers_of(run.id),

@@ -94,7 +94,8 @@ class FoundExports:
 @dataclass(frozen=True)
 class Extracted:
     """What extract read: `files`, the rows `exported` and `quarantined`, the orders `left_out` by their
-    status and those left out since they are `without_customer`, the names of the rules that failed and
+    status or what the profile says, those `left_out_by` each reason, and those left out since they are
+    `without_customer`, the names of the rules that failed and
     only warn, the `highest` revenue of a good row in cents, what it `read_by`, and the fingerprint of
     the customer key that digests were made with.
     """
@@ -108,6 +109,7 @@ class Extracted:
     read_by: ReadBy | None = None
     customer_key: str = ""
     without_customer: int = 0
+    left_out_by: Mapping[str, int] = field(default_factory=dict)
 
     def counts(self) -> Counts:
         """The numbers and the rules by name."""
@@ -384,6 +386,7 @@ class Summary:
                 left_out=content["left_out"],
                 quarantined=content["quarantined"],
                 without_customer=content.get("without_customer", 0),
+                left_out_by=content.get("left_out_by", {}),
             ),
             classified=Classified(
                 kinds={kind: content[kind] for kind in KINDS},
@@ -442,6 +445,7 @@ class Summary:
             "superseded": classified.superseded,
             "left_out": extracted.left_out,
             "without_customer": extracted.without_customer,
+            **({"left_out_by": dict(extracted.left_out_by)} if extracted.left_out else {}),
             "held_back": len(delivered.held_back),
             "remarked": delivered.remarked,
             "without_contact": classified.without_contact,

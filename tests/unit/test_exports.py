@@ -159,9 +159,10 @@ def test_an_unknown_column_is_ignored_even_twice(tmp_path: Path) -> None:
         ("orders.csv.gz", b"not gzip", "not a whole gzip file"),
         ("orders.jsonl", b'{"order_number": 1}\n{oops}', "not JSON on line 2"),
         ("orders.jsonl", b"[1]", "something else than an object on line 1"),
-        ("orders.jsonl", b'{"order_number": 1}', "has no column email_address"),
+        ("orders.jsonl", b'{"order_number": 1}', "has no columns email_address"),
         ("orders.parquet", b"PAR1 not", "not a readable Parquet"),
-        ("orders.xlsx", b"PK", "its name must end in"),
+        ("orders.xlsx", b"PK", "not a readable spreadsheet"),
+        ("orders.xls", b"PK", "its name ends in none of"),
     ],
 )
 def test_what_is_no_export_is_one_error_that_names_the_file(

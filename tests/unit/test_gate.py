@@ -37,6 +37,7 @@ EXPORT_DTYPES = {
     "order_date_text": "str",
     "other_currency": "str",
     "unsendable": "str",
+    "damaged": "str",
     "surplus_cells": "str",
     "cut_off": "str",
 }
@@ -95,6 +96,7 @@ BROKEN_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"cut_off": "x"}, "row_is_whole"),
     ({"other_currency": "USD"}, "currency_is_the_shops"),
     ({"unsendable": "order_number"}, "cells_sendable"),
+    ({"damaged": "order_number"}, "cells_undamaged"),
 ]
 
 

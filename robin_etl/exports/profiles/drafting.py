@@ -104,8 +104,8 @@ def _write_form(sample: Sample, found: Mapping[str, str | None]) -> Iterator[str
     money = (sample.rows[name] if name else pd.Series(dtype=columns.TEXT)).dropna()
     comma = bool(money.map(lambda text: bool(_COMMA.search(text))).any())
     grouped = comma and bool(money.map(lambda text: bool(_POINT_GROUPS.search(text))).any())
-    yield f"delimiter = {json.dumps(sample.delimiter)}"
-    yield f"encoding = {json.dumps(sample.encoding)}"
+    yield f"delimiter = {json.dumps(sample.layout.delimiter)}"
+    yield f"encoding = {json.dumps(sample.layout.encoding)}"
     yield f"decimal_mark = {json.dumps(',' if comma else '.')}"
     yield f"thousands_separator = {json.dumps('.' if grouped else '')}"
     yield f"date_formats = {json.dumps(_guess_date_formats(sample, found['order_date']))}"

@@ -42,7 +42,7 @@ def load_configured(settings: Settings) -> Profile:
 def find_fitting(columns: Iterable[str]) -> Profile | None:
     """The shipped profile that a file with these columns fits best, if any does."""
     there = set(columns)
-    fit = [profile for profile in list_shipped() if profile.find_missing(there) is None]
+    fit = [profile for profile in list_shipped() if not profile.find_missing(there)]
     return max(fit, key=lambda profile: len(there & set(profile.sources)), default=None)
 
 

@@ -6,6 +6,7 @@ It is data alone: `mapping` applies it.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from robin_etl.core import dates, nobodies
 from robin_etl.exceptions import ConfigurationError
+from robin_etl.exports import vocabulary
+from robin_etl.exports.amounts import AmountStyle
 from robin_etl.exports.expressions import Expression, parse_expression
 
 if TYPE_CHECKING:
@@ -51,13 +54,32 @@ def _check_globs(globs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(nobodies.normalize_glob, globs))
 
 
+def _check_dates(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name.startswith("[") and not _JOINED.fullmatch(name):
+            raise ValueError(f"{name!r} can't be read; columns are joined as in [Date] [Time]")
+    return names
+
+
+def _check_footer(globs: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not glob.strip("*? ") for glob in globs):
+        raise ValueError("a line of the footer must be told by more than * and ?")
+    return globs
+
+
 def _check_expression(text: str) -> str:
     parse_expression(text)
     return text
 
 
+# Columns whose cells together are a date: [Date] [Time].
+_JOINED = re.compile(r"\[[^\[\]]+\](?: +\[[^\[\]]+\])*")
+_NAME = re.compile(r"\[([^\[\]]+)\]")
+
 # One column, or several of which the first that is not blank tells.
 Sources = Annotated[tuple[str, ...], BeforeValidator(_list_names)]
+# The same, where one of them may be several columns joined.
+Dates = Annotated[tuple[str, ...], BeforeValidator(_list_names), AfterValidator(_check_dates)]
 # `[Total] - [Refunded Amount]?`; see `expressions`.
 Money = Annotated[str, AfterValidator(_check_expression)]
 Values = Annotated[tuple[str, ...], AfterValidator(_lower)]
@@ -76,8 +98,9 @@ class Columns(BaseModel):
     phone_number: Sources = Field((), description="Column of the phone number, likewise.")
     revenue: Money = Field(description="Expression of columns, such as `[Total] - [Refunded]?`.")
     profit: Money | None = Field(None, description="Expression of columns.")
-    order_date: Sources = Field(
-        description="Column of the date; of several the first filled cell counts."
+    order_date: Dates = Field(
+        description="Column of the date; of several the first filled cell counts. `[Date] [Time]` joins "
+        "the cells of two."
     )
     webstore_url: Sources = Field((), description="Column of the shop's address.")
 
@@ -93,7 +116,9 @@ class Status(BaseModel):
 
     model_config = _TABLE
 
-    column: str = Field(description="Column of the status.")
+    column: Sources = Field(
+        (), description="Column of the status, or several: what one of them says of an order holds."
+    )
     pending: Values = Field((), description="Values of what is not an order yet; its rows are left out.")
     cancelled: Values = Field(
         (), description="Values of what is no order after all: worth 0, and nobody's first order."
@@ -104,9 +129,15 @@ class Status(BaseModel):
         description="Column that is filled for cancelled orders only, such as the date; it counts "
         "whatever the status says.",
     )
+    pending_if_blank: str = Field(
+        "",
+        description="Column that is blank for pending orders only, such as the date of the payment.",
+    )
 
     @model_validator(mode="after")
     def _check_meanings(self) -> Status:
+        if not (self.column or self.cancelled_if_filled or self.pending_if_blank):
+            raise ValueError("column, cancelled_if_filled or pending_if_blank must say what is told")
         seen: set[str] = set()
         for values in (self.pending, self.cancelled, self.refunded):
             if twice := seen.intersection(values):
@@ -126,6 +157,23 @@ class Currency(BaseModel):
         description="The currency that is sent, such as EUR; blank if ROBIN_ETL_CURRENCY must state it.",
     )
 
+    others: Literal["quarantine", "leave_out"] = Field(
+        "quarantine",
+        description="What becomes of an order in another currency: `quarantine`, or `leave_out` and "
+        "count.",
+    )
+
+
+class Refunds(BaseModel):
+    """Rows that are refunds: their amounts are taken off what the order's other rows add up to."""
+
+    model_config = _TABLE
+
+    column: str = Field(description="Column that tells a refund from a sale.")
+    values: Values = Field(
+        (), description="What it says of a refund; without any, a refund is where it is negative."
+    )
+
 
 class Profile(BaseModel):
     """How a shop's system writes its export."""
@@ -135,19 +183,39 @@ class Profile(BaseModel):
     name: str = Field("", description="Name of the profile; the file's by default.")
     title: str = Field("", description="Shop system and export, in words.")
     delimiter: str = Field(
-        ",", min_length=1, max_length=1, description="Character between the cells of a CSV file."
+        ",", min_length=1, max_length=1, description="Character between the cells of a text."
     )
     encoding: Annotated[str, AfterValidator(_check_encoding)] = Field(
-        "utf-8", description="Encoding of a CSV file; a byte order mark is ignored."
+        "utf-8", description="Encoding of a text; a byte order mark is ignored."
     )
+    lines_above: int = Field(
+        0, ge=0, le=1000, description="How many lines stand above the header, blank ones among them."
+    )
+    footer: Annotated[tuple[str, ...], AfterValidator(_check_footer)] = Field(
+        (),
+        description="The lines that stand below the last row, as globs without regard to case: "
+        '`["Total*", "* records"]`. A file that has rows and none of these lines is not whole.',
+    )
+    sheet: str = Field("", description="Sheet of a spreadsheet; blank for its first.")
     decimal_mark: Literal[".", ","] = Field(".", description="Character before the cents.")
     thousands_separator: Literal["", ".", ",", " ", "'"] = Field(
-        "", description="Character between groups of three digits; blank for none."
+        "",
+        description="Character between groups of three digits; blank for none. A space stands for every "
+        "kind of space, an apostrophe for every kind of apostrophe.",
+    )
+    currency_signs: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description='Signs and codes before or behind amounts: `["€", "EUR"]`.'
     )
     date_formats: tuple[str, ...] = Field(
         (dates.ISO,),
         min_length=1,
-        description="`iso`, or formats of Python's strptime, tried in turn.",
+        description="`iso`, `seconds` or `milliseconds` since 1970, `serial` for a spreadsheet's days, "
+        "or formats of Python's strptime, tried in turn.",
+    )
+    date_language: str = Field(
+        "",
+        description="Language of the months in dates, such as `nl`; they are `%b` in `date_formats` "
+        "then, and days of the week before them are ignored.",
     )
     timezone: Zone = Field(
         "UTC",
@@ -179,8 +247,19 @@ class Profile(BaseModel):
         description="What becomes of a row without a contact whose order nobody knows, such as a sale "
         "at a till: `quarantine`, or `leave_out` and count.",
     )
+    leave_out: Mapping[str, Values] = Field(
+        {},
+        description='Rows that are no orders of the shop, by globs of a column: `Tags = ["*test*"]`. '
+        "They are left out and counted.",
+    )
+    only: Mapping[str, Values] = Field(
+        {},
+        description='The same the other way round: `Channel = ["web"]` leaves out every row of '
+        "another value.",
+    )
     status: Status | None = None
     currency: Currency | None = None
+    refunds: Refunds | None = None
     unusable: str = Field("", description="Why such a file can't be used, and what to do instead.")
 
     @model_validator(mode="after")
@@ -192,7 +271,25 @@ class Profile(BaseModel):
         amounts = [column for money in self.money.values() for column in money.columns]
         if self.grain == "order" and any(column.summed for column in amounts):
             raise ValueError('sum(…) needs grain = "line"')
+        if self.refunds and self.grain == "order":
+            raise ValueError('refunds needs grain = "line"')
+        if self.date_language and self.date_language not in vocabulary.load_months():
+            known = ", ".join(vocabulary.load_months())
+            raise ValueError(f"date_language {self.date_language!r} is none of: {known}")
         return self
+
+    @cached_property
+    def amount_style(self) -> AmountStyle:
+        """How its amounts are written."""
+        return AmountStyle(self.decimal_mark, self.thousands_separator, self.currency_signs)
+
+    @cached_property
+    def date_columns(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of the date, in each those whose cells are joined; the first filled one counts."""
+        return tuple(
+            tuple(_NAME.findall(name)) if name.startswith("[") else (name,)
+            for name in self.columns.order_date
+        )
 
     @cached_property
     def money(self) -> dict[str, Expression]:
@@ -207,27 +304,34 @@ class Profile(BaseModel):
         """
         named = {
             name: field
-            for field in ("order_number", "email_address", "phone_number", "order_date", "webstore_url")
+            for field in ("order_number", "email_address", "phone_number", "webstore_url")
             for name in _list_names(getattr(self.columns, field))
         }
+        named |= {name: "order_date" for names in self.date_columns for name in names}
         named |= {column.name: field for field, money in self.money.items() for column in money.columns}
-        if self.status:
-            named[self.status.column] = "status"
-            if self.status.cancelled_if_filled:
-                named[self.status.cancelled_if_filled] = "status"
+        if status := self.status:
+            also = (status.cancelled_if_filled, status.pending_if_blank)
+            named |= {name: "status" for name in (*status.column, *also) if name}
         if self.currency:
             named[self.currency.column] = "currency"
-        return named
+        words = (*self.leave_out, *self.only, *([self.refunds.column] if self.refunds else []))
+        # A column may say two things; what it is to ROBIN comes before what is asked of it.
+        return dict.fromkeys(words, "word") | named
 
-    def find_missing(self, columns: Iterable[str]) -> str | None:
-        """The first column that a file with these columns lacks; None if it can be read."""
+    def find_missing(self, columns: Iterable[str]) -> list[str]:
+        """The columns that a file with these columns lacks; none if it can be read."""
         there = set(columns)
         contacts = self.columns.email_address or self.columns.phone_number
-        either = [(self.columns.order_number,), contacts, self.columns.order_date]
+        either = [(self.columns.order_number,), contacts]
         either += [(column.name,) for column in self.money["revenue"].columns if not column.optional]
+        if not any(there.issuperset(names) for names in self.date_columns):
+            either += [(name,) for name in self.date_columns[0]]
         if self.status:
-            either.append((self.status.column,))
-        return next((" or ".join(names) for names in either if not there.intersection(names)), None)
+            either += [(name,) for name in (*self.status.column, self.status.pending_if_blank) if name]
+        either += [(name,) for name in (*self.leave_out, *self.only)]
+        if self.refunds:
+            either.append((self.refunds.column,))
+        return [" or ".join(names) for names in dict.fromkeys(either) if not there.intersection(names)]
 
     def complete(self, settings: Settings) -> Profile:
         """With what settings say of the time zone, the currency and the web store.
@@ -235,17 +339,20 @@ class Profile(BaseModel):
         Raises `ConfigurationError` where that is left to them and they don't.
         """
         zone = settings.timezone or self.timezone
-        if not zone:
-            raise ConfigurationError(
-                f"Dates in a file of the profile {self.name} have no offset; set ROBIN_ETL_TIMEZONE to "
-                "the shop's time zone, such as Europe/Amsterdam."
-            )
         currency = self.currency
-        if currency and not (settings.currency or currency.code):
-            raise ConfigurationError(
-                f"ROBIN knows no currency, and a file of the profile {self.name} may hold several; set "
-                "ROBIN_ETL_CURRENCY to the one the shop reports in, such as EUR."
+        missing = []
+        if not zone:
+            missing.append(
+                "its dates have no offset: set ROBIN_ETL_TIMEZONE to the shop's time zone, such as "
+                "Europe/Amsterdam"
             )
+        if currency and not (settings.currency or currency.code):
+            missing.append(
+                "it may hold several currencies, of which ROBIN knows none: set ROBIN_ETL_CURRENCY "
+                "to the one the shop reports in, such as EUR"
+            )
+        if missing:
+            raise ConfigurationError(f"Of a file of the profile {self.name}, {'; and '.join(missing)}.")
         if currency:
             code = (settings.currency or currency.code).upper()
             currency = currency.model_copy(update={"code": code})

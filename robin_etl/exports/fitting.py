@@ -1,0 +1,109 @@
+"""Whether a file is what its profile says: one sentence on the difference where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from robin_etl.core import columns
+from robin_etl.exceptions import ExportError
+from robin_etl.exports.amounts import AmountStyle, parse_amounts
+from robin_etl.exports.mapping import CUT_OFF, SURPLUS
+from robin_etl.exports.profiles import Profile, find_fitting
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SEPARATORS = {".": (",", " ", "'"), ",": (".", " ", "'")}
+_NAMED = 40  # columns in a sentence
+
+
+def require_columns(there: Collection[str], profile: Profile, path: str) -> None:
+    """Raise `ExportError` where columns are missing that the profile needs."""
+    missing = profile.find_missing(there)
+    if not missing:
+        return
+    own = [name for name in sorted(there) if name not in (SURPLUS, CUT_OFF)]
+    if len(own) == 1 and (other := _find_delimiter(own[0])) not in ("", profile.delimiter):
+        raise ExportError(
+            f"The cells of {path} are separated by {_name_delimiter(other)}, and the profile "
+            f"{profile.name} says {_name_delimiter(profile.delimiter)}. Set its delimiter, or "
+            "choose the one that fits.",
+            path=path,
+            column=missing[0],
+        )
+    fitting = find_fitting(there)
+    advice = fitting.unusable if fitting else ""
+    if fitting and not advice:
+        advice = f"It fits the profile {fitting.name}: set ROBIN_ETL_PROFILE to that."
+    nouns = f"column {missing[0]}" if len(missing) == 1 else f"columns {', '.join(missing)}"
+    shown = ", ".join(own[:_NAMED]) + (f" and {len(own) - _NAMED} more" if len(own) > _NAMED else "")
+    raise ExportError(
+        f"{path} has no {nouns}, which the profile {profile.name} needs; its columns are: {shown}. "
+        + (advice or "Add what is missing to the export, or choose the profile that fits it."),
+        path=path,
+        column=missing[0],
+    )
+
+
+def check_style(cells: pd.DataFrame, rows: pd.DataFrame, profile: Profile, path: str) -> None:
+    """Raise `ExportError` where no amount at all is written as the profile says, and all are in another
+    way: that is another form of file, and not so many bad rows.
+    """
+    names = [column.name for money in profile.money.values() for column in money.columns]
+    for name in dict.fromkeys(names):
+        if name not in cells.columns or not rows["revenue"].isna().all():
+            continue
+        text = columns.trim(cells[name]).dropna()
+        if len(text) < 2 or pc.any(pc.is_valid(parse_amounts(text, profile.amount_style))).as_py():
+            continue
+        if other := _find_style(text, profile):
+            raise ExportError(
+                f"The amounts in column {name} of {path} are written with {_describe(other)}, and the "
+                f"profile {profile.name} says {_describe(profile.amount_style)}. Set decimal_mark, "
+                "thousands_separator and currency_signs to what is meant, or draft the profile anew.",
+                path=path,
+                column=name,
+            )
+
+
+def _find_style(text: pd.Series, profile: Profile) -> AmountStyle | None:
+    """The style that all of these are written in, if there is one."""
+    signs = {*profile.currency_signs}
+    for part in pc.extract_regex(columns.to_strings(text), _SIGNS).flatten():
+        signs |= {sign for sign in pc.unique(part).to_pylist() if sign}
+    if len(signs) > len(profile.currency_signs) + 2:
+        return None
+    for mark, separators in _SEPARATORS.items():
+        for separator in ("", *separators):
+            style = AmountStyle(mark, separator, tuple(sorted(signs)))
+            if pc.all(pc.is_valid(parse_amounts(text, style))).as_py():
+                return style
+    return None
+
+
+_SIGNS = (
+    r"\A[\s\pZ(+-]*(?P<before>[^\s\pZ\d.,'()+-]{0,4})[\s\pZ+-]*[\d.,'\s\pZ\x{2019}-]*"
+    r"(?P<behind>[^\s\pZ\d.,'()+-]{0,4})[\s\pZ)+-]*\z"
+)
+
+
+def _describe(style: AmountStyle) -> str:
+    words = ["a decimal comma" if style.mark == "," else "a decimal point"]
+    if style.separator:
+        between = {" ": "spaces", "'": "apostrophes", ",": "commas", ".": "points"}[style.separator]
+        words.append(f"{between} between thousands")
+    if style.signs:
+        words.append(f"the signs {' '.join(style.signs)}")
+    return ", ".join(words)
+
+
+def _find_delimiter(header: str) -> str:
+    """What seems to separate the cells of a header that was read as one; blank for nothing."""
+    counts = {delimiter: header.count(delimiter) for delimiter in _DELIMITERS}
+    likeliest = max(counts, key=lambda one: counts[one])
+    return likeliest if counts[likeliest] else ""
+
+
+def _name_delimiter(delimiter: str) -> str:
+    return _DELIMITERS.get(delimiter, f"{delimiter!r}")

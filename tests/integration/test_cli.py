@@ -305,14 +305,16 @@ def test_the_shell_completes_commands(tmp_path: Path) -> None:
     assert done.stdout.split() == ["plain,backfill", "plain,baseline"]
 
 
-def on_a_terminal(settings: Settings, *arguments: str, ends_with: int = 3, **extra: str) -> str:
-    """What the command shows on a terminal of 80 columns."""
+def on_a_terminal(
+    settings: Settings, *arguments: str, command: Path = COMMAND, ends_with: int = 3, **extra: str
+) -> str:
+    """What this `robin-etl` shows on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     shown = b""
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         with os.fdopen(theirs) as other:
             process = subprocess.Popen(
-                [COMMAND, *arguments],
+                [command, *arguments],
                 env={**environment(settings), "TERM": "xterm-256color", "COLUMNS": "80", **extra},
                 stdout=other,
                 stderr=other,
@@ -331,7 +333,7 @@ def on_a_terminal(settings: Settings, *arguments: str, ends_with: int = 3, **ext
 
 
 def test_colours_are_for_terminals_unless_no_color_is_set(
-    settings: Settings, export: Export, robin_etl: Command
+    settings: Settings, export: Export, robin_etl: Command, quick_command: Path
 ) -> None:
     export("2026-03-01", *(f"{n},c{n}@x.nl,1,2026-03-01" for n in range(30)), "x,,1,2026-03-01")
     run = ("run", "--date", "2026-03-01", "--dry-run")
@@ -339,7 +341,7 @@ def test_colours_are_for_terminals_unless_no_color_is_set(
     shown = on_a_terminal(settings, *run)
     assert colour.search(shown)
     assert "Quarantined 1 row;" in shown
-    assert not colour.search(on_a_terminal(settings, *run, NO_COLOR="1"))
+    assert not colour.search(on_a_terminal(settings, *run, command=quick_command, NO_COLOR="1"))
     assert "\x1b" not in robin_etl(*run).stdout
 
 

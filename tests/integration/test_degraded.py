@@ -111,6 +111,7 @@ class Shop:
     sandbox: Sandbox
     folder: Path
     robin_etl: Command
+    command: Path
 
     def prepare(self, night: Night, stack: ExitStack) -> dict[str, str]:
         """Write the exports, tell ROBIN of the day before, and let come what may; the settings."""
@@ -133,9 +134,14 @@ class Shop:
 
 @pytest.fixture
 def shop(
-    settings: Settings, export: Export, sandbox: Sandbox, tmp_path: Path, robin_etl: Command
+    settings: Settings,
+    export: Export,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    robin_etl: Command,
+    quick_command: Path,
 ) -> Shop:
-    return Shop(settings, export, sandbox, tmp_path, robin_etl)
+    return Shop(settings, export, sandbox, tmp_path, robin_etl, quick_command)
 
 
 def write_suites(folder: Path, name: str) -> Path:
@@ -208,16 +214,16 @@ def test_such_a_night_ends_with_3_and_is_degraded_everywhere(shop: Shop, night: 
 def test_a_warning_alone_is_yellow_and_nothing_of_it_is_green(shop: Shop) -> None:
     with ExitStack() as stack:
         shop.prepare(NIGHTS["far_fewer_rows"], stack)
-        shown = on_a_terminal(shop.settings, *RUN)
+        shown = on_a_terminal(shop.settings, *RUN, command=shop.command)
     assert YELLOW.search(line_with("Degraded: the rule volume warned.", shown))
     assert "\x1b" not in line_with("Posted 5 changes", shown)
-    status = on_a_terminal(shop.settings, "status", ends_with=0)
+    status = on_a_terminal(shop.settings, "status", command=shop.command, ends_with=0)
     assert re.search(r"\x1b\[33mdegraded", status)
 
 
 def test_a_run_with_nothing_to_look_at_is_done_and_green(shop: Shop) -> None:
     shop.export(DAY, *USUAL)
-    shown = on_a_terminal(shop.settings, *RUN, ends_with=0)
+    shown = on_a_terminal(shop.settings, *RUN, command=shop.command, ends_with=0)
     assert "\x1b[32m" in line_with("Posted 30 changes", shown)
     assert "Degraded" not in shown
     run = newest_run(shop.settings)
@@ -228,7 +234,7 @@ def test_a_run_with_nothing_to_look_at_is_done_and_green(shop: Shop) -> None:
     status = shop.robin_etl("status")
     assert " done " in status.stdout
     assert "The last run" not in status.stdout
-    green = on_a_terminal(shop.settings, "status", ends_with=0)
+    green = on_a_terminal(shop.settings, "status", command=shop.command, ends_with=0)
     assert re.search(r"\x1b\[32mdone", green)
 
 

@@ -25,6 +25,7 @@ SHOWN = {
     "delivery": ("bare client", "robin-etl", "no journal"),
     "rebuild": ("made anew", "verified"),
     "ten_years": ("30 days", "ms a day"),
+    "calendar": ("a folder  one touched", "S3        one changed"),
     "start": ("robin-etl run", "import great_expectations"),
     "dlt_end_to_end": ("quiet   robin-etl", "quiet   dlt"),
 }

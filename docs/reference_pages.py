@@ -14,6 +14,7 @@ from upath import UPath
 from robin_etl.exports import profiles
 from robin_etl.exports.profiles import Columns, Currency, Profile, Status
 from robin_etl.ledger import schema
+from robin_etl.ledger.journal import MOVES
 from robin_etl.stages.files import Folder, FrameFile, RecordFile
 from robin_etl.stages.run import Declared, Partition, Run, describe_files
 
@@ -93,6 +94,12 @@ def run_files() -> Iterator[str]:
     yield "A run's folder lies under `ROBIN_ETL_RUNS` and is readable by its owner only, since it holds"
     yield "customers' addresses. The rows of a run that is split are in a folder for each partition,"
     yield "`partition-001` and so on; otherwise they are in the run's own folder."
+    yield ""
+    yield "Beside the folders of runs lies `journals`, with a folder for each ledger, and in it a file"
+    yield "for each time that a run held its posting lock: `<revision>-<moment>.<run>.jsonl`. A line is"
+    yield f"a move, its name first ({', '.join(MOVES)}), or closes a"
+    yield "transaction with the ledger's revision before and after. The first line says whose it is, and"
+    yield "the columns of a state. There are no addresses in it."
     kinds = {Run: "Of the run", Partition: "Of each partition"}
     for holder, title in kinds.items():
         yield ""

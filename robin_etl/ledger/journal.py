@@ -25,6 +25,7 @@ from pydantic_core import from_json, to_json
 from upath import UPath
 from upath.implementations.local import PosixUPath
 
+from robin_etl.core import columns
 from robin_etl.exceptions import UnavailableError
 from robin_etl.ledger.binding import Binding
 from robin_etl.ledger.schema import FORGOTTEN_ORDER
@@ -258,7 +259,8 @@ class JournalWriter:
     def _make_head(self) -> bytes:
         binding = self._describe()
         said = binding.as_json() if binding else {}
-        return to_json({"ledger": self._journals.ledger, "run": self._run, **said}) + b"\n"
+        head = {"ledger": self._journals.ledger, "run": self._run, "states": columns.STATE_COLUMNS}
+        return to_json({**head, **said}) + b"\n"
 
 
 def _name_run(path: UPath) -> str:
@@ -301,16 +303,35 @@ def _read_last_closing(path: UPath) -> dict[str, Any] | None:
 def _read_transactions(path: UPath) -> Iterator[Transaction]:
     """The transactions of a journal that were written whole."""
     run, moves = _name_run(path), list[Move]()
+    named: tuple[str, ...] = columns.STATE_COLUMNS
     with path.open("rb") as stream:
         for line in stream:
             value = _parse(line)
             if isinstance(value, list):
-                moves.append(value)
+                moves.append(value if named == columns.STATE_COLUMNS else _conform(value, named))
             elif _is_closing(value):
                 yield Transaction(run, value["at"], value["before"], value["after"], tuple(moves))
                 moves = []
             else:  # a head, or what a crash has cut off
                 moves = []
+                named = tuple(value["states"]) if isinstance(value, dict) else named
+
+
+def _conform(move: Move, named: tuple[str, ...]) -> Move:
+    """A move whose states have the values of these columns, of another version, with those of this one;
+    what that version did not know is null.
+    """
+
+    def conform(state: list[Any]) -> list[Any]:
+        said = dict(zip(named, state, strict=True))
+        return [said.get(name) for name in columns.STATE_COLUMNS]
+
+    match move:
+        case [str(name), *head, list(changes)] if name == ACCEPTED:
+            return [name, *head, [[*one[:3], *(conform(one[3:]) if one[3:] else [])] for one in changes]]
+        case [str(name), *head, list(states)] if name in (CONFIRMED, BASELINE, RETRACTED):
+            return [name, *head, [conform(state) for state in states]]
+    return move
 
 
 class _Eraser:

@@ -66,8 +66,7 @@ def bring_up(location: str, journals: UPath, wanted: Binding) -> Restored:
     journals. Raises `BindingError` and `LedgerBusyError`.
     """
     with Ledger.open(location) as ledger, ledger.lock.hold("ledger restore"):
-        ledger.bindings.check(wanted)
-        return _roll(ledger, journals)
+        return _roll(ledger, journals, wanted)
 
 
 def restore(location: str, backup: str, journals: UPath, wanted: Binding) -> Restored:
@@ -97,8 +96,7 @@ def restore(location: str, backup: str, journals: UPath, wanted: Binding) -> Res
         with Ledger.open(str(new)) as ledger:
             ledger.engine.check_integrity()
             _check_same(path, backup, ledger.id)
-            ledger.bindings.check(wanted)
-            restored = _roll(ledger, journals)
+            restored = _roll(ledger, journals, wanted)
             ledger.engine.write_back()
         replaced = _put_in_place(new, path)
     return Restored(**{**asdict(restored), "replaced": replaced})
@@ -133,8 +131,12 @@ def rebuild(location: str, journals: UPath, wanted: Binding, *, name: str | None
     return Restored(**{**asdict(restored), "replaced": replaced})
 
 
-def _roll(ledger: Ledger, journals: UPath) -> Restored:
+def _roll(ledger: Ledger, journals: UPath, wanted: Binding) -> Restored:
     kept = Journals(journals, ledger.id)
+    # A backup may be older than the ledger's first post.
+    if (bound := ledger.bindings.read() or kept.read_binding()) is not None:
+        ledger.bindings.compare(bound, wanted)
+        ledger.bindings.bind(bound)
     revision = ledger.states.revision()
     gaps = kept.find_gaps(since=revision)
     runs = {one.run for one in kept.read(since=revision)}
@@ -151,12 +153,8 @@ def _roll(ledger: Ledger, journals: UPath) -> Restored:
 
 
 def _make_anew(ledger: Ledger, kept: Journals, wanted: Binding) -> Restored:
-    bound = kept.read_binding()
-    if bound is not None:
-        ledger.bindings.compare(bound, wanted)
-        ledger.bindings.bind(bound)
     ledger.rename(kept.ledger)
-    return _roll(ledger, kept.folder.parent)
+    return _roll(ledger, kept.folder.parent, wanted)
 
 
 def _choose_ledger(location: str, journals: UPath, wanted: Binding) -> str:

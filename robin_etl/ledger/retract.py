@@ -82,11 +82,14 @@ def plan_retraction(ledger: Ledger, journals: UPath, first: date, last: date) ->
     is_told = candidates["order_number"].isin({*journaled, *delivered["order_number"]})
     removed = candidates[~is_told]
     moved = _find_moved(candidates[is_told], delivered, journaled, before=first)
+    left = int(is_told.sum()) - len(moved)
+    concerned = pd.concat([removed["customer"], moved["customer"], candidates["customer"]])
+    moved = pd.concat([moved, _find_flagged_else(ledger, candidates, concerned)], ignore_index=True)
     return Retraction(
         removed=removed["order_number"],
         days={str(day): int(number) for day, number in removed["day"].value_counts(sort=False).items()},
         states=moved,
-        left=int(is_told.sum()) - len(moved),
+        left=left,
     )
 
 
@@ -108,6 +111,21 @@ def _find_candidates(ledger: Ledger, first: date, last: date) -> pd.DataFrame:
     with ledger.engine.read() as connection:
         numbers = pd.Series(connection.execute(query).scalars().all(), dtype=columns.TEXT)
     return ledger.states.rows_of(numbers).sort_values(["day", "order_number"], ignore_index=True)
+
+
+def _find_flagged_else(ledger: Ledger, candidates: pd.DataFrame, customers: pd.Series) -> pd.DataFrame:
+    """The other orders of these customers that ROBIN was told with another flag than they have: an order
+    of these days was placed before them, or is no more. Each with the flag that was told.
+    """
+    others = ledger.states.rows_of_customers(customers)
+    others = others[~others["order_number"].isin(candidates["order_number"])]
+    rows = others.merge(ledger.deliveries.last_accepted_of(others["order_number"]), on="order_number")
+    if rows.empty:
+        return rows[list(columns.LEDGER_DTYPES)]
+    told = parse_payloads(rows["payload"])["is_first_order"]
+    flagged_else = rows["is_first_order"] != told
+    states = rows.assign(is_first_order=told)[flagged_else.fillna(value=False).astype(bool)]
+    return columns.conform(states, columns.LEDGER_DTYPES)
 
 
 def _find_told_states(journals: Journals, numbers: set[str]) -> dict[str, list[Any]]:

@@ -64,6 +64,13 @@ class OrderStates:
         by_phone = (frame["customer"] == frame["phone"]).fillna(value=False)
         return frame.assign(email=frame["customer"].mask(by_phone))
 
+    def rows_of_customers(self, customers: pd.Series) -> pd.DataFrame:
+        """The rows of all orders of these customers (`columns.LEDGER_DTYPES`)."""
+        own = ORDERS.c.customer.in_(self._engine.select_keys(customers))
+        with self._engine.read() as connection:
+            numbers = connection.execute(sa.select(ORDERS.c.order_number).where(own)).scalars().all()
+        return self.rows_of(pd.Series(numbers, dtype=columns.TEXT))
+
     def _select_others(self, who: sa.Select[Any], numbers: sa.Select[Any]) -> sa.Select[Any]:
         """Of each customer the flagged orders, and the earliest of those that are not; of none that is
         cancelled.

@@ -276,6 +276,23 @@ def test_the_page_on_outages(tmp_path: Path, place: Callable[..., Shell]) -> Non
     follow("how-to/outage.md", shell)
 
 
+def test_the_page_on_a_lost_ledger(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shop(tmp_path)
+    shell = place()
+    for day in ("2026-11-01", "2026-11-02"):
+        shell.run(f"robin-etl run --date {day}")
+    follow(
+        "how-to/lost-ledger.md",
+        shell,
+        before={1: lambda: shell.run("robin-etl run --date 2026-11-03")},
+    )
+
+
+def test_the_page_on_taking_a_baseline_back(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shop(tmp_path)
+    follow("how-to/retract.md", place())
+
+
 def test_the_page_on_column_rules(tmp_path: Path, place: Callable[..., Shell]) -> None:
     rows = [f"{1000 + n},c{n}@example.com,10,2026-11-01" for n in range(30)]
     write(tmp_path, "2026-11-01", *rows, "X7,x@example.com,10,2026-11-01")

@@ -595,3 +595,51 @@ def test_a_lost_answer_and_a_failing_settlement_leave_journals_that_verify(shop:
     with shop.open_ledger() as ledger:
         assert not ledger.doubts.has_open()
         assert [one.order_number for one in ledger.deliveries.rejected()] == ["2"]
+
+
+def test_a_backup_from_before_the_first_post_is_bound_as_its_journals_are(
+    shop: Shop, tmp_path: Path
+) -> None:
+    with shop.open_ledger():
+        copy = str(tmp_path / "copy.db")
+        backup(shop.settings.ledger, copy)
+    run_until(shop, 1)
+    restore(shop.settings.ledger, copy, all_journals(shop), Binding.of(shop.settings))
+    with shop.open_ledger() as ledger:
+        assert ledger.bindings.read() == Binding.of(shop.settings)
+    check_verified(shop)
+
+
+def test_going_back_to_an_older_version_is_a_restore_of_the_backup_of_before(
+    shop: Shop, tmp_path: Path
+) -> None:
+    run_until(shop, 1)
+    copy = str(tmp_path / "copy.db")
+    backup(shop.settings.ledger, copy)
+    shop.export(DAYS[1], *rows(2))
+    shop.run(2)
+    with closing(sqlite3.connect(shop.settings.ledger)) as connection:
+        connection.execute("update meta set version = 999")
+        connection.commit()
+    for path in journals_of_any(shop):  # a newer version has a column more in the middle
+        text = path.read_text().replace('"revenue","profit"', '"revenue","newer","profit"', 1)
+        lines = [widen(line) for line in text.splitlines()]
+        path.write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(LedgerError, match="Use the newer robin-etl"):
+        shop.run(2)
+    restore(shop.settings.ledger, copy, all_journals(shop), Binding.of(shop.settings))
+    assert shop.run(2)["requests"] == 0
+    assert shop.held() == amounts(2)
+    assert shop.robin.read_state()["complaints"] == []
+
+
+def journals_of_any(shop: Shop) -> list[Path]:
+    return sorted(Path(str(all_journals(shop))).glob("*/*.jsonl"))
+
+
+def widen(line: str) -> str:
+    """A line of a journal with one value more behind each revenue."""
+    value = json.loads(line)
+    if isinstance(value, list) and value[0] == "accepted":
+        value[-1] = [[*change[:10], "new", *change[10:]] for change in value[-1]]
+    return json.dumps(value)

@@ -10,13 +10,18 @@ Now and then the guards of a start trip at anything: it has to stop with nothing
 one lets them pass. Other starts have a setting of another shop (an address, an API key, a customer
 key): they have to stop, and no ROBIN may hear of them.
 
+Between the starts the last day's export is corrected, the ledger is lost (and made anew from its
+journals, or an older copy is put back, which has to post nothing until it is brought up to them), and
+the last day is acknowledged by a baseline that is taken back.
+
 The orders are pending, cancelled and revived, change hands, and lose their customers to the shop's
 eraser. Half of the ledgers keep contacts sealed; some of those do without the older exports, which are
 deleted once they were told.
 
-In the end ROBIN has to hold what an undisturbed run tells it, and every order that it was told twice
-has to have been reported in doubt. An order that ended cancelled is worth 0, with the flag that it was
-told with, or ROBIN never heard of it.
+In the end ROBIN has to hold what an undisturbed run tells it of the last exports; every `old_revenue`
+has to have been what it held; every order that it was told twice has to have been reported in doubt;
+none may be undecided; and the ledger has to be what its journals say. An order that ended cancelled is
+worth 0, with the flag that it was told with, or ROBIN never heard of it.
 """
 
 from __future__ import annotations
@@ -36,19 +41,28 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from robin_etl.ledger import Ledger
+import sqlalchemy as sa
+from upath import UPath
+
+from robin_etl.ledger import Binding, Ledger, schema
+from robin_etl.ledger.journal import Journals
+from robin_etl.ledger.restore import bring_up, rebuild
+from robin_etl.ledger.verify import verify
 from robin_etl.sandbox.faults import Faults
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
+from robin_etl.settings import Settings
 from tests.postgresql import serve_postgresql
 
 KEY, SECRET = "soak-key", "soak-secret"
 DAYS = [f"2026-03-0{day}" for day in range(1, 6)]
 FAULTED, KILLED = 0.3, 0.7
 GUARDED, MISTAKEN = 0.3, 0.2
+CORRECTED, LOST, RETRACTED = 0.5, 0.6, 0.3
 MOST_STARTS = 60
 
 # Where every guard that a backfill is asked of trips at one order.
@@ -136,11 +150,21 @@ def _erase(orders: Mapping[str, Order], rng: random.Random) -> list[str]:
     return [number for number, order in orders.items() if order.contact.lower().startswith(email)]
 
 
-def command(environment: Mapping[str, str], days: list[str], allow: tuple[str, ...]) -> None:
-    """The real command over these days, in a process of its own."""
+def correct_export(folders: list[Path], rng: random.Random) -> None:
+    """Correct some amounts in the last day's export, in each of these folders."""
+    name = f"orders_{DAYS[-1]}.csv"
+    header, *lines = (folders[0] / name).read_text().splitlines()
+    for at in rng.sample(range(len(lines)), k=4):
+        number, email, phone, _, *others = lines[at].split(",")
+        lines[at] = ",".join([number, email, phone, f"{rng.choice([1, 7, 15, 30])}", *others])
+    for folder in folders:
+        (folder / name).write_text("\n".join([header, *lines]) + "\n")
+
+
+def command(environment: Mapping[str, str], arguments: list[str]) -> None:
+    """The real command, in a process of its own."""
     os.environ.update(environment)
-    allowed = [word for guard in allow for word in ("--allow", guard)]
-    sys.argv = ["robin-etl", "backfill", "--from", days[0], "--to", days[-1], *allowed, "--json"]
+    sys.argv = ["robin-etl", *arguments]
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
@@ -153,7 +177,8 @@ def command(environment: Mapping[str, str], days: list[str], allow: tuple[str, .
 class Shop:
     """A shop's settings, the ROBIN that they name, and the days to tell it.
 
-    `mistakes`: by name, settings of other shops, of which one names the ROBIN `elsewhere`.
+    `mistakes`: by name, settings of other shops, of which one names the ROBIN `elsewhere`. `folders`:
+    the exports that may be corrected between two starts. `may_lose`: whether the ledger may be lost.
     """
 
     environment: Mapping[str, str]
@@ -161,13 +186,83 @@ class Shop:
     mistakes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     elsewhere: Robin | None = None
     days: list[str] = field(default_factory=lambda: DAYS)
+    folders: list[Path] = field(default_factory=list)
+    may_lose: bool = False
+    backup: dict[str, Any] | None = None
+
+    @property
+    def ledger(self) -> str:
+        return self.environment["ROBIN_ETL_LEDGER"]
+
+    @property
+    def journals(self) -> UPath:
+        return UPath(self.environment["ROBIN_ETL_RUNS"]) / "journals"
 
     def start(self, settings: Mapping[str, str], allow: tuple[str, ...] = ()) -> Any:
         """A process of the real command, under way, with these settings instead of the shop's."""
+        allowed = [word for guard in allow for word in ("--allow", guard)]
+        days = ["--from", self.days[0], "--to", self.days[-1]]
+        return self.start_command(["backfill", *days, *allowed, "--json"], settings)
+
+    def start_command(
+        self, arguments: list[str], settings: Mapping[str, str] = MappingProxyType({})
+    ) -> Any:
         environment = {**self.environment, **settings}
-        process = _processes.Process(target=command, args=(environment, self.days, allow))
+        process = _processes.Process(target=command, args=(environment, arguments))
         process.start()
         return process
+
+    def lose_ledger(self, rng: random.Random) -> str:
+        """Lose the ledger and get it back, by one way or another; by which."""
+        if self.backup is not None and rng.random() < 0.5:
+            return self.put_backup_back()
+        with Ledger.open(self.ledger) as ledger:
+            name = ledger.id
+        if not Journals(self.journals, name).find_newest():
+            return "new"
+        empty_ledger(self.ledger)
+        rebuild(self.ledger, self.journals, self.make_binding(), name=name)
+        self.backup = None
+        return "rebuilt"
+
+    def put_backup_back(self) -> str:
+        """Put an older copy back: it has to post nothing until it is brought up to its journals."""
+        assert self.backup is not None
+        put_tables(self.ledger, self.backup)
+        with Ledger.open(self.ledger) as ledger:
+            newest = Journals(self.journals, ledger.id).find_newest()
+            is_stale = bool(newest and newest.after > ledger.states.revision() + 1)
+        if is_stale:
+            before = self.count_requests()
+            process = self.start({})
+            process.join()
+            assert process.exitcode == STOPPED, f"an older ledger: {process.exitcode}"
+            assert self.robin.faults.requests == before, "an older ledger has posted"
+        bring_up(self.ledger, self.journals, self.make_binding())
+        self.backup = None
+        return "restored"
+
+    def take_baseline_back(self) -> str:
+        """Acknowledge the last day by mistake, and take that back."""
+        days = ["--from", DAYS[-1], "--to", DAYS[-1]]
+        process = self.start_command(["baseline", *days])
+        process.join()
+        if process.exitcode not in DONE:
+            return "stopped"  # ROBIN was away as it was to settle a doubt
+        process = self.start_command(["ledger", "retract", *days, "--yes"])
+        process.join()
+        assert process.exitcode == 0, f"retract: {process.exitcode}"
+        return "retracted"
+
+    def make_binding(self) -> Binding:
+        names = ("base_url", "api_key", "api_secret", "customer_key")
+        return Binding.of(
+            Settings.read(**{name: self.environment[f"ROBIN_ETL_{name.upper()}"] for name in names})
+        )
+
+    def has_doubt(self) -> bool:
+        with Ledger.open(self.ledger) as ledger:
+            return ledger.doubts.has_open()
 
     def trip_guards(self) -> tuple[str, ...]:
         """Start with guards that trip at anything; which of them stopped the run.
@@ -175,12 +270,14 @@ class Shop:
         Raises `AssertionError` where it has posted all the same.
         """
         before, plans = self.count_requests(), set(self.find_plans())
+        is_settling = self.has_doubt()
         process = self.start(TINY_GUARDS)
         process.join()
         tripped = find_stopping(self.find_plans() - plans)
         if tripped:
             assert process.exitcode == STOPPED, f"{tripped} tripped: {process.exitcode}"
-            assert self.robin.faults.requests == before, f"{tripped} tripped, and it has posted"
+            has_posted = self.robin.faults.requests > before
+            assert is_settling or not has_posted, f"{tripped} tripped, and it has posted"
         return tripped
 
     def mistake_setting(self, rng: random.Random) -> None:
@@ -193,9 +290,17 @@ class Shop:
         assert self.robin.faults.requests == before, f"with {name} it has posted"
         assert self.elsewhere is None or not self.elsewhere.faults.requests, f"{name}: posted elsewhere"
 
+    def run_in_vain(self) -> None:
+        """Start once more; raises `AssertionError` where it posts anything though all is told."""
+        before = self.count_requests()
+        process = self.start({})
+        process.join()
+        assert process.exitcode in DONE, f"a run in vain: {process.exitcode}"
+        assert self.robin.faults.requests == before, "what was told is told again"
+
     def has_binding(self) -> bool:
         """Whether the ledger belongs to a ROBIN, which it does as soon as it holds an order."""
-        with Ledger.open(self.environment["ROBIN_ETL_LEDGER"]) as ledger:
+        with Ledger.open(self.ledger) as ledger:
             return ledger.states.has_any()
 
     def count_requests(self) -> int:
@@ -226,13 +331,11 @@ def until_done(shop: Shop, rng: random.Random, *, killing: float) -> Counter[str
     robin = shop.robin
     while seen["started"] < MOST_STARTS:
         seen["started"] += 1
+        befall(shop, rng, seen)
         allow: tuple[str, ...] = ()
         if shop.mistakes and rng.random() < GUARDED:
             allow = shop.trip_guards()
             seen["guarded"] += bool(allow)
-        if shop.mistakes and rng.random() < MISTAKEN and shop.has_binding():
-            shop.mistake_setting(rng)
-            seen["mistaken"] += 1
         plans = shop.find_plans()
         process = shop.start(TINY_GUARDS if allow else {}, allow)
         if rng.random() < killing:
@@ -257,10 +360,54 @@ def until_done(shop: Shop, rng: random.Random, *, killing: float) -> Counter[str
     raise AssertionError(f"not done after {MOST_STARTS} starts")
 
 
-def reported_in_doubt(runs: Path) -> set[str]:
-    """Every order that any run's summary names as in doubt."""
+def befall(shop: Shop, rng: random.Random, seen: Counter[str]) -> None:
+    """What may befall a shop between two starts."""
+    if shop.folders and rng.random() < CORRECTED:
+        correct_export(shop.folders, rng)
+        seen["corrected"] += 1
+    if shop.mistakes and rng.random() < MISTAKEN and shop.has_binding():
+        shop.mistake_setting(rng)
+        seen["mistaken"] += 1
+    if not shop.may_lose:
+        return
+    shop.count_requests()  # until which a killed process may be heard of
+    if rng.random() < RETRACTED and shop.days[-1] == DAYS[-1] and shop.has_binding():
+        seen[shop.take_baseline_back()] += 1
+    if rng.random() < LOST:
+        seen[shop.lose_ledger(rng)] += 1
+    if shop.backup is None:
+        shop.backup = copy_tables(shop.ledger)
+
+
+def copy_tables(location: str) -> dict[str, Any]:
+    """All that a ledger holds, as a backup has it."""
+    with Ledger.open(location) as ledger, ledger.engine.read() as connection:
+        return {
+            table.name: [dict(row._mapping) for row in connection.execute(sa.select(table))]
+            for table in schema.METADATA.sorted_tables
+        }
+
+
+def put_tables(location: str, tables: Mapping[str, Any]) -> None:
+    """Put a backup in a ledger's place."""
+    with Ledger.open(location) as ledger, ledger.engine.write() as connection:
+        for table in schema.METADATA.sorted_tables:
+            connection.execute(table.delete())
+            if tables[table.name]:
+                connection.execute(table.insert(), tables[table.name])
+
+
+def empty_ledger(location: str) -> None:
+    """Lose a ledger: what is left is a new one."""
+    with Ledger.open(":memory:") as new, new.engine.read() as connection:
+        (meta,) = (dict(row._mapping) for row in connection.execute(sa.select(schema.META)))
+    put_tables(location, {table.name: [] for table in schema.METADATA.sorted_tables} | {"meta": [meta]})
+
+
+def reported(runs: Path, name: str) -> set[str]:
+    """Every order that any run's summary names as in doubt, say."""
     summaries = [json.loads(path.read_text()) for path in runs.glob("*/summary.json")]
-    return {order for summary in summaries for order in summary["orders_in_doubt"]}
+    return {order for summary in summaries for order in summary[f"orders_{name}"]}
 
 
 def delete_exports(folder: Path, days: list[str]) -> int:
@@ -275,6 +422,24 @@ def leave_out(cancelled: set[str], robin: Robin) -> dict[str, Any]:
     worth = {number: robin.orders[number]["revenue"] for number in cancelled & robin.orders.keys()}
     assert not any(worth.values()), f"cancelled and worth something: {worth}"
     return {number: order for number, order in robin.orders.items() if number not in cancelled}
+
+
+def tell_undisturbed(
+    environment: Mapping[str, str], folder: Path, exports: Path, rng: random.Random
+) -> Robin:
+    """A ROBIN that was told of these exports by a run that nothing befell."""
+    calm = Robin(KEY, SECRET, limits=())
+    with Sandbox(calm) as sandbox:
+        there = {
+            "ROBIN_ETL_BASE_URL": sandbox.url,
+            "ROBIN_ETL_EXPORTS": str(exports),
+            "ROBIN_ETL_LEDGER": str(folder / "calm.db"),
+            "ROBIN_ETL_RUNS": str(folder / "calm"),
+            "ROBIN_ETL_TIMEOUT": "30",
+        }
+        until_done(Shop({**environment, **there}, calm), rng, killing=0)
+    assert calm.read_state()["complaints"] == []
+    return calm
 
 
 def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
@@ -299,16 +464,8 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
         "ROBIN_ETL_BACKOFF": "0.01",
         "ROBIN_ETL_TIMEOUT": "0.4",
     }
-    calm = Robin(KEY, SECRET, limits=())
-    with Sandbox(calm) as sandbox:
-        there = {
-            "ROBIN_ETL_BASE_URL": sandbox.url,
-            "ROBIN_ETL_LEDGER": str(folder / "calm.db"),
-            "ROBIN_ETL_RUNS": str(folder / "calm"),
-            "ROBIN_ETL_TIMEOUT": "30",
-        }
-        until_done(Shop({**environment, **there}, calm), rng, killing=0)
-    assert calm.read_state()["complaints"] == []
+    last_exports = folder / "last-exports"
+    shutil.copytree(exports, last_exports)
     stormy = Robin(KEY, SECRET, limits=(), faults=Faults(share=FAULTED, seed=seed, retry_after=0))
     elsewhere = Robin(KEY, SECRET, limits=())
     with Sandbox(stormy) as sandbox, Sandbox(elsewhere) as another:
@@ -325,6 +482,8 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
             **{f"the customer key {key!r}": {"ROBIN_ETL_CUSTOMER_KEY": key} for key in other_keys},
         }
         shop = Shop({**environment, **there}, stormy, mistakes, elsewhere)
+        shop.folders = [exports, last_exports]
+        shop.may_lose = not is_deleting  # what is sealed in a ledger is in no journal
         seen: Counter[str] = Counter()
         if is_deleting:
             seen += until_done(replace(shop, days=DAYS[:3]), rng, killing=KILLED)
@@ -333,9 +492,19 @@ def one(seed: int, folder: Path, ledger: str) -> Counter[str]:
         seen += until_done(shop, rng, killing=KILLED)
         shop.mistake_setting(rng)
         seen["mistaken"] += 1
+        if shop.may_lose and rng.random() < LOST:
+            seen[shop.lose_ledger(rng)] += 1
+            seen["lost at the end"] += 1
+            shop.run_in_vain()
+        with Ledger.open(ledger) as opened:
+            verification = verify(opened, shop.journals)
+        assert verification.is_right, f"seed {seed}: {list(verification.describe())}"
+    calm = tell_undisturbed(environment, folder, last_exports, rng)
     held = stormy.read_state()
     wanted = leave_out(cancelled, calm)
-    doubted = reported_in_doubt(folder / "stormy")
+    doubted = reported(folder / "stormy", "in_doubt")
+    undecided = reported(folder / "stormy", "undecided")
+    assert not undecided, f"seed {seed}: undecided though all files are there: {sorted(undecided)}"
     assert set(wanted) == set(leave_out(cancelled, stormy)), f"seed {seed}: orders lost"
     assert wanted == leave_out(cancelled, stormy), f"seed {seed}: another end state"
     unreported = set(held["repeats"]) - doubted

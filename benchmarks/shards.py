@@ -104,6 +104,7 @@ def measure(url: str, shards: int, size: str) -> dict[str, Any]:
     from robin_etl.stages.run import Run
 
     shutil.copy(FOLDER / "baseline.db", FOLDER / "ledger.db")
+    shutil.rmtree(FOLDER / "runs")  # whose journals would say that the ledger is an older copy
     day = date.fromisoformat(DAY)
     run = Run.start(str(FOLDER / "runs"), Scope(command="run", first=day, last=day, allow=GUARDS))
     results = {}

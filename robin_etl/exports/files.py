@@ -236,10 +236,10 @@ def _check_columns(
 
     A line of JSON may leave a key out, so only all of them together, not one `at_once`, lack a column.
     """
-    seen: set[str] = set()
+    seen: dict[str, None] = {}  # in the order of the file
     rows = 0
     for cells, lines in read:
-        seen.update(cells.columns)
+        seen.update(dict.fromkeys(cells.columns))
         rows += len(cells)
         if at_once:
             require_columns(seen, profile, path)

@@ -11,19 +11,19 @@ from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
 from robin_etl.exports.amounts import AmountStyle, parse_amounts
 from robin_etl.exports.mapping import CUT_OFF, SURPLUS
+from robin_etl.exports.naming import name_columns
 from robin_etl.exports.profiles import Profile, find_fitting
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SEPARATORS = {".": (",", " ", "'"), ",": (".", " ", "'")}
-_NAMED = 40  # columns in a sentence
 
 
 def require_columns(there: Collection[str], profile: Profile, path: str) -> None:
-    """Raise `ExportError` where columns are missing that the profile needs."""
+    """Raise `ExportError` where columns are missing that the profile needs. `there`: in their order."""
     missing = profile.find_missing(there)
     if not missing:
         return
-    own = [name for name in sorted(there) if name not in (SURPLUS, CUT_OFF)]
+    own = [name for name in there if name not in (SURPLUS, CUT_OFF)]
     if len(own) == 1 and (other := _find_delimiter(own[0])) not in ("", profile.delimiter):
         raise ExportError(
             f"The cells of {path} are separated by {_name_delimiter(other)}, and the profile "
@@ -37,9 +37,9 @@ def require_columns(there: Collection[str], profile: Profile, path: str) -> None
     if fitting and not advice:
         advice = f"It fits the profile {fitting.name}: set ROBIN_ETL_PROFILE to that."
     nouns = f"column {missing[0]}" if len(missing) == 1 else f"columns {', '.join(missing)}"
-    shown = ", ".join(own[:_NAMED]) + (f" and {len(own) - _NAMED} more" if len(own) > _NAMED else "")
     raise ExportError(
-        f"{path} has no {nouns}, which the profile {profile.name} needs; its columns are: {shown}. "
+        f"{path} has no {nouns}, which the profile {profile.name} needs; "
+        f"{name_columns(own, profile.sources)}. "
         + (advice or "Add what is missing to the export, or choose the profile that fits it."),
         path=path,
         column=missing[0],

@@ -1,0 +1,43 @@
+"""Naming a file's columns in a sentence, without a cell in it: the header may be missing, and the first
+customer's row stand in its place. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from robin_etl.core.words import name_some
+from robin_etl.exports.profiles import list_shipped
+
+_LONGEST = 60
+_MOST = 40
+# What joins words in a name: `Line: Price`, `meta:_vat`, `Grand Total (Base)`.
+_JOINS = frozenset(" _-:.#/()[]%&'")
+
+
+def name_columns(names: Sequence[str], known: Iterable[str]) -> str:
+    """A file's columns in words: by name those that are `known`, or a shipped profile's, and where all
+    others look like names, these too; else the others by their number.
+    """
+    if not names:
+        return "none of its columns is known"
+    sources = {source for profile in list_shipped() for source in profile.sources}
+    is_known = {*known, *sources}
+    if all(name in is_known or _looks_like_name(name) for name in names):
+        return f"its columns are: {name_some(sorted(names), most=_MOST)}"
+    named = sorted(name for name in names if name in is_known)
+    unnamed = [at for at, name in enumerate(names, start=1) if name not in is_known]
+    found = f"its columns are: {name_some(named, most=_MOST)}, and" if named else "it has"
+    numbers = name_some(unnamed, most=_MOST)
+    return (
+        f"{found} {len(unnamed):,} that have no name (by their number: {numbers}), as a file without a "
+        "header has"
+    )
+
+
+def _looks_like_name(text: str) -> bool:
+    """Whether it is text as names of columns are, and no address, number, date or sentence."""
+    letters = sum(sign.isalpha() for sign in text)
+    digits = sum(sign.isdigit() for sign in text)
+    others = set(text) - _JOINS
+    return letters > digits and len(text) <= _LONGEST and all(sign.isalnum() for sign in others)

@@ -1,0 +1,61 @@
+"""A sentence names columns, and never a cell: a file may have no header."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from upath import UPath
+
+from robin_etl.exceptions import ExportError
+from robin_etl.exports import files
+from robin_etl.exports.naming import name_columns
+from robin_etl.exports.profiles import load_profile
+
+DAY = date(2026, 3, 1)
+ROW = ["A1", "ann.one@shop.example", "+31699887766", "10.50", "2026-02-28", "Ann Jansen", "Utrecht"]
+
+
+def make_sentence(path: Path) -> str:
+    with pytest.raises(ExportError) as caught:
+        files.read_export(UPath(path), load_profile("robin"), DAY)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_a_row_in_the_place_of_the_header_is_in_no_sentence(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"orders_2026-03-01{ending}"
+    frame = pd.DataFrame([ROW], columns=ROW)
+    if ending == ".csv":
+        frame.to_csv(path, index=False)
+    elif ending == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    sentence = make_sentence(path)
+    assert [cell for cell in ROW if cell in sentence] == []
+    # Of Parquet only the columns that the profile names are looked at.
+    assert ("none of its columns is known" if ending == ".parquet" else "it has 7 that") in sentence
+
+
+def test_columns_of_a_file_with_a_header_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "orders_2026-03-01.csv"
+    path.write_text("order_number,Straße,Grand Total (Base),meta:_vat,2nd address line\n1,2,3,4,5\n")
+    assert "its columns are: 2nd address line, Grand Total (Base), Straße, meta:_vat, order_number." in (
+        make_sentence(path)
+    )
+
+
+def test_beside_what_is_no_name_only_known_columns_are_named() -> None:
+    names = ["order_number", "Ann Jansen", "ann@shop.example", "mine"]
+    assert name_columns(names, ["mine"]) == (
+        "its columns are: mine, order_number, and 2 that have no name (by their number: 2, 3), as a file "
+        "without a header has"
+    )
+
+
+def test_ten_thousand_columns_are_no_sentence_of_ten_thousand_names() -> None:
+    names = [f"column of the number {'abcdefghij'[n % 10]}" + "x" * (n // 10 % 30) for n in range(9_000)]
+    assert len(name_columns(names, [])) < 4_000

@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import click
 
-from robin_etl.cli.results import json_option, print_json
-from robin_etl.core.words import count
+from robin_etl.cli.results import ExitCode, json_option, print_json
+from robin_etl.core.words import count, name_some
 
 
 @click.command(short_help="Erase a customer.")
 @click.argument("address")
 @click.option("--all", "everything", is_flag=True, help="Remove the state of their orders too.")
 @json_option
-def forget(address: str, everything: bool, as_json: bool) -> None:
+def forget(address: str, everything: bool, as_json: bool) -> ExitCode:
     """Erase what is kept of one customer: ADDRESS is an e-mail address or a phone number.
 
     The state of their orders stays under a keyed digest, so that their next order is not sent as
@@ -28,17 +28,23 @@ def forget(address: str, everything: bool, as_json: bool) -> None:
     erased = forget.forget_customer(Settings.read(), address, everything=everything)
     if as_json:
         print_json(vars(erased))
-        return
+        return ExitCode.DEGRADED if erased.left else ExitCode.DONE
     click.echo(
         f"Blanked {count(erased.deliveries, 'delivery', 'deliveries')}, and took "
         f"{count(erased.rows, 'row')} out of {count(erased.files, 'file')} of runs."
     )
+    if erased.removed_files:
+        removed = name_some(erased.removed_files)
+        click.echo(f"Removed whole, since it could not be read: {removed}.")
     orders = count(erased.orders, "order")
     if erased.removed:
         click.echo(f"Removed {orders} from the ledger; their next one is a first one.")
     else:
         stays = "stays" if erased.orders == 1 else "stay"
         click.echo(f"{orders} {stays} in the ledger under a digest; --all removes them.")
+    for words in erased.left:
+        click.echo(f"Not erased: {words}.", err=True)
+    return ExitCode.DEGRADED if erased.left else ExitCode.DONE
 
 
 @click.command(short_help="Remove old run files.")

@@ -130,6 +130,13 @@ class DeliveryLog:
             connection.execute(REQUESTS.update().where(REQUESTS.c.id.in_(holding)).values(words=None))
             return int(connection.execute(DELIVERIES.update().where(own).values(blank)).rowcount)
 
+    def runs_with(self, order_numbers: pd.Series) -> list[str]:
+        """The runs that had any of these orders in a request."""
+        own = DELIVERIES.c.order_number.in_(self._engine.select_keys(order_numbers))
+        query = sa.select(REQUESTS.c.run).select_from(_BOTH).where(own).distinct()
+        with self._engine.read() as connection:
+            return [str(run) for run in connection.execute(query).scalars()]
+
     # Requests
 
     def request_ages(self, seconds: float) -> list[float]:

@@ -48,6 +48,7 @@ NO_PAYLOAD = "{}"
 _MOVING = (ACCEPTED, CONFIRMED, BASELINE, RETRACTED)
 
 _SUFFIX = ".jsonl"
+_UNREADABLE = b"null\n"
 _TAIL = 65_536
 _TOGETHER = 16 << 20  # bytes of objects that are put together
 
@@ -350,6 +351,8 @@ class _Eraser:
         if not any(mark in line for mark in self._marks):
             return line
         move = _parse(line)
+        if move is None:
+            return _UNREADABLE  # what a crash has cut off, which a reader passes over as such
         if not isinstance(move, list):
             return line
         new = self._edit_move(move)

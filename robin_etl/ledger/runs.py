@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -26,6 +26,8 @@ RUNNING, DONE, DEGRADED, STOPPED, INTERRUPTED = (
 )
 # A run that is through, whether or not somebody has to look at something.
 FINISHED = (DONE, DEGRADED)
+
+_FORGOTTEN_WORDS = "Why it stopped is not kept: that named a customer who was forgotten."
 
 
 class RunLog:
@@ -82,6 +84,29 @@ class RunLog:
         """Log that what these dead runs left in doubt has been reported."""
         with self._engine.write() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run.in_(runs)).values(outcome=INTERRUPTED))
+
+    def blank(
+        self, *, is_named_in: Callable[[str], bool], blank_counts: Callable[[str, Any], Any]
+    ) -> None:
+        """Take a customer out of why runs stopped and out of their counts. A sentence in which they are
+        named goes whole: it may say more of them.
+        """
+        query = sa.select(RUNS.c.run, RUNS.c.words, RUNS.c.counts)
+        with self._engine.transaction(), self._engine.write() as connection:
+            for run, words, counts in connection.execute(query).all():
+                row = {}
+                if words and is_named_in(words):
+                    row["words"] = _FORGOTTEN_WORDS
+                kept = json.loads(counts or "null")
+                if (new := blank_counts(run, kept)) != kept:
+                    row["counts"] = json.dumps(new)
+                if row:
+                    connection.execute(RUNS.update().where(RUNS.c.run == run).values(row))
+
+    def find(self, run: str) -> RunRecord | None:
+        """The run with this id; None for one that is not logged, as a dry run."""
+        rows = self._engine.fetch(sa.select(RUNS).where(RUNS.c.run == run))
+        return _make_record(rows[0]) if rows else None
 
     def latest(self, limit: int) -> list[RunRecord]:
         """The latest runs, newest first."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
 from upath import UPath
+from upath.implementations.local import PosixUPath
 
 from robin_etl.core.columns import (
     CHANGE_DTYPES,
@@ -259,11 +260,25 @@ def locate_journals(runs: UPath) -> UPath:
 
 
 def find_runs(root: Folder) -> Iterator[Folder]:
-    """The folders of runs under `root`, and nothing else that may lie there."""
-    if root.path.exists():
-        for path in sorted(root.path.iterdir()):
-            if (path / Run.kept_scope.name).exists():
-                yield Folder(path)
+    """The folders of runs under `root`, whatever state they are in, and nothing else that may lie there.
+    Links are no folders of runs: they lead elsewhere.
+    """
+    known = {declared.name for _, declared in describe_files()}
+    for path in _list_names(root.path):
+        is_link = isinstance(path, PosixUPath) and path.is_symlink()
+        if is_link or path.name == _JOURNALS or not path.is_dir():
+            continue
+        names = {child.name for child in _list_names(path)}
+        if names & known or any(name.startswith(_PARTITION) for name in names):
+            yield Folder(path)
+
+
+def _list_names(folder: UPath) -> list[UPath]:
+    """What is in a folder; nothing of one that is not there, or no more."""
+    try:
+        return sorted(folder.iterdir(), key=str)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def find_partitions(folder: Folder) -> Iterator[Folder]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from shutil import rmtree
 
 from upath import UPath
+from upath.implementations.local import PosixUPath
 
 from robin_etl.settings import Settings
 from robin_etl.stages.files import Folder
@@ -16,18 +18,25 @@ def prune_runs(settings: Settings, older_than: timedelta) -> int:
     """Remove the folders of runs that were last written longer ago than that; how many."""
     root = Folder(settings.path(settings.runs))
     before = datetime.now(UTC) - older_than
-    old = [folder for folder in find_runs(root) if _read_age(folder) < before]
-    for folder in old:
-        _remove(folder.path)
-    return len(old)
+    removed = 0
+    for folder in find_runs(root):
+        with suppress(FileNotFoundError):  # another clears it away, too
+            if _read_age(folder) < before:
+                _remove(folder.path)
+                removed += 1
+    return removed
 
 
 def _read_age(folder: Folder) -> datetime:
-    return datetime.fromtimestamp((folder.path / Run.kept_scope.name).stat().st_mtime, UTC)
+    """When a run was last written: its scope, or where that is gone, anything in its folder."""
+    scope = folder.path / Run.kept_scope.name
+    paths = [scope] if scope.exists() else list(folder.path.iterdir())
+    moments = [path.stat().st_mtime for path in paths]
+    return datetime.fromtimestamp(max(moments, default=0.0), UTC)
 
 
 def _remove(folder: UPath) -> None:
-    if folder.protocol in ("", "file", "local"):
+    if isinstance(folder, PosixUPath):
         rmtree(folder.path)
     else:
         folder.rmdir(recursive=True)

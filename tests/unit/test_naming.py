@@ -51,8 +51,8 @@ def test_columns_of_a_file_with_a_header_are_named(tmp_path: Path) -> None:
 def test_beside_what_is_no_name_only_known_columns_are_named() -> None:
     names = ["order_number", "Ann Jansen", "ann@shop.example", "mine"]
     assert name_columns(names, ["mine"]) == (
-        "its columns are: mine, order_number, and 2 that have no name (by their number: 2, 3), as a file "
-        "without a header has"
+        "its columns are: mine, order_number, and 2 that have no name (by their number: 2, 3), "
+        "as a file without a header has"
     )
 
 

@@ -33,9 +33,24 @@ Export = Callable[..., Path]
 
 # Files whose tests take minutes go first, so that no core waits for one of them at the end.
 LONG = (
-    *("test_airflow_services", "test_benchmarks", "test_real_shop", "test_dag", "test_bad_nights"),
-    *("test_pipeline", "test_cli", "test_docs", "test_erasure", "test_faults", "test_airflow_package"),
-    *("test_partitions", "test_invariant", "test_secrets", "test_object_storage", "test_care"),
+    *(
+        "test_airflow_services",
+        "test_dag",
+        "test_bad_nights",
+        "test_destination",
+        "test_docs",
+        "test_cli",
+    ),
+    *(
+        "test_catch_up",
+        "test_benchmarks",
+        "test_guards",
+        "test_real_shop",
+        "test_doubt",
+        "test_degraded",
+    ),
+    *("test_airflow_package", "test_partitions", "test_pipeline", "test_faults", "test_customers"),
+    *("test_object_storage", "test_model", "test_erasure", "test_odd_rows", "test_cancelled"),
 )
 
 

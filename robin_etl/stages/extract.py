@@ -11,6 +11,7 @@ from statistics import median
 
 import pandas as pd
 import pyarrow as pa
+from pydantic_core import to_json
 
 from robin_etl.core import columns, customers, partition
 from robin_etl.core.words import name_some
@@ -38,6 +39,9 @@ from robin_etl.stages.records import Extracted, ReadBy
 from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
+
+# What says where a row was, and why it was set aside.
+_PLACE = ("file", "line", "rules")
 
 _NO_BOUND = 1e15  # more than any amount that is read
 
@@ -162,10 +166,22 @@ def _write_rows(
             rows_read += len(rows)
             left_out = add_counts((left_out, *(export.orders.left_out for export in exports)))
             without_customer += sum(count for _, count in settled)
-    nothing = pd.DataFrame(columns=["file", "line", "rules"])
-    broken_rows = [frame for frame in quarantine if len(frame)]
-    run.quarantine.write(pd.concat(broken_rows, ignore_index=True) if broken_rows else nothing)
+    _keep_quarantine(run, [frame for frame in quarantine if len(frame)])
     return _Counted(rows_read, left_out, without_customer, tuple(kept))
+
+
+def _keep_quarantine(run: Run, broken_rows: list[pd.DataFrame]) -> None:
+    nothing = pd.DataFrame(columns=[*_PLACE])
+    run.quarantine.write(pd.concat(broken_rows, ignore_index=True) if broken_rows else nothing)
+    run.quarantined_rows.write(line for frame in broken_rows for line in _write_lines(frame))
+
+
+def _write_lines(broken_rows: pd.DataFrame) -> Iterator[bytes]:
+    """Rows as JSON, a line each, their cells in an object of their own; one that is null is left out."""
+    names = broken_rows.columns[len(_PLACE) :]
+    for file, line, rules, *cells in broken_rows.itertuples(index=False, name=None):
+        present = {name: cell for name, cell in zip(names, cells, strict=True) if not pd.isna(cell)}
+        yield to_json({"file": file, "line": line, "rules": rules, "cells": present})
 
 
 def _add_to_record(record: ExportRecord, export: Export, quarantined: int) -> ExportRecord:

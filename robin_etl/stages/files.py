@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 from upath import UPath
@@ -26,6 +27,13 @@ R = TypeVar("R")
 
 _BATCH_ROWS = 50_000
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+# What begins a formula: a sign at the beginning, or behind what another country's spreadsheet takes for
+# the end of a cell; and control characters, which hide one.
+_FORMULAS = (
+    r"((?:\A|[;,|\t\r\n\"])[ \t\"]*)([=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}])",
+    r"(\A)([\t\r\n])",
+)
 
 # Which rows of a frame are meant.
 Marking = Callable[[pd.DataFrame], pd.Series]
@@ -205,7 +213,9 @@ class JsonFile:
 
 @dataclass(frozen=True)
 class TableFile:
-    """Rows of text as csv, for people: these columns, and further right whatever a row had."""
+    """Rows of text as csv, for people, who open it in a spreadsheet: these columns, and further right
+    whatever a row had. A cell that a spreadsheet would run as a formula begins with an apostrophe.
+    """
 
     folder: Folder
     name: str
@@ -216,7 +226,8 @@ class TableFile:
 
     def write(self, frame: pd.DataFrame) -> None:
         buffer = StringIO()
-        frame.to_csv(buffer, index=False)
+        harmless = frame.apply(_disarm) if len(frame) else frame
+        harmless.set_axis(_disarm(frame.columns.to_series()), axis=1).to_csv(buffer, index=False)
         self.folder.write(self.name, buffer.getvalue().encode())
 
     def read(self) -> pd.DataFrame:
@@ -270,6 +281,16 @@ class PageFile:
 
     def write(self, text: str) -> None:
         self.folder.write(self.name, text.encode())
+
+
+def _disarm(cells: pd.Series) -> pd.Series:
+    """Texts that no spreadsheet runs, wherever it splits a line into cells; others are as they were."""
+    if not pd.api.types.is_string_dtype(cells):
+        return cells
+    text = columns.to_strings(cells)
+    for formula in _FORMULAS:
+        text = pc.replace_substring_regex(text, formula, r"\1'\2")
+    return columns.to_series(text, cells.index)
 
 
 def _adapt(kind: type[R]) -> TypeAdapter[R]:

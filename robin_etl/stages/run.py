@@ -160,7 +160,14 @@ class Run:
         "quarantine.csv",
         _quarantine,
         "extract",
-        "The rows that were set aside, as they were: file, line, rules, and their cells.",
+        "The rows that were set aside, for people: file, line, rules, and their cells. An apostrophe "
+        "stands before what a spreadsheet would run.",
+    )
+    quarantined_rows = Declared(
+        "quarantine.jsonl",
+        LinesFile,
+        "extract",
+        "The same rows exactly as they were, one a line: file, line, rules, and their cells by name.",
     )
     export_verdict = Declared(
         "verdict_export.json", JsonFile, "extract", "What the gate says of the export."

@@ -167,6 +167,8 @@ class _Eraser:
             _check_whole(folder.read(name))
             table: TableFile = Run.quarantine.make(folder, name)
             count = table.drop_rows(self._customer.is_named_in)
+        elif name == Run.quarantined_rows.name:
+            count = _drop_lines(Run.quarantined_rows.make(folder, name), self._customer)
         elif name == Run.requests.name:
             count = _drop_orders(Run.requests.make(folder, name), self._customer)
         elif path.suffix == ".json":
@@ -245,6 +247,16 @@ def _blank_record(folder: Folder, name: str, customer: Customer, *, without_rema
         return 0
     folder.write(name, json.dumps(new, indent=2, ensure_ascii=False).encode() + b"\n")
     return 1
+
+
+def _drop_lines(rows: LinesFile, customer: Customer) -> int:
+    """Take the customer's rows out of those that are kept as they were; how many they were."""
+    lines = rows.read()
+    cells = pd.DataFrame([json.loads(line)["cells"] for line in lines], dtype=columns.TEXT)
+    is_theirs = customer.is_named_in(cells)
+    if is_theirs.any():
+        rows.write(line for line, drop in zip(lines, is_theirs, strict=True) if not drop)
+    return int(is_theirs.sum())
 
 
 def _drop_orders(requests: LinesFile, customer: Customer) -> int:

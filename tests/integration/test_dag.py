@@ -553,7 +553,10 @@ def test_a_manual_run_without_a_day_fails_with_a_sentence(airflow: Play) -> None
 def test_after_all_that_no_secret_and_no_address_is_in_airflow_the_ledger_or_a_report(
     airflow_home: Path, shop: Path
 ) -> None:
-    data_files = {"exported.parquet", "changes.parquet", "quarantine.csv", "requests.jsonl"}
+    data_files = {
+        *("exported.parquet", "changes.parquet", "requests.jsonl"),
+        *("quarantine.csv", "quarantine.jsonl"),
+    }
     kept = [path for path in (*airflow_home.rglob("*"), *shop.glob("ledger*")) if path.is_file()]
     kept += [
         path for path in (shop / "runs").rglob("*") if path.is_file() and path.name not in data_files

@@ -72,7 +72,8 @@ def told(settings: Settings, export: Export, sandbox: Sandbox) -> Settings:
 
 
 def test_nothing_but_the_digest_is_left_of_a_customer_who_is_forgotten(told: Settings) -> None:
-    files = {"exported.parquet", "changes.parquet", "requests.jsonl", "quarantine.csv"}
+    files = {"exported.parquet", "changes.parquet", "requests.jsonl"}
+    files |= {"quarantine.csv", "quarantine.jsonl"}
     assert files <= holding(told, ANN)
     erased = forget.forget_customer(told, ANN.upper())
     assert (erased.orders, erased.removed) == (1, False)
@@ -151,6 +152,7 @@ def wrecked(told: Settings) -> Settings:
         "foreign/exported.parquet": ANN.encode(),
         "foreign/quarantine.csv": bytes(range(256)) + ANN.encode() + b"\n",
         "foreign/summary.json": f'[{{"{ANN}": ["{PHONE}"]}}, 1]'.encode(),
+        "cut/quarantine.jsonl": f'{{"cells": {{"x": "{ANN}"}}}}\n{{"cells": {{"x": "{ANN[:9]}'.encode(),
         "foreign/load.json": b"\xff\xfe",
         "foreign/requests.jsonl": f'{{"orders": "{ANN}"}}\n'.encode(),
         "foreign/exported.parquet.d/notes.txt": f"{ANN}, {PHONE}".encode(),

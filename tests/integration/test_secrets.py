@@ -26,7 +26,10 @@ from tests.waiting import until
 
 __all__ = ["robin_etl"]  # a fixture
 
-DATA_FILES = {"exported.parquet", "changes.parquet", "quarantine.csv", "requests.jsonl"}
+DATA_FILES = {
+    *("exported.parquet", "changes.parquet", "requests.jsonl"),
+    *("quarantine.csv", "quarantine.jsonl"),
+}
 HEADER = "order_number,email_address,phone_number,revenue,order_date"
 DOMAIN, PHONE, CUSTOMER_KEY = "leak.shop.example", "+31699887766", "the-key-of-customers"
 SECRETS = (SECRET, base64.b64encode(f"{KEY}:{SECRET}".encode()).decode(), CUSTOMER_KEY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -168,6 +169,43 @@ def test_a_table_gives_its_first_columns_whatever_stands_further_right(folder: F
     assert file.read().to_numpy().tolist() == [["a.csv", "7"], ["b.csv", "8"]]
     assert file.drop_rows(lambda rows: rows.iloc[:, 2] == "NA") == 1
     assert file.read().to_numpy().tolist() == [["b.csv", "8"]]
+
+
+# As a spreadsheet of either country splits a line, and as it strips a cell.
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    " =1",
+    "x;=1",
+    "x, =1",
+    'x;"=1',
+    "\uff1d1",
+    "x\n=1",
+]
+
+
+def test_no_cell_of_a_table_begins_a_formula_wherever_a_spreadsheet_splits_it(folder: Folder) -> None:
+    file = TableFile(folder, "quarantine.csv", ("file", "line"))
+    rows = pd.DataFrame({"file": FORMULAS, "line": range(len(FORMULAS)), "=2": FORMULAS}).astype(
+        {"file": "str"}
+    )
+    file.write(rows)
+    text = folder.read(file.name).decode()
+    pieces = re.split(r'[;,\n\t\r"]', text)
+    assert [piece for piece in pieces if piece.strip()[:1] in ("=", "+", "-", "@", "\uff1d")] == []
+    file.drop_rows(lambda frame: frame["line"] == "0")
+    assert "''" not in folder.read(file.name).decode()
+
+
+def test_a_table_says_what_it_was_given_where_nothing_begins_a_formula(folder: Folder) -> None:
+    file = TableFile(folder, "quarantine.csv", ("file", "line"))
+    file.write(pd.DataFrame({"file": ["a-b.csv"], "line": ["2"], "x": ["O'Brien <a@b.nl>, 2026-03-01"]}))
+    assert folder.read(file.name).decode().splitlines()[1] == 'a-b.csv,2,"O\'Brien <a@b.nl>, 2026-03-01"'
 
 
 def test_lines_come_back_as_they_were_written(folder: Folder) -> None:

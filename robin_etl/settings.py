@@ -20,6 +20,7 @@ from robin_etl.core import limits, sealing, statuses
 from robin_etl.core.guards import GuardLimits
 from robin_etl.core.sealing import Sealer
 from robin_etl.exceptions import ConfigurationError
+from robin_etl.private import resolve_local
 from robin_etl.redaction import hide_credentials, holds_password
 
 PREFIX = "ROBIN_ETL_"
@@ -216,7 +217,7 @@ class Settings(BaseSettings):
         """
         connection, scheme, rest = connection_in(location)
         if connection is None or (connection not in self._storage and scheme not in BUCKETS):
-            return UPath(location)
+            return resolve_local(UPath(location))
         if connection not in self._storage:
             raise ConfigurationError(
                 f"{location} names the connection {connection}, which only Airflow's tasks know. "

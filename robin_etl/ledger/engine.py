@@ -81,7 +81,7 @@ class Engine:
             if read_only and not path.exists():
                 url = sa.make_url("sqlite://")
             else:
-                locations.make_folder(path.parent)
+                locations.make_file(path)
         engine = cls(sa.create_engine(url, **locations.choose_options(url)), clock=clock)
         if not engine.is_postgresql:
             sa.event.listen(engine.database, "connect", _set_pragmas)

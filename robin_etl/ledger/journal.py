@@ -23,12 +23,12 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 from upath import UPath
-from upath.implementations.local import PosixUPath
 
 from robin_etl.core import columns
 from robin_etl.exceptions import UnavailableError
 from robin_etl.ledger.binding import Binding
 from robin_etl.ledger.schema import FORGOTTEN_ORDER
+from robin_etl.private import is_local, make_folder, resolve_local
 
 # What a move is called.
 SENDING, ANSWERED, ACCEPTED, CONFIRMED, BASELINE, RETRACTED, FORGOTTEN, REPORTED = MOVES = (
@@ -105,11 +105,11 @@ class Journals:
 
     def __init__(self, root: UPath, ledger: str) -> None:
         self.ledger = ledger
-        self.folder = root / ledger
+        self.folder = resolve_local(root) / ledger
 
     def list_files(self) -> list[UPath]:
         """All of them, oldest first."""
-        if not isinstance(self.folder, PosixUPath):
+        if not is_local(self.folder):
             self.folder.fs.invalidate_cache()  # another process may have written since it was listed
         if not self.folder.exists():
             return []
@@ -210,7 +210,7 @@ class JournalWriter:
         closing = {"before": before, "after": after, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
         text = b"".join(to_json(one) + b"\n" for one in (*moves, closing))
         try:
-            if isinstance(self._journals.folder, PosixUPath):
+            if is_local(self._journals.folder):
                 self._append(text, before, is_synced=before != after)
             else:
                 self._put(text, before)
@@ -224,8 +224,7 @@ class JournalWriter:
     def _append(self, text: bytes, before: int, *, is_synced: bool) -> None:
         if self._stream is None:
             folder = self._journals.folder
-            for one in (folder.parent, folder):
-                one.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
             self._stream = os.open(str(self._name(before)), flags, 0o600)
             text = self._make_head() + text
@@ -401,7 +400,7 @@ class _Eraser:
 
 
 def _replace(path: UPath, content: bytes) -> None:
-    if not isinstance(path, PosixUPath):
+    if not is_local(path):
         path.write_bytes(content)
         return
     new = path.with_name(f"{path.name}.new")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from robin_etl import private
 from robin_etl.exceptions import ConfigurationError, LedgerError
 
 
@@ -45,10 +48,22 @@ def choose_options(url: sa.URL) -> dict[str, Any]:
 
 def make_folder(folder: Path) -> None:
     """Make the folder of a ledger's file; raises `LedgerError` where that can't be."""
+    with _name_failure(f"The ledger's folder {folder}"):
+        private.make_folder(folder)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file for a ledger, and its folder, where there is none; raises `LedgerError`."""
+    make_folder(path.parent)
+    with _name_failure(f"The ledger {path}"):
+        private.make_file(path)
+
+
+@contextmanager
+def _name_failure(what: str) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise LedgerError(
-            f"The ledger's folder {folder} can't be made ({error}). Set ROBIN_ETL_LEDGER to a place "
-            "that can be written."
+            f"{what} can't be made ({error}). Set ROBIN_ETL_LEDGER to a place that can be written."
         ) from error

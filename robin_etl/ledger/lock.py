@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import sqlalchemy as sa
 
-from robin_etl.exceptions import LedgerBusyError
+from robin_etl.exceptions import LedgerBusyError, LedgerError
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.schema import META
 
@@ -24,7 +24,7 @@ def hold_file(path: Path) -> Iterator[None]:
     `LedgerBusyError` while another has it.
     """
     try:
-        with filelock.FileLock(f"{path}.lock", timeout=0):
+        with _lock_beside(path):
             yield
     except filelock.Timeout:
         raise LedgerBusyError(
@@ -73,7 +73,7 @@ class PostingLock:
     def _lock_file(self) -> Iterator[None]:
         file = self._engine.file
         try:
-            with filelock.FileLock(f"{file}.lock", timeout=0) if file else nullcontext():
+            with _lock_beside(file) if file else nullcontext():
                 yield
         except filelock.Timeout:
             raise self._name_holder() from None
@@ -85,3 +85,24 @@ class PostingLock:
             "Another run is posting against this ledger, and two would tell ROBIN things twice: "
             f"{holder or 'it has only just begun'}. Run again when it is done."
         )
+
+
+@contextmanager
+def _lock_beside(path: Path) -> Iterator[None]:
+    """Hold the lock file beside a ledger; raises `filelock.Timeout`, or `LedgerError` where there can
+    be none.
+    """
+    lock = filelock.FileLock(f"{path}.lock", timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger {path} can't be locked ({error}), and so nothing was posted. Its folder has to "
+            "be one that can be written."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

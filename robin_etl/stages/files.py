@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 from upath import UPath
-from upath.implementations.local import PosixUPath
 
+from robin_etl import private
 from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, StoppedError, UnavailableError
 
@@ -43,13 +43,16 @@ class Folder:
     """A folder on local disk or object storage; writing to it fails with a sentence."""
 
     def __init__(self, path: UPath) -> None:
-        self.path = path
+        self.path = private.resolve_local(path)
 
     def make(self) -> None:
         """Make it, with the folders above it. Raises `ConfigurationError` where that can't be done."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            _restrict(self.path, 0o700)
+            if private.is_local(self.path):
+                private.make_folder(self.path)
+                self.path.chmod(0o700)
+            else:
+                self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
                 f"The run's folder {self.path} can't be made ({error}). Set ROBIN_ETL_RUNS to a "
@@ -77,10 +80,7 @@ class Folder:
         """A stream into the file of that name; raises `UnavailableError` where it can't be written."""
         path = self.path / name
         try:
-            if isinstance(path, PosixUPath):
-                path.touch()
-                _restrict(path, 0o600)
-            with path.open("wb") as stream:
+            with private.open_file(path) if private.is_local(path) else path.open("wb") as stream:
                 yield stream
         except OSError as error:
             raise UnavailableError(
@@ -298,8 +298,3 @@ def _adapt(kind: type[R]) -> TypeAdapter[R]:
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]
-
-
-def _restrict(path: UPath, mode: int) -> None:
-    if isinstance(path, PosixUPath):
-        path.chmod(mode)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
 from upath import UPath
-from upath.implementations.local import PosixUPath
 
+from robin_etl import private
 from robin_etl.core.columns import (
     CHANGE_DTYPES,
     CONTACT_DTYPES,
@@ -272,8 +272,7 @@ def find_runs(root: Folder) -> Iterator[Folder]:
     """
     known = {declared.name for _, declared in describe_files()}
     for path in _list_names(root.path):
-        is_link = isinstance(path, PosixUPath) and path.is_symlink()
-        if is_link or path.name == _JOURNALS or not path.is_dir():
+        if private.is_link(path) or path.name == _JOURNALS or not path.is_dir():
             continue
         names = {child.name for child in _list_names(path)}
         if names & known or any(name.startswith(_PARTITION) for name in names):

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from shutil import rmtree
 
 from upath import UPath
-from upath.implementations.local import PosixUPath
 
+from robin_etl.private import is_local
 from robin_etl.settings import Settings
 from robin_etl.stages.files import Folder
 from robin_etl.stages.run import Run, find_runs
@@ -36,7 +36,7 @@ def _read_age(folder: Folder) -> datetime:
 
 
 def _remove(folder: UPath) -> None:
-    if isinstance(folder, PosixUPath):
+    if is_local(folder):
         rmtree(folder.path)
     else:
         folder.rmdir(recursive=True)

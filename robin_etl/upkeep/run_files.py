@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import pyarrow as pa
 from upath import UPath
-from upath.implementations.local import PosixUPath
 
 from robin_etl.core import columns
 from robin_etl.exceptions import RobinEtlError
 from robin_etl.ledger import Ledger
+from robin_etl.private import is_link
 from robin_etl.stages.files import Folder, FrameFile, LinesFile, TableFile
 from robin_etl.stages.pages import INDEX, write_page
 from robin_etl.stages.records import Summary
@@ -53,7 +53,7 @@ def find_numbers(root: Folder, customer: Customer) -> pd.Series:
     """The numbers of the customer's orders, as files of runs name them; some may be in several."""
     found = [pd.Series(dtype=columns.TEXT)]
     for path in _list_files(root.path):
-        if path.name in _FRAMES and not _is_link(path):
+        if path.name in _FRAMES and not is_link(path):
             with suppress(*_UNREADABLE):
                 found.append(_find_numbers(FrameFile(Folder(path.parent), path.name, {}), customer))
     return pd.concat(found, ignore_index=True).dropna()
@@ -107,7 +107,7 @@ class _Eraser:
                 continue
             is_redrawn |= bool(count) and path.suffix == ".json"
             self._add(rows=count if path.suffix != ".json" else 0, files=int(bool(count)))
-        if page.exists() and (is_redrawn or _is_link(page) or _is_in_file(page, self._customer)):
+        if page.exists() and (is_redrawn or is_link(page) or _is_in_file(page, self._customer)):
             self.erased = replace(self.erased, runs=(*self.erased.runs, folder.path.name))
 
     def look_beside_runs(self) -> None:
@@ -117,7 +117,7 @@ class _Eraser:
         for path in _list_files(self._root.path):
             top = self._name(path).partition("/")[0]
             is_journal = top == journals and path.name.endswith(".jsonl")
-            if top in runs or is_journal or _is_link(path):
+            if top in runs or is_journal or is_link(path):
                 continue
             try:
                 if top == journals and path.name.endswith(_UNFINISHED):
@@ -137,7 +137,7 @@ class _Eraser:
         folder = self._root.path / name
         page = folder / Run.page.name
         try:
-            if _is_link(page):
+            if is_link(page):
                 raise ValueError("a link")
             run = Run.open(str(folder), path_of=lambda _: folder)
             record = ledger.runs.find(run.id)
@@ -158,7 +158,7 @@ class _Eraser:
         Raises one of `_UNREADABLE` where it can't be read, or still has the customer in it.
         """
         folder, name = Folder(path.parent), str(path.name)
-        if _is_link(path) or name.endswith(_UNFINISHED):
+        if is_link(path) or name.endswith(_UNFINISHED):
             raise ValueError("a link, or half of a file")
         if name in _FRAMES:
             return FrameFile(folder, name, {}).drop_rows(self._customer.is_in)
@@ -183,7 +183,7 @@ class _Eraser:
         """Remove a file, and what a rewriting that failed has left beside it."""
         try:
             for one in (path, path.with_name(f"{path.name}{_UNFINISHED}")):
-                if one.exists() or _is_link(one):
+                if one.exists() or is_link(one):
                     one.unlink()
         except FileNotFoundError:
             pass
@@ -209,14 +209,10 @@ def _list_files(folder: UPath) -> Iterator[UPath]:
     except (FileNotFoundError, NotADirectoryError):
         return
     for path in paths:
-        if not _is_link(path) and path.is_dir():
+        if not is_link(path) and path.is_dir():
             yield from _list_files(path)
         else:
             yield path
-
-
-def _is_link(path: UPath) -> bool:
-    return isinstance(path, PosixUPath) and path.is_symlink()
 
 
 def _is_in_file(path: UPath, customer: Customer) -> bool:

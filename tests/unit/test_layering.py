@@ -26,7 +26,7 @@ FLOORS = (
     ("settings",),
     ("core", "sandbox"),
     ("observer", "signals", "exceptions"),
-    ("redaction",),
+    ("redaction", "private"),
 )
 
 # What no module of a room may import, wherever in its files the import stands.
@@ -39,6 +39,7 @@ NEVER = {
     "ledger": {"airflow", "requests", "great_expectations"},
     "delivery": {"airflow", "great_expectations"},
     "redaction": {"robin_etl"},
+    "private": {"robin_etl"},
     "observer": {"robin_etl"},
     "signals": {"robin_etl"},
 }

@@ -72,6 +72,13 @@ def list_days(first: date, last: date) -> list[date]:
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
+def can_list(location: str) -> bool:
+    """Whether a place can be listed at once, however many days it holds; a web server is asked file by
+    file.
+    """
+    return not location.startswith(_NO_LISTING)
+
+
 def find_exports(
     location: str,
     days: Iterable[date],
@@ -95,7 +102,7 @@ def find_exports(
     is_pattern = bool(_DATE_FIELD.search(location))
     pattern = location if is_pattern else f"{location.rstrip('/')}/{DEFAULT_NAME}"
     suffixes = ("",) if is_pattern else SUFFIXES
-    if location.startswith(_NO_LISTING):
+    if not can_list(location):
         found = _ask(pattern, suffixes, days, path_of, done_marker)
     else:
         found = _match(pattern, suffixes, days, path_of(_split(pattern)[0]), done_marker)
@@ -134,16 +141,17 @@ def make_missing_error(location: str, first: date, last: date) -> ExportMissingE
 
 def _list(root: UPath, *, is_deep: bool) -> Mapping[str, Mapping[str, Any]]:
     """What lies under a folder, by the path below it, as fsspec describes it."""
-    file_system, folder = root.fs, root.path.rstrip("/") or root.path
-    file_system.invalidate_cache()  # a listing of a minute ago knows no new file
+    folder = root.path.rstrip("/") or root.path
     try:
+        file_system = root.fs
+        file_system.invalidate_cache()  # a listing of a minute ago knows no new file
         if is_deep:
             described = file_system.find(folder, detail=True).values()
         else:
             described = file_system.ls(folder, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except OSError as error:
+    except Exception as error:  # each storage's library has errors of its own
         raise ExportError(
             f"{root} can't be listed: {error}. Look at ROBIN_ETL_EXPORTS, and at what it takes to read "
             "there.",

@@ -70,7 +70,9 @@ def draw_calendar(
     known_from = ledger.exports.first_day()
     if known_from is None or known_from > until:
         known_from = until
-    all_days = locations.list_days(known_from, until)
+    is_listed = locations.can_list(settings.exports)
+    asked_from = known_from if is_listed else max(known_from, until - timedelta(days=days))
+    all_days = locations.list_days(asked_from, until)
     conflicts: dict[date, ExportError] = {}
     found = locations.find_exports(
         settings.exports,

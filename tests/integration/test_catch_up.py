@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from upath import UPath
 
 from robin_etl import pipeline
-from robin_etl.exceptions import BindingError, ExportError, GateError, RobinUnavailableError
+from robin_etl.exceptions import (
+    BindingError,
+    ExportError,
+    GateError,
+    LedgerBusyError,
+    RobinUnavailableError,
+)
 from robin_etl.exports import files, profiles
-from robin_etl.ledger import Ledger
+from robin_etl.ledger import Binding, ExportRecord, Ledger
+from robin_etl.ledger.backup import backup
+from robin_etl.ledger.restore import restore
 from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
@@ -501,3 +512,126 @@ def test_a_file_that_was_touched_or_has_moved_is_read_once_and_then_known(
     assert calendar_of(moved).unchanged == ()
     with Ledger.open(settings.ledger, read_only=True) as ledger:
         assert ledger.exports.row_counts(7) == [3, 3, 3, 3]
+
+
+def test_a_catch_up_in_a_dry_run_shows_what_it_would_post_and_leaves_everything_outstanding(
+    robin_etl: Command, settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    write_days(export, *DAYS[:3])
+    empty = robin_etl("catch-up", "--until", DAYS[0], "--dry-run", "--json")
+    assert (empty.returncode, json.loads(empty.stdout)["would_post"]) == (0, 3)
+    run_days(settings, DAYS[0])
+    before = states_of(settings)
+    shown = robin_etl("catch-up", "--until", DAYS[3], "--dry-run", "--json")
+    assert shown.returncode == 3, shown.stderr
+    summary = json.loads(shown.stdout)
+    assert (summary["would_post"], summary["missing"]) == (6, [DAYS[3]])
+    assert states_of(settings) == before
+    assert len(sandbox.robin.orders) == 3
+
+
+def test_a_day_that_another_run_finishes_meanwhile_is_posted_once(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    write_days(export, *DAYS[:3])
+    run_days(settings, DAYS[0])
+    with Ledger.open(settings.ledger) as ledger:
+        planned = plan_catch_up(settings, ledger, date.fromisoformat(DAYS[2]))
+        run = Run.start(settings.runs, planned.make_scope("catch-up"))
+        with ledger.lock.hold("another"), pytest.raises(LedgerBusyError):
+            pipeline.run_all(settings, run)
+    assert set(states_of(settings).values()) == {"outstanding: its run stopped"}
+    run_days(settings, DAYS[1])
+    assert pipeline.run_all(settings, run).counts()["posted"] == 3
+    assert states_of(settings) == {}
+    assert sandbox.robin.read_state()["complaints"] == []
+
+
+@pytest.mark.parametrize("place", ["s3://shop/exports", "sftp://127.0.0.1:1/exports"])
+def test_status_says_why_exports_can_not_be_listed_and_shows_the_rest(
+    place: str,
+    robin_etl: Command,
+    settings: Settings,
+    export: Export,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "key")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    write_days(export, DAYS[0])
+    run_days(settings, DAYS[0])
+    gone = {"EXPORTS": place}
+    shown = robin_etl("status", **gone)
+    assert shown.returncode == 0
+    assert "Which days are outstanding is not known: " in shown.stderr
+    assert DAYS[0] in shown.stdout
+    assert json.loads(robin_etl("status", "--json", **gone).stdout)["outstanding"] == []
+    stopped = robin_etl("catch-up", "--until", DAYS[1], **gone)
+    assert stopped.returncode == 1
+    assert "can't be listed" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+class Shelf(BaseHTTPRequestHandler):
+    """A web server without any file; it notes what it is asked for."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(404)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_web_server_is_asked_for_the_days_within_reach_alone(settings: Settings) -> None:
+    Shelf.asked = []
+    with Ledger.open(settings.ledger) as ledger:
+        ledger.exports.record([ExportRecord(date(2024, 1, 1), "x", outcome="done", read_at="x")])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        exports = f"http://127.0.0.1:{server.server_address[1]}/{{date}}.csv"
+        drawn = calendar_of(settings.model_copy(update={"exports": exports}), until=DAYS[-1], days=6)
+        server.shutdown()
+    assert {path[1:11] for path in Shelf.asked} == {*DAYS}
+    assert drawn.older == 0
+
+
+def test_a_ledger_from_an_older_backup_has_its_days_outstanding_again_and_posts_nothing_twice(
+    settings: Settings, export: Export, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    write_days(export, *DAYS[:3])
+    run_days(settings, DAYS[0])
+    copy = str(tmp_path / "backup.db")
+    backup(settings.ledger, copy)
+    run_days(settings, DAYS[1], DAYS[2])
+    restore(settings.ledger, copy, UPath(settings.runs) / "journals", Binding.of(settings))
+    assert states_of(settings) == dict.fromkeys(DAYS[1:3], "outstanding: never read")
+    requests = sandbox.robin.read_state()["requests"]
+    assert catch_up(settings, DAYS[2])["unchanged"] == 6
+    assert sandbox.robin.read_state()["requests"] == requests
+    assert states_of(settings) == {}
+
+
+def test_days_are_looked_after_in_postgresql_alike(
+    settings: Settings, export: Export, sandbox: Sandbox, postgresql: str
+) -> None:
+    there = settings.model_copy(update={"ledger": postgresql})
+    write_days(export, *DAYS[:2], DAYS[3])
+    sandbox.robin.faults = Faults(script={1: Fault.ERROR_BEFORE})
+    with pytest.raises(RobinUnavailableError):
+        run_days(there, DAYS[0])
+    summary = catch_up(there, DAYS[3])
+    assert (summary["posted"], summary["missing"]) == (9, [DAYS[2]])
+    os.utime(Path(settings.exports) / f"orders_{DAYS[0]}.csv", (1, 1))
+    export(DAYS[1], *orders(DAYS[1], revenue="99"))
+    assert states_of(there)[DAYS[1]] == "outstanding: changed since it was read"
+    assert catch_up(there, DAYS[3])["upsell"] == 3
+    assert calendar_of(there).unchanged == ()
+    assert states_of(there) == {DAYS[2]: "missing: no export"}

@@ -41,9 +41,9 @@ test-celery: install
 unit: install
 	$(BIN)/python -m pytest tests/unit --dist load
 
-# The properties with a thousand examples each; no limit on a test's time.
+# The properties with a thousand examples each, the calendar with half as many; no limit on a test's time.
 thorough: install
-	$(BIN)/python -m pytest tests/unit --dist load --timeout 0 --hypothesis-profile thorough
+	$(BIN)/python -m pytest tests/unit tests/integration/test_calendar.py --dist load --timeout 0 --hypothesis-profile thorough
 
 check: install
 	$(BIN)/ruff check .

@@ -3,9 +3,10 @@
 Whoever holds the posting lock of a ledger keeps a journal of what it writes into it: every request,
 what came of it, and the states of orders under digests, without a contact. A journal is a text: a line
 for each **move** of a transaction, and behind them a line that closes it, with the ledger's revision
-before and after. It is written, and on a local disk synced, before the transaction is committed. So
-after a crash it may be one transaction ahead of the ledger; what it says is true, since ROBIN has
-answered.
+before and after. It is written before the transaction is committed. So after a crash it may be one
+transaction ahead of the ledger; what it says is true, since ROBIN has answered. On a local disk it is
+synced once a second and at its end: a sync for each transaction would cost delivery a fifth. A loss of
+power may cut off its last second, which shows as a gap; the ledger itself has it.
 
 The journals of one ledger are in a folder by its name, each under the revision that it begins at, and so
 in order; a number that follows no other's shows that one is missing. Object storage can't append: there
@@ -15,6 +16,7 @@ each transaction is an object, and those of one writer are put together as it en
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,6 +52,7 @@ _MOVING = (ACCEPTED, CONFIRMED, BASELINE, RETRACTED)
 _SUFFIX = ".jsonl"
 _UNREADABLE = b"null\n"
 _TAIL = 65_536
+_SYNC_EVERY = 1.0  # seconds
 _TOGETHER = 16 << 20  # bytes of objects that are put together
 
 Move = list[Any]
@@ -189,6 +192,7 @@ class JournalWriter:
         self._run = run.replace("/", "_").replace(" ", "-")
         self._describe = describe
         self._stream: int | None = None  # of a local file
+        self._synced = time.monotonic()
         self._parts: list[tuple[UPath, bytes]] = []
 
     def __enter__(self) -> JournalWriter:
@@ -198,6 +202,7 @@ class JournalWriter:
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
         if self._stream is not None:
+            os.fdatasync(self._stream)
             os.close(self._stream)
         if kind is None:
             self._put_together()
@@ -211,7 +216,7 @@ class JournalWriter:
         text = b"".join(to_json(one) + b"\n" for one in (*moves, closing))
         try:
             if is_local(self._journals.folder):
-                self._append(text, before, is_synced=before != after)
+                self._append(text, before)
             else:
                 self._put(text, before)
         except OSError as error:
@@ -221,7 +226,7 @@ class JournalWriter:
                 "doubt by this is sent again first."
             ) from error
 
-    def _append(self, text: bytes, before: int, *, is_synced: bool) -> None:
+    def _append(self, text: bytes, before: int) -> None:
         if self._stream is None:
             folder = self._journals.folder
             make_folder(folder)
@@ -231,8 +236,9 @@ class JournalWriter:
         written = 0
         while written < len(text):
             written += os.write(self._stream, text[written:])
-        if is_synced:
+        if (now := time.monotonic()) - self._synced >= _SYNC_EVERY:
             os.fdatasync(self._stream)
+            self._synced = now
 
     def _put(self, text: bytes, before: int) -> None:
         path = self._name(before)

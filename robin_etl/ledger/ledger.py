@@ -48,6 +48,7 @@ class Ledger:
         self.bindings = Bindings(engine)
         self.contacts = SealedContacts(engine)
         self.lock = PostingLock(engine)
+        self._select_revision = engine.compile(sa.select(META.c.revision))
 
     @classmethod
     def open(
@@ -100,7 +101,7 @@ class Ledger:
         with JournalWriter(Journals(journals, self.id), run, self.bindings.read) as writer:
 
             def keep(connection: sa.Connection, moves: list[tuple[Any, ...]]) -> None:
-                revision = int(connection.execute(sa.select(META.c.revision)).scalar_one())
+                revision = int(connection.exec_driver_sql(self._select_revision).scalar_one())
                 has_moved = any(journal.has_moved(move) for move in moves)
                 writer.write(moves, before=revision - has_moved, after=revision)
 

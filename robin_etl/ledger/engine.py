@@ -63,6 +63,8 @@ class Engine:
         self.clock = clock
         self.insert: Any = postgresql.insert if self.is_postgresql else sqlite.insert
         self._poster: sa.Connection | None = None
+        self._session = 0
+        self._driver_error: type[Exception] = getattr(database.dialect.loaded_dbapi, "Error", Exception)
         self._joint = _Joint()
         self._keep: Keep | None = None
 
@@ -148,6 +150,7 @@ class Engine:
                     yield connection
             else:
                 with self._poster.begin():
+                    self._check_session(self._poster)
                     yield self._poster
 
     @contextmanager
@@ -188,13 +191,27 @@ class Engine:
             self._keep = None
 
     @contextmanager
-    def write_through(self, connection: sa.Connection) -> Iterator[None]:
-        """Make every write while this lasts, of whatever thread, through this connection."""
-        self._poster = connection
+    def write_through(self, connection: sa.Connection, session: int) -> Iterator[None]:
+        """Make every write while this lasts, of whatever thread, through this connection, and in this
+        session of PostgreSQL, which has the posting lock; a write in another raises `LedgerError`.
+        """
+        self._poster, self._session = connection, session
         try:
             yield
         finally:
             self._poster = None
+
+    def _check_session(self, connection: sa.Connection) -> None:
+        """Raise `LedgerError` where a pooler has handed this transaction another session."""
+        driver: Any = connection.connection.dbapi_connection
+        asked = "select pg_backend_pid()"
+        try:
+            # Not prepared, since another session does not know what was prepared in one.
+            (session,) = driver.execute(asked, prepare=False).fetchone()
+        except self._driver_error as error:
+            raise sa.exc.OperationalError(asked, None, error) from error
+        if session != self._session:
+            raise make_session_error()
 
     @contextmanager
     def name_failures(self) -> Iterator[None]:
@@ -277,6 +294,16 @@ class _Joint(threading.local):
     connection: sa.Connection | None = None
     executed: list[sa.Executable]
     moves: list[tuple[Any, ...]]
+
+
+def make_session_error() -> LedgerError:
+    """The error for a connection that has no session of PostgreSQL to itself."""
+    return LedgerError(
+        "A pooler before the ledger's database hands each transaction another session (PgBouncer with "
+        "pool_mode = transaction), and the lock that lets only one run post is a session's. Nothing was "
+        "posted without it. Let ROBIN_ETL_LEDGER name PostgreSQL itself, or a pool with pool_mode = "
+        "session."
+    )
 
 
 def format_moment(moment: datetime) -> str:

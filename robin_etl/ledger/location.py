@@ -34,7 +34,7 @@ def parse_location(location: str) -> sa.URL:
 def find_file(url: sa.URL) -> Path | None:
     """The file of a ledger in SQLite; None for one in PostgreSQL or in memory."""
     is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-    return Path(str(url.database)) if is_file else None
+    return Path(str(url.database).removeprefix("file:")) if is_file else None
 
 
 def choose_options(url: sa.URL) -> dict[str, Any]:

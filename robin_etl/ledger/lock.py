@@ -7,15 +7,18 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import filelock
 import sqlalchemy as sa
 
 from robin_etl.exceptions import LedgerBusyError, LedgerError
-from robin_etl.ledger.engine import Engine
+from robin_etl.ledger.engine import Engine, make_session_error
 from robin_etl.ledger.schema import META
 
-_NUMBER = 0x726F62696E  # "robin"
+_NUMBER = sa.literal(0x726F62696E, sa.BigInteger)  # "robin"
+# A setting of a session that nobody else knows.
+_MARK = "robin_etl.session"
 
 
 @contextmanager
@@ -55,19 +58,53 @@ class PostingLock:
         If that connection breaks, and the lock with it, the next write fails as well: a run that
         lost its lock can't log a request as sending, and so sends none.
         """
-        number = sa.literal(_NUMBER, sa.BigInteger)
         with self._engine.read() as connection:
             connection.detach()  # it is closed at the end, not handed to the next one with its lock
-            is_ours = connection.execute(sa.select(sa.func.pg_try_advisory_lock(number))).scalar_one()
-            connection.commit()
-            if not is_ours:
-                raise self._name_holder()
+            self._check_session(connection)
+            session = self._take(connection)
             try:
-                with self._engine.write_through(connection):
+                with self._engine.write_through(connection, session):
                     yield
             finally:
-                with suppress(sa.exc.SQLAlchemyError):  # a dead connection holds no lock
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+                # A dead connection holds no lock; of another session's a pooler may complain.
+                with suppress(sa.exc.SQLAlchemyError):
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(_NUMBER)))
+
+    def _check_session(self, connection: sa.Connection) -> None:
+        """Raise `LedgerError` where the connection has not a session of PostgreSQL to itself."""
+        mark = uuid4().hex
+        marked = sa.select(sa.func.current_setting(_MARK, sa.true()))
+        with self._engine.read() as other:
+            other.execute(marked)  # so that it is there already when a session becomes free
+            other.rollback()
+            connection.execute(sa.select(sa.func.set_config(_MARK, mark, sa.false())))
+            connection.commit()
+            # Each in a transaction: what serves one of them can't serve the other.
+            if other.execute(marked).scalar() == mark or connection.execute(marked).scalar() != mark:
+                raise make_session_error()
+        connection.commit()
+
+    def _take(self, connection: sa.Connection) -> int:
+        """Take the lock in a connection's session, and give the session's number.
+
+        Raises `LedgerBusyError` while another session has it, and `LedgerError` where this one has it
+        already: then it is another run's, too.
+        """
+        own = sa.func.pg_backend_pid()
+        held = sa.text(
+            "select count(*) from pg_locks where locktype = 'advisory' and objsubid = 1 and granted "
+            "and pid = pg_backend_pid()"
+        )
+        try:
+            if connection.execute(held).scalar_one():
+                raise make_session_error()
+            taken = connection.execute(sa.select(sa.func.pg_try_advisory_lock(_NUMBER), own)).one()
+        finally:
+            connection.commit()
+        is_ours, session = taken
+        if not is_ours:
+            raise self._name_holder()
+        return int(session)
 
     @contextmanager
     def _lock_file(self) -> Iterator[None]:

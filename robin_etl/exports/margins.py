@@ -6,6 +6,9 @@ import re
 from collections import deque
 from collections.abc import Iterator
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from robin_etl.exceptions import ExportError
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.streams import Block
@@ -27,7 +30,9 @@ def cut_margins(blocks: Iterator[Block], profile: Profile, path: str) -> Iterato
 def matches_footer(line: str, globs: tuple[str, ...]) -> bool:
     """Whether a line is one of a footer's."""
     either = "|".join(re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs)
-    return bool(re.fullmatch(either, line.strip().strip('"'), re.IGNORECASE | re.DOTALL))
+    # Not Python's own: there a glob of many stars may never end.
+    text = pa.scalar(line.strip().strip('"'))
+    return bool(pc.match_substring_regex(text, rf"(?is)\A(?:{either})\z").as_py())
 
 
 def _skip_lines(blocks: Iterator[Block], left: int) -> Iterator[Block]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, TypeAdapter, ValidationError
 from upath import UPath
 
@@ -28,6 +30,9 @@ T = TypeVar("T")
 
 _Days = Annotated[int, Field(ge=0)]
 _Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+# The end of a text, which the engine below spells otherwise.
+_END = re.compile(r"(?<!\\)((?:\\\\)*)\\Z")
 
 # They judge a row by the others.
 COMPARE_ROWS = {
@@ -101,6 +106,8 @@ def load_suite(path: UPath) -> Suite:
             f"The suite {path} needs a number max_quarantined in its meta: the share of rows that "
             "may be quarantined before the run stops, such as 0.05."
         )
+    for rule in content.get("expectations", ()):
+        _check_harmless(rule, path)
     return Suite(
         path=path,
         rules=tuple(content.get("expectations", ())),
@@ -109,6 +116,28 @@ def load_suite(path: UPath) -> Suite:
         but_at_least=_read_least(meta, path),
         amount=_read_numbers(Amount, meta, "amount", path),
     )
+
+
+def _check_harmless(rule: Any, path: UPath) -> None:
+    """Raise `ConfigurationError` for a rule that may never end, or that runs more than a comparison."""
+    kwargs = rule.get("kwargs") if isinstance(rule, Mapping) else None
+    if not isinstance(kwargs, Mapping):
+        return  # which Great Expectations says
+    for regex in _find_texts([kwargs.get("regex"), kwargs.get("regex_list")]):
+        try:
+            # What this engine takes, it judges in time that grows with the text alone.
+            pc.match_substring_regex(pa.scalar(""), _END.sub(r"\1\\z", regex))
+        except (pa.ArrowInvalid, UnicodeEncodeError) as error:
+            raise ConfigurationError(
+                f"The rule {name_rule(rule)} of {path} has a regular expression that may never end, or "
+                "is none: it may have no look-around, no back-reference and no lone half of a "
+                "character. Write it without."
+            ) from error
+    if any("@" in text or "__" in text for text in _find_texts([kwargs.get("row_condition")])):
+        raise ConfigurationError(
+            f"The rule {name_rule(rule)} of {path} has a condition with @ or __ in it, which would run "
+            "more than a comparison of columns. Write it without."
+        )
 
 
 def _read_numbers(kind: type[T], meta: Mapping[str, Any], name: str, path: UPath) -> T:
@@ -168,7 +197,7 @@ def _check_rule_known(rule: Rule, path: UPath) -> None:
 def name_rule(rule: Mapping[str, Any]) -> str:
     """The name in the rule's meta or, without one, its type and column."""
     column = (rule.get("kwargs") or {}).get("column", "the whole")
-    return str((rule.get("meta") or {}).get("rule") or f"{rule['type']}:{column}")
+    return str((rule.get("meta") or {}).get("rule") or f"{rule.get('type')}:{column}")
 
 
 def is_row_rule(rule: Rule) -> bool:

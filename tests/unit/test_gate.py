@@ -341,6 +341,31 @@ def test_a_rule_that_cannot_be_evaluated_stops_the_run(tmp_path: Path) -> None:
         verdict.stop_unless_passed("the export")
 
 
+def match(regex: str) -> dict[str, Any]:
+    kwargs = {"column": "order_number", "regex": regex}
+    return {**PRESENT, "type": "expect_column_values_to_match_regex", "kwargs": kwargs}
+
+
+def test_a_regular_expression_that_would_try_every_way_ends_all_the_same(tmp_path: Path) -> None:
+    frame = rows({"order_number": "a" * 60 + "!"}, {"order_number": "a" * 60})
+    _, broken = check_frame(frame, suite_of(tmp_path, match(r"\A(?:a+)+\Z"), but_at_least=3))
+    assert list(broken.index) == [0, 1]
+
+
+@pytest.mark.parametrize("regex", [r"\A(?=a)(a+)+\Z", r"\A(a+)\1+\Z", "("])
+def test_a_regular_expression_that_may_never_end_is_refused(tmp_path: Path, regex: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"The rule present of .* may never end, or is none"):
+        suite_of(tmp_path, match(regex))
+
+
+@pytest.mark.parametrize("code", ["revenue > @__import__('os').getpid()", "revenue.__class__ == 1"])
+def test_a_condition_that_runs_more_than_a_comparison_is_refused(tmp_path: Path, code: str) -> None:
+    condition = {"type": "pass_through", "pass_through_filter": code}
+    rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
+    with pytest.raises(ConfigurationError, match="more than a comparison of columns"):
+        suite_of(tmp_path, rule)
+
+
 @pytest.mark.parametrize(
     "condition",
     [

@@ -11,6 +11,7 @@ from upath import UPath
 
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import files
+from robin_etl.exports.margins import matches_footer
 from robin_etl.exports.naming import name_columns
 from robin_etl.exports.profiles import load_profile
 
@@ -59,3 +60,10 @@ def test_beside_what_is_no_name_only_known_columns_are_named() -> None:
 def test_ten_thousand_columns_are_no_sentence_of_ten_thousand_names() -> None:
     names = [f"column of the number {'abcdefghij'[n % 10]}" + "x" * (n // 10 % 30) for n in range(9_000)]
     assert len(name_columns(names, [])) < 4_000
+
+
+def test_a_footer_of_many_stars_ends_on_any_line() -> None:
+    stars = "*a" * 30 + "!"
+    assert not matches_footer("a" * 5_000, (stars,))
+    assert matches_footer('"Total: 10 ORDERS"', ("total:*orders", stars))
+    assert matches_footer("a" * 40 + "!", (stars,))

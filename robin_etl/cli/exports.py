@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from robin_etl.cli import days
 from robin_etl.cli.results import ExitCode, json_option, print_json
+
+if TYPE_CHECKING:
+    from robin_etl.exports.drafting import Question
 
 
 @click.command(short_help="Read and validate one export.")
@@ -69,13 +75,48 @@ def show_profile(name: str) -> None:
 
 @profile.command("new")
 @click.argument("file")
-def draft_profile(file: str) -> None:
-    """Draft a profile for FILE from its header and first rows, and print it.
+def draft_profile(file: str) -> ExitCode:
+    """Draft a profile for FILE from all of its rows, and print it.
+
+    What the rows don't say is asked at a terminal; elsewhere it is a question in the draft, and the exit
+    code is 1. On standard error is shown what a run would tell by the draft.
 
     Example: robin-etl profile new orders.csv > my-shop.toml
     """
-    from robin_etl.exports import sampling
-    from robin_etl.exports.profiles import drafting
+    from robin_etl.cli import tables
+    from robin_etl.exports import profiles, sampling
+    from robin_etl.exports.drafting import draft_profile
     from robin_etl.settings import Settings
+    from robin_etl.stages import check
 
-    click.echo(drafting.draft_profile(sampling.take_sample(Settings.read().path(file))), nl=False)
+    settings = Settings.read()
+    sample = sampling.read_everything(settings.path(file), settings.max_export_size)
+    answers: dict[str, str] = {}
+    draft = draft_profile(sample, answers)
+    while draft.questions and _can_ask():
+        for question in draft.questions:
+            answers[question.key] = _ask(question)
+        draft = draft_profile(sample, answers)
+    click.echo(draft.text, nl=False)
+    if draft.questions:
+        for question in draft.questions:
+            click.echo(f"Question about {question.text}", err=True)
+        click.echo("Answer each in the draft, at the line that says QUESTION.", err=True)
+        return ExitCode.STOPPED
+    drafted = profiles.parse_profile(draft.text, "the draft")
+    day = days.parse_day(file, days.today())
+    tables.show_draft(check.try_profile(settings, file, day, drafted, sample))
+    return ExitCode.DONE
+
+
+def _can_ask() -> bool:
+    """Whether a person sits at this command, whatever becomes of what it prints."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask(question: Question) -> str:
+    example = f" For example: {question.example}." if question.example else ""
+    click.echo(f"{question.words}{example}", err=True)
+    kind = click.Choice(question.answers) if question.answers else str
+    answer: str = click.prompt("Answer", type=kind, err=True)
+    return answer

@@ -179,6 +179,33 @@ def show_check(check: Check) -> None:
         _print_degraded(console, check.to_look_at)
 
 
+def show_draft(check: Check) -> None:
+    """On standard error, what would be told of a file by the profile drafted from it."""
+    console = open_console(stderr=True)
+    console.print("By this draft a first run would tell ROBIN:")
+    if check.first_rows:
+        rows = _make_table("order_number", "revenue", "order_date", "contact")
+        for number, revenue, _, placed, contact in check.first_rows:
+            rows.add_row(Text(number), revenue, placed, contact)
+        console.print(rows)
+    orders = count(check.orders, "order")
+    console.print(
+        f"{orders}, revenue {check.revenue / 100:,.2f} together. Compare it with the shop's page."
+    )
+    asides = list(_count_left_out(check))
+    if check.cancelled:
+        asides.append(count(check.cancelled, "cancelled order"))
+    if asides:
+        console.print(f"Not told: {', '.join(asides)}.", markup=False)
+    if check.quarantined:
+        rules = ", ".join(f"{rule} {broken:,}" for rule, broken in check.rules.items() if broken)
+        console.print(f"Quarantined: {count(check.quarantined, 'row')} ({rules}).", style="yellow")
+    for name, value in check.to_set.items():
+        console.print(f"Set {name}; {value} was assumed here.", markup=False)
+    if check.stop:
+        console.print(check.stop, markup=False, style="red", soft_wrap=True)
+
+
 def show_status(
     totals: Totals, binding: Binding | None, doubt: OpenDoubt, runs: Sequence[RunRecord]
 ) -> None:

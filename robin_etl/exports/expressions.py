@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# A column is named in square brackets, or as it is where it is one plain word; `?` allows a blank.
-_COLUMN = re.compile(r"\[([^\[\]]+)\](\?)?|\b([^\W\d]\w*)\b(\?)?(?!\s*\()")
+# A column is named in square brackets, in back quotes where it has brackets itself, or as it is where it
+# is one plain word; `?` allows a blank.
+_COLUMN = re.compile(r"(?:\[([^\[\]]+)\]|`([^`]+)`)(\?)?|\b([^\W\d]\w*)\b(\?)?(?!\s*\()")
 _SUM = "sum"
 
 # Wide enough for products of three columns and dozens of sums.
@@ -92,9 +93,9 @@ def parse_expression(text: str) -> Expression:
     named: dict[str, tuple[str, bool]] = {}
 
     def note_column(found: re.Match[str]) -> str:
-        bracketed, maybe, plain, plain_maybe = found.groups()
+        bracketed, quoted, maybe, plain, plain_maybe = found.groups()
         name = f"_{len(named)}"
-        named[name] = (bracketed or plain, bool(maybe or plain_maybe))
+        named[name] = (bracketed or quoted or plain, bool(maybe or plain_maybe))
         return name
 
     try:
@@ -111,6 +112,11 @@ def parse_expression(text: str) -> Expression:
     except pa.ArrowInvalid:
         raise ValueError(f"{text!r} multiplies more columns than can be counted exactly") from None
     return expression
+
+
+def name_column(name: str) -> str:
+    """A column as an expression names it."""
+    return f"`{name}`" if "[" in name or "]" in name else f"[{name}]"
 
 
 def _check_node(

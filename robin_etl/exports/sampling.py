@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import pandas as pd
@@ -17,7 +17,8 @@ from robin_etl.exports import layout, spreadsheet
 from robin_etl.exports.files import find_suffix, open_text
 from robin_etl.exports.jsonl import read_jsonl
 from robin_etl.exports.layout import Layout, Record
-from robin_etl.exports.margins import cut_margins
+from robin_etl.exports.mapping import CUT_OFF, SURPLUS
+from robin_etl.exports.margins import cut_margins, matches_footer
 from robin_etl.exports.parquet import list_fields, make_empty_batch, open_parquet, to_cells
 from robin_etl.exports.profiles import Columns, Profile
 from robin_etl.exports.streams import (
@@ -42,6 +43,7 @@ class Sample:
     rows: pd.DataFrame
     layout: Layout = field(default_factory=Layout)
     suffix: str = ".csv"
+    path: str = ""
 
     @property
     def columns(self) -> list[str]:
@@ -55,12 +57,12 @@ class Sample:
 
 def take_sample(path: UPath) -> Sample:
     """The first rows; raises `ExportMissingError`, or `ExportError` where there are none to be seen."""
-    return _read(path, sys.maxsize, is_whole=False)
+    return replace(_read(path, sys.maxsize, is_whole=False), path=str(path))
 
 
 def read_everything(path: UPath, most_bytes: int = sys.maxsize) -> Sample:
     """All rows; raises what `take_sample` does, and `ExportError` for more than `most_bytes`."""
-    return _read(path, most_bytes, is_whole=True)
+    return replace(_read(path, most_bytes, is_whole=True), path=str(path))
 
 
 def _read(path: UPath, most_bytes: int, *, is_whole: bool) -> Sample:
@@ -131,8 +133,6 @@ def _make_record(number: int, row: Sequence[Any]) -> Record:
 
 
 def _count_footer(records: Sequence[Record], footer: tuple[str, ...]) -> int:
-    from robin_etl.exports.margins import matches_footer  # noqa: PLC0415
-
     count = 0
     while footer and count < len(records) and matches_footer(records[-1 - count].text, footer):
         count += 1
@@ -195,7 +195,7 @@ def _make_reader(content: bytes) -> Read:
 
 def _drop_nameless(rows: pd.DataFrame) -> pd.DataFrame:
     """Without columns that have no name or another's, and without blank rows."""
-    rows = rows.loc[:, ~rows.columns.duplicated()]
+    rows = rows.loc[:, ~rows.columns.duplicated()].drop(columns=[SURPLUS, CUT_OFF], errors="ignore")
     rows = rows[[name for name in rows.columns if name]]
     trimmed = rows.apply(columns.trim)
     return rows[trimmed.notna().any(axis=1)].reset_index(drop=True)

@@ -24,7 +24,8 @@ from robin_etl.stages.records import list_to_look_at
 @dataclass(frozen=True)
 class Check:
     """What one export holds: counts, broken rows by rule, the first good rows as text (order_number,
-    revenue, profit, order_date, kind of contact), and why a run would stop at it, if it would.
+    revenue, profit, order_date, kind of contact), the `orders` and their `revenue` in cents that would
+    be told, the `cancelled` ones that would not, and why a run would stop at it, if it would.
 
     `warnings`: the names of the rules that failed and only warn.
 
@@ -43,6 +44,9 @@ class Check:
     rules: dict[str, int]
     warnings: tuple[str, ...]
     first_rows: list[list[str]]
+    orders: int
+    revenue: int
+    cancelled: int
     stop: str | None
 
     @property
@@ -69,6 +73,20 @@ def check(settings: Settings, file: str, day: date) -> Check:
     """
     path = settings.path(file)
     profile, to_set = _fitting(settings, sampling.take_sample(path))
+    return check_as(settings, file, day, profile, to_set)
+
+
+def try_profile(settings: Settings, file: str, day: date, profile: Profile, sample: Sample) -> Check:
+    """What a file holds by a profile that is not set yet; raises what `check` does."""
+    completed, to_set = _complete(settings, profile, sample)
+    return check_as(settings, file, day, completed, to_set)
+
+
+def check_as(
+    settings: Settings, file: str, day: date, profile: Profile, to_set: dict[str, str]
+) -> Check:
+    """What a file holds by a profile that is whole; `to_set` are the settings that would name it."""
+    path = settings.path(file)
     export = files.read_export(path, profile, day, most_bytes=settings.max_export_size)
     with Ledger.open(settings.ledger, read_only=True) as ledger:
         export, without_customer = make_finder(profile, ledger).settle(export)
@@ -85,7 +103,8 @@ def check(settings: Settings, file: str, day: date) -> Check:
         stop = None
     except GateError as error:
         stop = str(error)
-    head = kept.head(5)
+    told = kept[~kept["is_cancelled"]]
+    head = told.head(5)
     money = [
         (head[name] / 100).map("{:.2f}".format, na_action="ignore") for name in ("revenue", "profit")
     ]
@@ -105,6 +124,9 @@ def check(settings: Settings, file: str, day: date) -> Check:
         rules={rule.rule: rule.broken for rule in verdict.rules if rule.is_row_rule},
         warnings=verdict.warnings,
         first_rows=shown.astype(object).fillna("").astype(str).to_numpy().tolist(),
+        orders=len(told),
+        revenue=int(told["revenue"].sum()),
+        cancelled=len(kept) - len(told),
         stop=stop,
     )
 
@@ -124,6 +146,13 @@ def _fitting(settings: Settings, sample: Sample) -> tuple[Profile, dict[str, str
         to_set["ROBIN_ETL_PROFILE"] = profile.name
     if profile.unusable:
         raise ConfigurationError(profile.unusable)
+    completed, more = _complete(settings, profile, sample)
+    return completed, to_set | more
+
+
+def _complete(settings: Settings, profile: Profile, sample: Sample) -> tuple[Profile, dict[str, str]]:
+    """A profile with what settings say, and those that it lacks, as far as the file can tell them."""
+    to_set: dict[str, str] = {}
     if not (profile.timezone or settings.timezone):
         to_set["ROBIN_ETL_TIMEZONE"] = "UTC"
     currency = profile.currency

@@ -17,7 +17,6 @@ from robin_etl.exceptions import ConfigurationError, ExportError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.choosing import PENDING
 from robin_etl.exports.mapping import map_cells
-from robin_etl.exports.profiles import drafting
 from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
 from robin_etl.settings import Settings
 
@@ -377,44 +376,6 @@ def test_a_nobody_is_a_blank_cell_of_which_the_next_column_may_say_more(tmp_path
         ["nora@x.nl", "112"],
     ]
     assert quarantined(export) == {"2": "contact_present", "3": "contact_present"}
-
-
-@pytest.mark.parametrize("name", ["shopware6.csv", "line-items.csv"])
-def test_a_drafted_profile_reads_the_file_it_was_drafted_from(tmp_path: Path, name: str) -> None:
-    sample = sampling.take_sample(UPath(FILES / name))
-    unknown = sampling.Sample(
-        sample.rows.rename(columns={"order_number": "Order No."}), sample.layout, sample.suffix
-    )
-    drafted = profiles.load_profile(shop(tmp_path, drafting.draft_profile(unknown)))
-    assert drafted.columns.order_number == "Order No."
-    assert drafted.delimiter == sample.layout.delimiter
-    assert drafted.grain == ("line" if name == "line-items.csv" else "order")
-    assert 'extends = "shopware6"' in drafting.draft_profile(
-        sampling.take_sample(UPath(FILES / "shopware6.csv"))
-    )
-
-
-def test_a_draft_sees_commas_dates_statuses_and_encoding(tmp_path: Path) -> None:
-    states = ("Betaald", "Cancelled", "Refunded", "Partially refunded")
-    rows = [f"{at};a@x.nl;1.234,50;{state};28-03-2026 10:00" for at, state in enumerate(states)]
-    text = "\n".join(["Bestelnummer;E-mail;Totaal (€);Status;Besteldatum", *rows])
-    (tmp_path / "orders.csv").write_bytes(text.encode("cp1252"))
-    draft = drafting.draft_profile(sampling.take_sample(UPath(tmp_path / "orders.csv")))
-    for line in (
-        'delimiter = ";"',
-        'encoding = "windows-1252"',
-        'decimal_mark = ","',
-        'thousands_separator = "."',
-        'date_formats = ["%d-%m-%Y %H:%M"]',
-        'order_number = "Bestelnummer"',
-        'email_address = "E-mail"',
-        'order_date = "Besteldatum"',
-        "# In this file: betaald, cancelled, partially refunded, refunded",
-        "pending = []",
-        'cancelled = ["cancelled"]',
-        'refunded = ["refunded"]',
-    ):
-        assert line in draft.splitlines()
 
 
 cents = st.integers(0, 10**9)

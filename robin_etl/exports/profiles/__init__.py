@@ -5,6 +5,7 @@ from robin_etl.exports.profiles.loading import (
     list_shipped,
     load_configured,
     load_profile,
+    parse_profile,
     read_toml,
 )
 from robin_etl.exports.profiles.profile import Columns, Currency, Profile, Status
@@ -18,5 +19,6 @@ __all__ = [
     "list_shipped",
     "load_configured",
     "load_profile",
+    "parse_profile",
     "read_toml",
 ]

@@ -46,6 +46,13 @@ def find_fitting(columns: Iterable[str]) -> Profile | None:
     return max(fit, key=lambda profile: len(there & set(profile.sources)), default=None)
 
 
+def parse_profile(text: str, name: str) -> Profile:
+    """A profile of that text, which no file holds yet; raises `ConfigurationError`."""
+    table = _parse_table(text, name)
+    extends = table.pop("extends", None)
+    return _make_profile(name, _lay_over(_read_tables(extends), table) if extends else table)
+
+
 def _read_tables(name: str, *below: str) -> dict[str, Any]:
     """A profile's table, laid over that of the profile it extends."""
     if name in below:
@@ -72,8 +79,12 @@ def read_toml(name: str) -> str:
 
 
 def _read_table(name: str) -> dict[str, Any]:
+    return _parse_table(read_toml(name), name)
+
+
+def _parse_table(text: str, name: str) -> dict[str, Any]:
     try:
-        table = tomllib.loads(read_toml(name))
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"The profile {name} is no TOML: {error}.") from None
     return {"name": name.rsplit("/", 1)[-1].removesuffix(_SUFFIX), **table}

@@ -129,6 +129,9 @@ class Status(BaseModel):
         description="Column that is filled for cancelled orders only, such as the date; it counts "
         "whatever the status says.",
     )
+    undecided: Values = Field(
+        (), description="Values of which a draft does not know the meaning; a run takes none."
+    )
     pending_if_blank: str = Field(
         "",
         description="Column that is blank for pending orders only, such as the date of the payment.",
@@ -138,6 +141,11 @@ class Status(BaseModel):
     def _check_meanings(self) -> Status:
         if not (self.column or self.cancelled_if_filled or self.pending_if_blank):
             raise ValueError("column, cancelled_if_filled or pending_if_blank must say what is told")
+        if self.undecided:
+            raise ValueError(
+                f"undecided has {', '.join(self.undecided)}: move each to pending, cancelled or "
+                "refunded, or take it out where it is an order"
+            )
         seen: set[str] = set()
         for values in (self.pending, self.cancelled, self.refunded):
             if twice := seen.intersection(values):

@@ -1,0 +1,307 @@
+"""Which column of a file is what: by its name in the languages of the vocabulary, and by its cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import pandas as pd
+
+from robin_etl.core import columns
+from robin_etl.exceptions import ExportError
+from robin_etl.exports import vocabulary
+from robin_etl.exports.drafting import amount_styles, date_formats
+from robin_etl.exports.drafting.questions import Ask, Question
+from robin_etl.exports.profiles import Profile
+from robin_etl.exports.sampling import Sample
+
+_TAXES = r"(?:tax|taxes|vat|btw|mwst|ust|iva|tva|moms|mva|alv|podatek|dph|afa|kdv|gst)"
+_GROSS = re.compile(
+    rf"\b(?:(?:incl?|including|inkl|inclusief|ttc)\b(?: {_TAXES}\b)?"
+    rf"|(?:con|com|avec|z|s|with) {_TAXES}\b)"
+)
+_NET = re.compile(
+    rf"\b(?:(?:excl?|ex|excluding|exkl|exclusief|ht|netto|net|zzgl)\b(?: {_TAXES}\b)?"
+    rf"|(?:sin|sem|bez|sans|before|without) {_TAXES}\b)"
+)
+_CODE = re.compile(r"\b(?:eur|usd|gbp|chf|sek|dkk|nok|pln|czk|huf|ron|base|shop currency)\b")
+# Names that are another thing behind any of these words, which come from the middle of longer names.
+_LONG = 8
+_SHORT_BUT_CLEAR = {"email", "mail", "phone", "telephone", "telefon", "status", "currency", "tel"}
+_DOTTED = r"\A[0-2]?\d\.[0-5]\d\Z"  # a time of day, in a column of that name
+_OF_PAYMENT = re.compile(r"pa[iy]|financ|betaal|zahl|pag|betal|plat")
+_OF_SHIPPING = re.compile(
+    r"ship|deliver|fulfil|verz|versand|liefer|levering|livr|spediz|envio|env\u00edo"
+)
+_OF_ITEM = re.compile(r"\b(?:item|line|lineitem|product|sku|unit|row|article|artikel)\b")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The columns of a file by what they are; blank where there is none.
+
+    `order_date` may be two, a date and a time; of contacts the likeliest comes first. `amounts` are by
+    their meaning in the vocabulary, `totals` what may be an order's worth, `items` what only a row for
+    each item has.
+    """
+
+    order_number: str = ""
+    email_address: tuple[str, ...] = ()
+    phone_number: tuple[str, ...] = ()
+    order_date: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    paid_at: str = ""
+    cancelled_at: str = ""
+    currency: str = ""
+    row_type: str = ""
+    profit: str = ""
+    amounts: Mapping[str, str] = field(default_factory=dict)
+    totals: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+    def join_dates(self, rows: pd.DataFrame) -> pd.Series:
+        """The dates as a profile would join them."""
+        first, *others = (rows[name] for name in self.order_date)
+        for other in others:
+            first = columns.trim(first.str.cat(other.fillna(""), sep=" "))
+        return first
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A column's name as it is compared: without brackets, taxes and codes of currencies."""
+
+    column: str
+    words: str
+    is_gross: bool
+    is_net: bool
+
+
+def find_columns(sample: Sample, ask: Ask) -> Found:
+    """What each column is. Raises `ExportError` where none names a customer."""
+    rows = sample.rows
+    names = [_simplify(column) for column in rows.columns]
+    kinds = {name.column: _look_at(rows[name.column]) for name in names}
+
+    def find(meaning: str, *kind: str) -> list[str]:
+        ranked = sorted(
+            ((_rate(name, meaning), -at, name) for at, name in enumerate(names)),
+            key=lambda one: one[:2],
+            reverse=True,
+        )
+        return [
+            name.column
+            for rate, _, name in ranked
+            if rate and (not kind or kinds[name.column] & set(kind))
+        ]
+
+    emails = _find_emails(rows, kinds, find("email_address", "email"))
+    phones = tuple(find("phone_number", "phone"))[:3]
+    _require_contact(emails, phones, sample)
+    taken = {*emails, *phones}
+    date = _find_date(rows, kinds, find, ask)
+    amounts = {
+        meaning: next((column for column in find(meaning, "amount") if column not in taken), "")
+        for meaning in (
+            *("refunded", "quantity", "unit_price", "line_total", "subtotal", "shipping"),
+            *("shipping_tax", "tax", "discount"),
+        )
+    }
+    totals = [
+        column for column in find("revenue", "amount") if column not in {*taken, *amounts.values()}
+    ]
+    totals.sort(key=lambda column: _simplify(column).is_net)
+    return Found(
+        order_number=_find_number(rows, kinds, find, {*taken, *date, *totals[:1]}, ask),
+        email_address=emails[:2],
+        phone_number=phones,
+        order_date=date,
+        status=_find_statuses(find("status", "word")),
+        paid_at=next((one for one in find("paid_at", "date") if one not in date), ""),
+        cancelled_at=next((one for one in find("cancelled_at", "date", "blank") if one not in date), ""),
+        currency=next(iter(find("currency", "code")), ""),
+        row_type=next((one for one in find("row_type", "word")), ""),
+        profit=next(iter(find("profit", "amount")), ""),
+        amounts=amounts,
+        totals=tuple(totals),
+        items=tuple(find("item")),
+    )
+
+
+def take_from(profile: Profile, rows: pd.DataFrame) -> Found:
+    """The columns of a file as a profile names them."""
+    status = profile.status
+    dates = next(
+        (names for names in profile.date_columns if set(names) <= set(rows.columns)),
+        profile.date_columns[0],
+    )
+    names = [_simplify(column) for column in rows.columns]
+    items = [name.column for name in names if _rate(name, "item") or _rate(name, "quantity")]
+    return Found(
+        order_number=profile.columns.order_number,
+        order_date=dates,
+        status=status.column if status else (),
+        items=tuple(items),
+    )
+
+
+def is_net(column: str) -> bool:
+    """Whether an amount's name says that it is before tax."""
+    name = _simplify(column)
+    return name.is_net and not name.is_gross
+
+
+def is_gross(column: str) -> bool:
+    """Whether an amount's name says that its tax is in it."""
+    return _simplify(column).is_gross
+
+
+def is_of_item(column: str) -> bool:
+    """Whether a column's name says that it is a line item's."""
+    return bool(_OF_ITEM.search(vocabulary.simplify(column)))
+
+
+@cache
+def _simplify(column: str) -> _Name:
+    whole = vocabulary.simplify(column)
+    bare = vocabulary.simplify(re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", column)) or whole
+    words = _CODE.sub(" ", _NET.sub(" ", _GROSS.sub(" ", bare)))
+    return _Name(
+        column, " ".join(words.split()) or bare, bool(_GROSS.search(whole)), bool(_NET.search(whole))
+    )
+
+
+def _rate(name: _Name, meaning: str) -> int:
+    """How well a name tells a meaning; 0 for not at all."""
+    best = 0
+    joined = name.words.replace(" ", "")
+    for words in vocabulary.load_columns(meaning).values():
+        for at, word in enumerate(words):
+            if word == name.words or word.replace(" ", "") == joined:
+                best = max(best, 1000 - at)
+            elif " " not in word and len(word) < _LONG and word not in _SHORT_BUT_CLEAR:
+                continue
+            elif name.words.endswith(f" {word}"):
+                best = max(best, 600 - at - 5 * name.words.count(" "))
+            elif name.words.startswith(f"{word} ") and " " in word:
+                best = max(best, 400 - at - 5 * name.words.count(" "))
+            elif f" {word} " in f" {name.words} " and " " in word:
+                best = max(best, 200 - at - 5 * name.words.count(" "))
+    return best
+
+
+def _look_at(text: pd.Series) -> frozenset[str]:
+    """What the cells of a column could be."""
+    filled = text.dropna()
+    if filled.empty:
+        return frozenset({"blank"})
+    some = filled.head(2000)
+    kinds = set()
+    if some.str.contains("@", regex=False).mean() > 0.5:
+        return frozenset({"email"})
+    if some.str.replace(r"\D", "", regex=True).str.len().between(6, 16).mean() > 0.5:
+        kinds.add("phone")
+    if some.str.fullmatch(r"[A-Za-z]{3}").mean() > 0.9:
+        kinds.add("code")
+    if date_formats.are_times(some):
+        kinds.add("time")
+    elif date_formats.are_dates(some):
+        kinds.add("date")
+    if "time" not in kinds and amount_styles.are_amounts(some):
+        kinds.add("amount")
+    elif not kinds & {"date", "time"} and filled.nunique() <= 60:
+        kinds.add("word")
+    return frozenset(kinds)
+
+
+def _find_emails(
+    rows: pd.DataFrame, kinds: Mapping[str, frozenset[str]], named: list[str]
+) -> tuple[str, ...]:
+    """The columns of addresses, by name or, without one, the fullest by its cells."""
+    if named:
+        return tuple(named)
+    others = [column for column in rows.columns if "email" in kinds[column]]
+    return tuple(sorted(others, key=lambda column: -rows[column].notna().sum())[:1])
+
+
+def _require_contact(emails: tuple[str, ...], phones: tuple[str, ...], sample: Sample) -> None:
+    if emails or phones:
+        return
+    raise ExportError(
+        f"No column of {sample.path} holds e-mail addresses or phone numbers, so ROBIN could not be "
+        "told whose an order is. Have the shop system write the customer's e-mail address beside each "
+        "order: most let you choose the columns of an export, or have one of orders with customers. "
+        f"The columns are: {', '.join(sample.columns[:40])}.",
+        path=sample.path,
+    )
+
+
+def _find_date(
+    rows: pd.DataFrame,
+    kinds: Mapping[str, frozenset[str]],
+    find: Callable[..., list[str]],
+    ask: Ask,
+) -> tuple[str, ...]:
+    """The column of the order's date, and of its time where that is another."""
+    named = find("order_date", "date")
+    if not named:
+        named = [column for column in rows.columns if "date" in kinds[column]]
+        if len(named) != 1:
+            answer = ask(
+                Question(
+                    "columns.order_date",
+                    "which column is the date of the order? No name says it.",
+                    tuple(named) or tuple(rows.columns[:20]),
+                )
+            )
+            return (answer,) if answer else ()
+    date = named[0]
+    has_time = rows[date].dropna().str.contains(r"\d[:hT]\d|\d{10}|\d\.\d{3,}", regex=True).any()
+    dotted = [one for one in find("time", "amount") if rows[one].dropna().str.match(_DOTTED).all()]
+    times = (
+        find("time", "time") or dotted or [column for column in rows.columns if "time" in kinds[column]]
+    )
+    if has_time or not times:
+        return (date,)
+    return (date, times[0])
+
+
+def _find_number(
+    rows: pd.DataFrame,
+    kinds: Mapping[str, frozenset[str]],
+    find: Callable[..., list[str]],
+    taken: set[str],
+    ask: Ask,
+) -> str:
+    named = [
+        column
+        for column in find("order_number")
+        if column not in taken and rows[column].notna().any() and "email" not in kinds[column]
+    ]
+    # A word for many things is taken only where most of its cells differ.
+    named = [column for column in named if len(rows) < 3 or len(rows[column].drop_duplicates()) > 1]
+    if named:
+        return named[0]
+    unique = [
+        column
+        for column in rows.columns
+        if column not in taken and rows[column].notna().all() and rows[column].is_unique
+    ]
+    answer = ask(
+        Question(
+            "columns.order_number",
+            "which column is the number of the order? No name says it.",
+            tuple(unique) or tuple(rows.columns[:20]),
+        )
+    )
+    return answer or ""
+
+
+def _find_statuses(named: list[str]) -> tuple[str, ...]:
+    """The column of the order's status, and that of its payment's where that is another."""
+    payment = [column for column in named if _OF_PAYMENT.search(column.lower())]
+    others = [column for column in named if column not in payment]
+    order = [column for column in others if not _OF_SHIPPING.search(column.lower())]
+    return (*order[:1], *payment[:1])

@@ -1,0 +1,161 @@
+"""What the statuses of a file mean, by the words of the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from robin_etl.exports import vocabulary
+from robin_etl.exports.drafting.column_names import Found
+from robin_etl.exports.drafting.questions import Ask, Question
+from robin_etl.exports.drafting.writing import Line
+from robin_etl.exports.profiles import Profile, Status
+
+PENDING, CANCELLED, REFUNDED, ORDER = MEANINGS = ("pending", "cancelled", "refunded", "order")
+_OPEN = "open"  # pending, or an order that is not sent yet
+_MOST_VALUES = 60
+
+
+@dataclass(frozen=True)
+class FoundStatuses:
+    """The columns of the status, how often each of their values occurs, what each means, and those that
+    nobody has said the meaning of.
+    """
+
+    columns: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    undecided: tuple[str, ...] = ()
+    cancelled_if_filled: str = ""
+    pending_if_blank: str = ""
+    blank: int = 0
+
+
+def find_statuses(
+    rows: pd.DataFrame, found: Found, ask: Ask, fitting: Profile | None = None
+) -> FoundStatuses:
+    """What every value of the status means; those that a `fitting` profile sorts mean what it says."""
+    texts = [rows[column].dropna().str.lower() for column in found.status if column in rows]
+    values = pd.concat(texts) if texts else pd.Series(dtype="str")
+    counts = {str(value): int(number) for value, number in values.value_counts().items()}
+    if len(counts) > _MOST_VALUES:
+        return FoundStatuses()
+    sorted_already = _list_sorted(fitting.status if fitting else None)
+    guesses = {value: sorted_already.get(value) or find_meaning(value) for value in counts}
+    meanings, undecided = {}, []
+    for value, guess in guesses.items():
+        meaning = guess
+        if guess == _OPEN:
+            meaning = PENDING if _has_paid_word(guesses) else None
+        if meaning is None and fitting and fitting.status:
+            # What a system does not document as anything else is an order.
+            meaning = ORDER
+        if meaning is None:
+            meaning = ask(
+                Question(
+                    f"status.{value}",
+                    f"what is an order whose status is {value!r}?",
+                    MEANINGS,
+                    f"{counts[value]:,} rows of {len(rows):,}",
+                )
+            )
+        if meaning is None:
+            undecided.append(value)
+        else:
+            meanings[value] = meaning
+    paid_at = "" if found.status or not found.paid_at else found.paid_at
+    blank = int(rows[paid_at].isna().sum()) if paid_at else 0
+    return FoundStatuses(
+        columns=tuple(column for column in found.status if column in rows),
+        counts=counts,
+        meanings=meanings,
+        undecided=tuple(undecided),
+        cancelled_if_filled=found.cancelled_at,
+        pending_if_blank=paid_at if 0 < blank < len(rows) else "",
+        blank=blank,
+    )
+
+
+def find_meaning(value: str) -> str | None:
+    """What a status means by its words: one of `MEANINGS`, `open`, or None for words nobody knows."""
+    simple = f" {vocabulary.simplify(value)}"
+    for meaning, words in vocabulary.load_statuses().items():
+        if any(f" {word}" in simple for word in words):
+            return ORDER if meaning == "plain" else meaning
+    return None
+
+
+def write_statuses(found: FoundStatuses, fitting: Profile | None) -> Iterator[Line]:
+    """The table of statuses; of a fitting profile only the lists that it lacks a value in."""
+    if fitting:
+        yield from _write_additions(found, fitting)
+        return
+    if not (found.columns or found.cancelled_if_filled or found.pending_if_blank):
+        yield Line()
+        yield Line(remark="No column tells a status: every row is taken for an order that was bought.")
+        return
+    yield Line()
+    yield Line("[status]")
+    if found.columns:
+        column = found.columns[0] if len(found.columns) == 1 else list(found.columns)
+        yield Line("column", column)
+        seen = ", ".join(
+            f"{value} ({found.counts[value]:,}: {meaning})" for value, meaning in found.meanings.items()
+        )
+        if seen:
+            yield Line(remark=f"In this file: {seen}")
+        for meaning in (PENDING, CANCELLED, REFUNDED):
+            named = [value for value, means in found.meanings.items() if means == meaning]
+            yield Line(meaning, named, _EXPLAINED[meaning])
+    if found.undecided:
+        yield Line(
+            remark="QUESTION: what is each of these? Move it to pending, cancelled or refunded, or "
+            "take it out of undecided where it is an order."
+        )
+        yield Line("undecided", list(found.undecided))
+    if found.cancelled_if_filled:
+        yield Line("cancelled_if_filled", found.cancelled_if_filled, "filled for cancelled orders only")
+    if found.pending_if_blank:
+        remark = f"blank in {found.blank:,} rows, which are not paid yet"
+        yield Line("pending_if_blank", found.pending_if_blank, remark)
+
+
+_EXPLAINED = {
+    PENDING: "not an order yet: left out until it is",
+    CANCELLED: "no order after all: worth 0, and nobody's first",
+    REFUNDED: "bought, and worth 0 now",
+}
+
+
+def _write_additions(found: FoundStatuses, fitting: Profile) -> Iterator[Line]:
+    status = fitting.status
+    if status is None:
+        return
+    added = False
+    for meaning in (PENDING, CANCELLED, REFUNDED):
+        own: tuple[str, ...] = getattr(status, meaning)
+        new = [value for value, means in found.meanings.items() if means == meaning and value not in own]
+        if new:
+            if not added:
+                yield Line()
+                yield Line("[status]")
+            added = True
+            yield Line(meaning, [*own, *new], f"also {', '.join(new)}, which occurs in this file")
+
+
+def _list_sorted(status: Status | None) -> dict[str, str]:
+    if status is None:
+        return {}
+    return {
+        value: meaning
+        for meaning in (PENDING, CANCELLED, REFUNDED)
+        for value in getattr(status, meaning)
+    }
+
+
+def _has_paid_word(values: Mapping[str, str | None]) -> bool:
+    """Whether another value says that an order is paid, so that an open one is not."""
+    words = ("paid", "betaald", "bezahlt", "paye", "pagad", "pagat", "pago", "oplac", "zaplac", "betal")
+    return any(vocabulary.simplify(value).startswith(words) for value in values)

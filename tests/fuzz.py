@@ -27,7 +27,7 @@ PROFILES = tuple(
     profile.model_copy(update={"timezone": profile.timezone or "Europe/Amsterdam"})
     for profile in profiles.list_shipped()
 )
-SEEDS = sorted((Path(__file__).parent / "profiles").glob("*.csv"))
+SEEDS = sorted((Path(__file__).parent / "profiles").iterdir())
 
 
 def read(data: bytes, suffix: str, profile: profiles.Profile) -> int:

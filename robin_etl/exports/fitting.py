@@ -23,19 +23,19 @@ def require_columns(there: Collection[str], profile: Profile, path: str) -> None
     missing = profile.find_missing(there)
     if not missing:
         return
-    own = [name for name in there if name not in (SURPLUS, CUT_OFF)]
+    own = [name for name in sorted(there) if name not in (SURPLUS, CUT_OFF)]
     if len(own) == 1 and (other := _find_delimiter(own[0])) not in ("", profile.delimiter):
         raise ExportError(
             f"The cells of {path} are separated by {_name_delimiter(other)}, and the profile "
-            f"{profile.name} says {_name_delimiter(profile.delimiter)}. Set its delimiter, or "
-            "choose the one that fits.",
+            f"{profile.name} says {_name_delimiter(profile.delimiter)}. "
+            + (
+                _advise(own[0].replace('"', "").split(other))
+                or "Set its delimiter, or choose the one that fits."
+            ),
             path=path,
             column=missing[0],
         )
-    fitting = find_fitting(there)
-    advice = fitting.unusable if fitting else ""
-    if fitting and not advice:
-        advice = f"It fits the profile {fitting.name}: set ROBIN_ETL_PROFILE to that."
+    advice = _advise(there)
     nouns = f"column {missing[0]}" if len(missing) == 1 else f"columns {', '.join(missing)}"
     raise ExportError(
         f"{path} has no {nouns}, which the profile {profile.name} needs; "
@@ -44,6 +44,14 @@ def require_columns(there: Collection[str], profile: Profile, path: str) -> None
         path=path,
         column=missing[0],
     )
+
+
+def _advise(there: Collection[str]) -> str:
+    """Which shipped profile fits these columns, as a sentence; blank where none does."""
+    fitting = find_fitting(there)
+    if fitting is None:
+        return ""
+    return fitting.unusable or f"It fits the profile {fitting.name}: set ROBIN_ETL_PROFILE to that."
 
 
 def check_style(cells: pd.DataFrame, rows: pd.DataFrame, profile: Profile, path: str) -> None:

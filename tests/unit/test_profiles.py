@@ -16,9 +16,11 @@ from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, ExportError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.choosing import PENDING
+from robin_etl.exports.drafting import draft_profile
 from robin_etl.exports.mapping import map_cells
 from robin_etl.gate import EXPORT_SUITE, check_frame, load_suite
 from robin_etl.settings import Settings
+from tests.cases import make_cases
 
 FILES = Path(__file__).parents[1] / "profiles"
 DAY = date(2026, 4, 1)
@@ -26,7 +28,7 @@ COLUMNS = ("order_number", "email_address", "phone_number", "revenue", "order_da
 
 
 def settings(**given: Any) -> Settings:
-    return Settings.read(timezone="Europe/Amsterdam", currency="EUR", **given)
+    return Settings.read(**{"timezone": "Europe/Amsterdam", "currency": "EUR"} | given)
 
 
 def read(path: Path, profile: str, **given: Any) -> files.Export:
@@ -137,14 +139,68 @@ def test_robins_own_columns_need_no_setting() -> None:
     assert export.orders.rows["profit"].tolist() == [2000]
 
 
-@pytest.mark.parametrize("path", sorted(FILES.glob("*.csv")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FILES.iterdir()), ids=lambda path: path.stem)
 def test_every_file_is_recognised_as_its_own_profile(path: Path) -> None:
     fitting = profiles.find_fitting(sampling.take_sample(UPath(path)).columns)
     assert fitting is not None
     assert fitting.name == path.stem
     assert {profile.name for profile in profiles.list_shipped()} == {
-        file.stem for file in FILES.glob("*.csv")
+        file.stem for file in FILES.iterdir()
     }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(FILES.iterdir()) if path.stem != "line-items"],
+    ids=lambda path: path.stem,
+)
+def test_a_draft_of_each_file_extends_its_profile_and_reads_the_same(path: Path) -> None:
+    profile = profiles.load_profile(path.stem)
+    if profile.unusable:
+        with pytest.raises(ExportError, match="can't be used"):
+            draft_profile(sampling.read_everything(UPath(path)))
+        return
+    drafted = draft_profile(sampling.read_everything(UPath(path)))
+    assert drafted.questions == []
+    complete = profiles.parse_profile(drafted.text, "draft").complete(settings())
+    export = files.read_export(UPath(path), complete, date(2026, 11, 1))
+    expected = files.read_export(UPath(path), profile.complete(settings()), date(2026, 11, 1))
+    assert f'extends = "{path.stem}"' in drafted.text
+    assert pass_gate(export) == pass_gate(expected)
+    assert export.orders.left_out == expected.orders.left_out
+
+
+@pytest.mark.parametrize("name", ["amazon.txt", "bigcommerce.csv", "ebay.csv"])
+def test_the_files_of_other_systems_come_out_to_the_cent(name: str) -> None:
+    [case] = [case for case in make_cases() if case.name == name]
+    profile = profiles.load_profile(name.partition(".")[0]).complete(
+        Settings.read(timezone="Europe/Amsterdam", currency=case.currency)
+    )
+    rows = files.read_export(UPath(FILES / name), profile, DAY).orders.rows
+    rows = rows[~rows["is_cancelled"]]
+    names = ["order_number", "email_address", "revenue", "order_date"]
+    assert [tuple(row) for row in rows[names].astype(object).to_numpy()] == list(case.told)
+
+
+def test_an_order_of_odoo_is_one_once_it_is_more_than_a_quotation() -> None:
+    export = read(FILES / "odoo.csv", "odoo", timezone="UTC")
+    rows = export.orders.rows.set_index("order_number")
+    assert rows["revenue"].to_dict() == {"S00042": 10500, "S00044": 0}
+    assert rows["order_date"]["S00042"] == "2026-10-31T08:50:26Z"
+    assert export.orders.left_out == {PENDING: 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("magento1", "sales_flat_order"), ("prestashop", "SQL Manager")],
+)
+def test_lists_that_name_no_customer_are_refused_with_what_to_export_instead(
+    name: str, words: str
+) -> None:
+    with pytest.raises(ExportError, match=words):
+        read(FILES / f"{name}.csv", "robin")
+    with pytest.raises(ConfigurationError, match=words):
+        profiles.load_configured(settings(profile=name))
 
 
 def test_woocommerces_analytics_export_is_refused_with_what_to_export_instead() -> None:

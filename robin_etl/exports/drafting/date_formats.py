@@ -70,10 +70,13 @@ def find_formats(
     `is_day_first`: whether the file is one of a country that writes the day first.
     """
     filled = text.dropna().drop_duplicates()
-    if known and _share_read(filled, known.date_formats, known.date_language) == 1:
+    findings = _list_findings(filled)
+    # A shop may have another form than its system's usual one, which reads the same cells otherwise.
+    is_ambiguous = {_DAY_FIRST, _MONTH_FIRST} <= findings.keys()
+    reads_all = known and _share_read(filled, known.date_formats, known.date_language) == 1
+    if known and reads_all and not is_ambiguous:
         is_local = _are_local(filled, known.date_formats)
         return FoundFormats(known.date_formats, known.date_language, is_local)
-    findings = _list_findings(filled)
     if len(findings) == 1:
         return next(iter(findings.values()))
     if findings:

@@ -53,7 +53,10 @@ def list_profiles(as_json: bool) -> None:
     """
     from robin_etl.exports import profiles
 
-    titles = {one.name: one.title for one in profiles.list_shipped() if not one.unusable}
+    titles = {
+        one.name: f"{one.title}{' (names no customer)' if one.unusable else ''}"
+        for one in profiles.list_shipped()
+    }
     if as_json:
         print_json(titles)
         return

@@ -23,7 +23,7 @@ def require_columns(there: Collection[str], profile: Profile, path: str) -> None
     missing = profile.find_missing(there)
     if not missing:
         return
-    own = [name for name in sorted(there) if name not in (SURPLUS, CUT_OFF)]
+    own = [name for name in there if name not in (SURPLUS, CUT_OFF)]
     if len(own) == 1 and (other := _find_delimiter(own[0])) not in ("", profile.delimiter):
         raise ExportError(
             f"The cells of {path} are separated by {_name_delimiter(other)}, and the profile "

@@ -241,7 +241,13 @@ def test_the_page_on_profiles(tmp_path: Path, place: Callable[..., Shell]) -> No
     (tmp_path / "dutch.csv").write_text(
         "Bestelnummer;Klant e-mail;Totaal;Terugbetaald;Status;Besteldatum\n"
         "2601;ann@example.com;1.234,50;30,00;Betaald;28-03-2026 10:00\n"
-        "2602;bob@example.com;12,50;;Cancelled;29-03-2026 10:00\n",
+        "2602;bob@example.com;12,50;;Geannuleerd;29-03-2026 10:00\n"
+        "2603;cat@example.com;20,00;;Verzonden;29-03-2026 11:00\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "unclear.csv").write_text(
+        "order,email,total,date,status\n"
+        "1,ann@example.com,5.00,05/04/2026,Binnen\n2,bob@example.com,6.00,06/04/2026,Binnen\n",
         encoding="utf-8",
     )
     follow("how-to/profile.md", place(COLUMNS="80"))

@@ -14,6 +14,7 @@ from robin_etl.exceptions import ExportError
 from robin_etl.exports import vocabulary
 from robin_etl.exports.drafting import amount_styles, date_formats
 from robin_etl.exports.drafting.questions import Ask, Question
+from robin_etl.exports.naming import name_columns
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 
@@ -233,7 +234,7 @@ def _require_contact(emails: tuple[str, ...], phones: tuple[str, ...], sample: S
         f"No column of {sample.path} holds e-mail addresses or phone numbers, so ROBIN could not be "
         "told whose an order is. Have the shop system write the customer's e-mail address beside each "
         "order: most let you choose the columns of an export, or have one of orders with customers. "
-        f"The columns are: {', '.join(sample.columns[:40])}.",
+        f"Here {name_columns(sample.columns, ())}.",
         path=sample.path,
     )
 

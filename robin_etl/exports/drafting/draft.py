@@ -48,6 +48,12 @@ def draft_profile(sample: Sample, answers: Mapping[str, str] | None = None) -> D
             "profile from an export that has orders.",
             path=sample.path,
         )
+    if any("@" in name for name in sample.columns):
+        raise ExportError(
+            f"{sample.path} has no header: its first row has an address where a column's name should "
+            "be. Have the shop system write the names of the columns above the rows.",
+            path=sample.path,
+        )
     trimmed = replace(sample, rows=sample.rows.apply(columns.trim))
     drafter = _Drafter(trimmed, answers or {})
     lines = list(drafter.extend(fitting) if fitting else drafter.write_whole())

@@ -121,10 +121,16 @@ class Journals:
 
     def find_newest(self) -> Newest | None:
         """The last transaction; None where there is none. The cost is a listing and one short read."""
+        newest: Newest | None = None
+        begin = -1
         for path in reversed(self.list_files()):
-            if (closing := _read_last_closing(path)) is not None:
-                return Newest(_name_run(path), closing["after"])
-        return None
+            if newest is not None and _read_begin(path) < begin:
+                break
+            # Of those that begin at one revision, a clock that was set back may name the newest first.
+            closing = _read_last_closing(path)
+            if closing is not None and (newest is None or closing["after"] > newest.after):
+                newest, begin = Newest(_name_run(path), closing["after"]), _read_begin(path)
+        return newest
 
     def read(self, *, since: int = 0) -> Iterator[Transaction]:
         """The transactions that end at this revision or behind it, oldest first."""

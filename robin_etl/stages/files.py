@@ -63,8 +63,8 @@ class Folder:
         return bool((self.path / name).exists())
 
     def read(self, name: str) -> bytes:
-        content: bytes = (self.path / name).read_bytes()
-        return content
+        with self.reading(name) as stream:
+            return stream.read()
 
     def write(self, name: str, content: bytes) -> None:
         with self.writing(name) as stream:
@@ -72,8 +72,20 @@ class Folder:
 
     @contextmanager
     def reading(self, name: str) -> Iterator[BinaryIO]:
-        with (self.path / name).open("rb") as stream:
+        """A stream of the file of that name; raises `StoppedError` where there is none."""
+        try:
+            stream = (self.path / name).open("rb")
+        except FileNotFoundError:
+            raise self.make_missing_error(name) from None
+        with stream:
             yield stream
+
+    def make_missing_error(self, name: str) -> StoppedError:
+        """The error for a file that a stage needs, and that is not there."""
+        return StoppedError(
+            f"There is no {name} in {self.path}: an earlier stage of the run has not ended, or its "
+            "files are gone, cleared away or with a customer who was erased. Run the day again."
+        )
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
@@ -179,10 +191,7 @@ class RecordFile(Generic[R]):
     def read(self) -> R:
         """The record; raises `StoppedError` where no stage has left it."""
         if (record := self.find()) is None:
-            raise StoppedError(
-                f"There is no {self.name} in {self.folder.path}: an earlier stage of the run has not "
-                "ended, or its files are gone. Run the day again."
-            )
+            raise self.folder.make_missing_error(self.name)
         return record
 
     def find(self) -> R | None:

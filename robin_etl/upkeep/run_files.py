@@ -100,10 +100,9 @@ class _Eraser:
                 continue
             try:
                 count = self._erase_from(path, has_remarks=has_remarks)
-            except FileNotFoundError:
-                continue  # it was cleared away meanwhile
             except _UNREADABLE:
-                self._remove(path)
+                if path.exists() or is_link(path):  # and was not cleared away meanwhile
+                    self._remove(path)
                 continue
             is_redrawn |= bool(count) and path.suffix == ".json"
             self._add(rows=count if path.suffix != ".json" else 0, files=int(bool(count)))

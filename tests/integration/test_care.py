@@ -18,11 +18,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from upath import UPath
 
 import robin_etl
 from robin_etl.exceptions import ConfigurationError, LedgerError
 from robin_etl.ledger import Ledger, schema
 from robin_etl.ledger.backup import backup
+from robin_etl.ledger.journal import Journals
+from robin_etl.ledger.lock import hold_file
 from robin_etl.ledger.verify import Verification, verify
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
@@ -251,3 +254,24 @@ def test_a_clock_that_was_set_back_counts_what_was_sent_as_just_sent(ledger_url:
         change: Any = delivery("2")
         ledger.acknowledge(ledger.deliveries.begin("r", [change]), [change], status=201, words="")
         assert len(ledger.states.look_up(keys("2"), keys())) == 1
+
+
+def test_a_clock_that_was_set_back_between_two_runs_hides_no_journal(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    for moment, run, after in (("20260301T12", "before", 5), ("20260301T11", "set-back", 8)):
+        closing = {"before": 5, "after": after, "at": "2026-03-01T12:00:00.000000Z"}
+        (folder / f"{5:012}-{moment}.{run}.jsonl").write_text(
+            json.dumps(closing, separators=(",", ":")) + "\n"
+        )
+    newest = Journals(UPath(tmp_path), "ledger").find_newest()
+    assert newest is not None
+    assert (newest.run, newest.after) == ("set-back", 8)
+
+
+def test_a_place_where_no_lock_can_be_made_is_a_sentence() -> None:
+    # Not even root may write there.
+    with pytest.raises(LedgerError, match="can't be locked"), hold_file(Path("/proc/robin/ledger.db")):
+        pass
+    with pytest.raises(LedgerError, match=r"can't be made .* Set ROBIN_ETL_LEDGER"):
+        Ledger.open("/proc/robin/ledger.db")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,25 @@ def test_an_order_number_that_steers_is_quarantined_and_shown_without_it(
     shown = robin_etl("check", str(path))
     assert shown.returncode == 3
     assert not any(sign in shown.stdout for sign in ("\x1b", "\u202e"))
+
+
+def test_a_template_in_a_name_of_a_suite_or_profile_is_a_name(
+    robin_etl: Command, settings: Settings, export: Export, tmp_path: Path
+) -> None:
+    name = "{{ 7 * 7 }} {% raw %} {date} %s [/x] <b>"
+    suites = tmp_path / "suites"
+    shutil.copytree(settings.expectations, suites)
+    content = json.loads((suites / "export.json").read_text())
+    for rule in content["expectations"]:
+        rule["meta"]["rule"] = (
+            name if rule["meta"]["rule"] == "revenue_is_a_number" else rule["meta"]["rule"]
+        )
+    assert name in json.dumps(content)
+    (suites / "export.json").write_text(json.dumps(content))
+    (tmp_path / "mine.toml").write_text(f'extends = "robin"\nname = "{name}"\ntitle = "{name}"\n')
+    changed = {"EXPECTATIONS": str(suites), "PROFILE": str(tmp_path / "mine.toml")}
+    path = export(DAY, f"1,a@x.nl,ten,{DAY}", f"2,b@x.nl,1,{DAY}")
+    assert name in " ".join(robin_etl("check", str(path), **changed).stdout.split())
+    assert robin_etl("run", "--date", DAY, **changed).returncode == 3
+    (page,) = Path(settings.runs).glob("*/report.html")
+    assert "{{ 7 * 7 }} {% raw %} {date} %s [/x] &lt;b&gt;" in page.read_text(encoding="utf-8")

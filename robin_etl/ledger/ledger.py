@@ -98,11 +98,14 @@ class Ledger:
     @contextmanager
     def keeping_journal(self, run: str, journals: UPath) -> Iterator[None]:
         """Keep a journal of what is written meanwhile."""
+        revision: int | None = None
         with JournalWriter(Journals(journals, self.id), run, self.bindings.read) as writer:
 
             def keep(connection: sa.Connection, moves: list[tuple[Any, ...]]) -> None:
-                revision = int(connection.exec_driver_sql(self._select_revision).scalar_one())
+                nonlocal revision
                 has_moved = any(journal.has_moved(move) for move in moves)
+                if has_moved or revision is None:
+                    revision = int(connection.exec_driver_sql(self._select_revision).scalar_one())
                 writer.write(moves, before=revision - has_moved, after=revision)
 
             with self.engine.keep_moves(keep):

@@ -23,6 +23,7 @@ Pairs = list[tuple[Transaction, Move]]
 
 # So many changes are committed together.
 _TOGETHER = 50_000
+_AT_ONCE = 500  # so many requests in a statement
 _HASH_BYTES = 16
 
 
@@ -91,9 +92,6 @@ class _Replay:
             ),
             ("id", "run", "wave", "outcome", "status", "sent_at", "answered_at", "doubt"),
         )
-        self._sending = engine.compile(
-            insert.on_conflict_do_nothing(), ("id", "run", "wave", "outcome", "sent_at")
-        )
         insert = engine.insert(DELIVERIES)
         names = ("request", "position", "order_number", "day", "kind", "payload")
         told = {name: insert.excluded[name] for name in ("order_number", "day", "kind", "payload")}
@@ -101,8 +99,6 @@ class _Replay:
         self._delivery = engine.compile(
             insert.on_conflict_do_update(index_elements=keys, set_=told), names
         )
-        self._unanswered = engine.compile(insert.on_conflict_do_nothing(), names)
-
         self._appliers = {
             journal.SENDING: self._log_sending,
             journal.ANSWERED: self._log_answers,
@@ -125,14 +121,37 @@ class _Replay:
                 connection.execute(META.update().values(revision=revision))
 
     def _log_sending(self, pairs: Pairs) -> None:
-        requests, held = [], []
-        for one, (_, request, wave, orders) in pairs:
-            requests.append((request, one.run, wave, log.SENDING, one.at))
+        # A number is given again where what it was given to could not be logged: the last one counts.
+        sent = {move[1]: (one, move) for one, move in pairs}
+        known = self._fetch_orders(sorted(sent))
+        requests, held, replaced = [], [], []
+        for request, (one, (_, _, wave, orders)) in sent.items():
+            numbers = [number for number, _, _ in orders]
+            if known.get(request) == numbers:
+                continue
+            if request in known:
+                replaced.append(request)
+            requests.append((request, one.run, wave, log.SENDING, None, one.at, None, None))
             held += [
                 (request, at, number, day, kind, journal.NO_PAYLOAD)
                 for at, (number, day, kind) in enumerate(orders)
             ]
-        self._execute((self._sending, requests), (self._unanswered, held))
+        with self._engine.write() as connection:
+            for request in replaced:
+                connection.execute(DELIVERIES.delete().where(DELIVERIES.c.request == request))
+        self._execute((self._request, requests), (self._delivery, held))
+
+    def _fetch_orders(self, requests: list[int]) -> dict[int, list[str]]:
+        """The orders that the log has in these requests, as far as it knows them."""
+        known: dict[int, list[str]] = {}
+        names = (DELIVERIES.c.request, DELIVERIES.c.order_number)
+        query = sa.select(*names).order_by(DELIVERIES.c.request, DELIVERIES.c.position)
+        with self._engine.write() as connection:
+            for start in range(0, len(requests), _AT_ONCE):
+                those = DELIVERIES.c.request.in_(requests[start : start + _AT_ONCE])
+                for request, number in connection.execute(query.where(those)):
+                    known.setdefault(request, []).append(number)
+        return known
 
     def _log_answers(self, pairs: Pairs) -> None:
         with self._engine.write() as connection:
@@ -191,8 +210,8 @@ class _Replay:
     def _close(self, pairs: Pairs) -> None:
         reported = [request for _, move in pairs for request in move[1]]
         with self._engine.write() as connection:
-            for start in range(0, len(reported), 500):
-                which = REQUESTS.c.id.in_(reported[start : start + 500])
+            for start in range(0, len(reported), _AT_ONCE):
+                which = REQUESTS.c.id.in_(reported[start : start + _AT_ONCE])
                 connection.execute(REQUESTS.update().where(which).values(doubt=None))
 
     def _execute(self, *statements: tuple[str, list[tuple[Any, ...]]]) -> None:

@@ -234,15 +234,15 @@ def test_what_a_lost_ledger_had_in_doubt_is_sent_again_word_for_word(shop: Shop)
     assert shop.complaints() == []
 
 
-def fail_commit(ledger: Ledger, at: int) -> None:
-    """Break the connection right before this commit of what ROBIN accepted, behind the journal."""
+def fail_commit(ledger: Ledger, at: int, name: str = "accepted") -> None:
+    """Break the connection right before this commit of such a move, behind the journal."""
     keep_moves = ledger.engine.keep_moves
     seen = [0]
 
     def breaking(keep: Callable[..., None]) -> Any:
         def kept(connection: sa.Connection, moves: list[tuple[Any, ...]]) -> None:
             keep(connection, moves)
-            seen[0] += any(move[0] == "accepted" for move in moves)
+            seen[0] += any(move[0] == name for move in moves)
             if seen[0] == at:
                 raise LedgerError("the disk is full")
 
@@ -275,6 +275,36 @@ def test_a_commit_that_fails_after_robin_has_answered_is_made_up_for_and_nothing
     assert set(summary["orders_in_doubt"]) <= set(NUMBERS[2 * at : 2 * at + 2])
     assert shop.held() == amounts(2, corrected=5)
     assert shop.robin.read_state()["complaints"] == []
+    check_verified(shop)
+
+
+def test_a_request_that_could_not_be_logged_never_left_and_its_number_is_another_ones(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_until(shop, 1)
+    shop.export(DAYS[1], *rows(2))
+    opened = Ledger.open
+
+    def opening(location: str, **options: Any) -> Ledger:
+        ledger = opened(location, **options)
+        fail_commit(ledger, 1, "sending")
+        return ledger
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "open", opening)
+        with pytest.raises(LedgerError, match="the disk is full"):
+            shop.run(2)
+    shop.export(DAYS[1], *rows(2, numbers=["6"]))  # the other orders are in no export any more
+    assert shop.run(2)["orders_in_doubt"] == []
+    before = dump(shop)
+    with shop.open_ledger() as ledger:
+        history = ledger.deliveries.history("1")
+    lose(shop)
+    make_anew(shop)
+    assert dump(shop) == before
+    with shop.open_ledger() as ledger:
+        assert len(ledger.deliveries.history("1")) == len(history) == 1
+        assert not ledger.doubts.has_open()
     check_verified(shop)
 
 
@@ -643,3 +673,16 @@ def widen(line: str) -> str:
     if isinstance(value, list) and value[0] == "accepted":
         value[-1] = [[*change[:10], "new", *change[10:]] for change in value[-1]]
     return json.dumps(value)
+
+
+def test_an_order_that_lost_its_flag_to_a_baseline_has_it_back_with_it(shop: Shop) -> None:
+    shop.export(DAYS[0], "1,ann@x.nl,10,2026-02-20")
+    shop.run(1)
+    shop.export(DAYS[1], "2,ann@x.nl,20,2026-02-10")  # placed before, and so ann's first
+    baseline(shop, 2, 2)
+    with shop.open_ledger() as ledger:
+        planned = retract(ledger, all_journals(shop), day_of(2), day_of(2))
+        assert planned.removed.tolist() == ["2"]
+        assert planned.states[["order_number", "is_first_order"]].values.tolist() == [["1", True]]
+    assert shop.run(2)["posted"] == 2  # order 2 as the first, and order 1 as it no more
+    assert shop.robin.read_state()["complaints"] == []

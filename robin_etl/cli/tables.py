@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from robin_etl.stages.totals import PeriodTotal
 
 CHANGES_SHOWN = 10  # of a plan
+_DELIVERIES_SHOWN = 1_000
 _NAMED = 10  # orders named in a line; the run's files have all
 _NUMBERS = {
     *("revenue", "profit", "was", "will be", "difference"),
@@ -319,9 +320,10 @@ def _describe_last(console: Console, run: RunRecord) -> None:
 
 def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
     """Deliveries, a line each, with ROBIN's words under those that it did not accept, or accepted and
-    spoke of errors.
+    spoke of errors; of very many the first.
     """
     console = open_console()
+    more, deliveries = len(deliveries) - _DELIVERIES_SHOWN, deliveries[:_DELIVERIES_SHOWN]
     table = _make_table(
         *("sent", "order", "day", "kind", "revenue", "was", "outcome", "status"), is_wide=True
     )
@@ -340,6 +342,8 @@ def show_deliveries(deliveries: Sequence[DeliveryRecord]) -> None:
     telling = (one.words for one in deliveries if one.outcome != "accepted" or one.speaks_of_errors)
     for words in dict.fromkeys(filter(None, telling)):
         console.print(f"ROBIN: {words}")
+    if more > 0:
+        console.print(f"And {more:,} more; --json has all of them.")
 
 
 def _make_table(*names: str, is_wide: bool = False) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,12 +39,15 @@ _TAIL = 1 << 14
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of a file as text, by its own columns, how it is laid out, and its form (`.csv`)."""
+    """Rows of a file as text, by its own columns, how it is laid out, its form (`.csv`), and the columns
+    that it has several times, of which the first is here.
+    """
 
     rows: pd.DataFrame
     layout: Layout = field(default_factory=Layout)
     suffix: str = ".csv"
     path: str = ""
+    repeated: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> list[str]:
@@ -124,7 +128,7 @@ def _read_sheet(stream: BinaryIO, path: str, most_bytes: int) -> Sample:
     )
     sheet = "" if name == next(iter(sheets)) else name
     found = Layout(lines_above=records[header].line - 1, footer=footer, sheet=sheet)
-    return Sample(_drop_nameless(frame), found, ".xlsx")
+    return Sample(_drop_nameless(frame), found, ".xlsx", repeated=_find_repeated(names))
 
 
 def _make_record(number: int, row: Sequence[Any]) -> Record:
@@ -141,6 +145,8 @@ def _count_footer(records: Sequence[Record], footer: tuple[str, ...]) -> int:
 
 def _read_text(content: bytes, suffix: str, path: str, *, is_whole: bool) -> Sample:
     text, encoding = layout.decode(content)
+    if "\n" not in text:  # as old systems end their lines
+        text = text.replace("\r", "\n")
     delimiter = layout.find_delimiter(text[:_BEGINNING_BYTES])
     records = layout.split_records(text[:_BEGINNING_BYTES], delimiter, most=_BEGINNING_ROWS)
     if not records:
@@ -161,7 +167,10 @@ def _read_text(content: bytes, suffix: str, path: str, *, is_whole: bool) -> Sam
     profile = _make_reading_profile(found)
     blocks = split_into_blocks(_make_reader(content), encoding, path, _BLOCK_BYTES)
     parts = [cells for cells, _ in read_text(cut_margins(blocks, profile, path), profile, path)]
-    return Sample(_drop_nameless(pd.concat(parts, ignore_index=True)), found, suffix)
+    repeated = _find_repeated([name.strip() for name in header.cells])
+    return Sample(
+        _drop_nameless(pd.concat(parts, ignore_index=True), repeated), found, suffix, repeated=repeated
+    )
 
 
 def _split_tail(text: str, delimiter: str, header: Record) -> list[Record]:
@@ -193,8 +202,15 @@ def _make_reader(content: bytes) -> Read:
     return lambda _: next(chunks, b"")
 
 
-def _drop_nameless(rows: pd.DataFrame) -> pd.DataFrame:
+def _find_repeated(names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name for name in names if name and names.count(name) > 1)
+
+
+def _drop_nameless(rows: pd.DataFrame, repeated: frozenset[str] = frozenset()) -> pd.DataFrame:
     """Without columns that have no name or another's, and without blank rows."""
+    if repeated:
+        again = [name for name in rows.columns if re.sub(r"#\d+\Z", "", name) in repeated - {name}]
+        rows = rows.drop(columns=again)
     rows = rows.loc[:, ~rows.columns.duplicated()].drop(columns=[SURPLUS, CUT_OFF], errors="ignore")
     rows = rows[[name for name in rows.columns if name]]
     trimmed = rows.apply(columns.trim)

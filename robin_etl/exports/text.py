@@ -102,9 +102,10 @@ def name_columns(record: Sequence[str], profile: Profile, path: str, line: int) 
         )
     check_width(len(names), line, path)
     for name in profile.sources:
-        if names.count(name) > 1:
+        if names.count(name) > 1 and profile.repeated_columns == "refuse":
             raise ExportError(
-                f"{path} has the column {name} {names.count(name)} times; keep one of them.",
+                f"{path} has the column {name} {names.count(name)} times; keep one of them, or say in "
+                "the profile that repeated_columns is first.",
                 path=path,
                 column=name,
             )

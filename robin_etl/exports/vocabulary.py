@@ -74,7 +74,7 @@ def load_months() -> Mapping[str, tuple[str, ...]]:
 
 def simplify(text: str) -> str:
     """Text as words are compared: lower case, no accents, spaces for what is no letter or digit."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.replace("#", " number "))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub("[º°]", " ", text.replace("#", " number ")))
     plain = "".join(_NO_NAMES.get(letter, letter) for letter in spaced.lower())
     letters = (one for one in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(one))
     return " ".join(re.sub(r"[\W_]+", " ", "".join(letters)).split())

@@ -357,3 +357,77 @@ def test_a_draft_knows_the_columns_of_many_languages_in_their_encodings(
     content = "\r\n".join([header, *rows, ""]).encode(encoding)
     told = draft_and_tell(tmp_path, content)
     assert [row[:3] for row in told] == [(f"A-{n}", f"c{n}@x.eu", 1050 + n * 100) for n in (1, 2, 3)]
+
+
+SHAPES = {
+    "the first of several columns of one name": (
+        (
+            "Order Number,Email,Total,Order Date,Email\n"
+            "1,a@x.nl,10.50,2026-10-31,z@x.nl\n2,b@x.nl,1.00,2026-10-30,\n"
+        ),
+        {"1": 1050, "2": 100},
+    ),
+    "amounts in cents": (
+        "order_id,email,amount_cents,created_at\n1,a@x.nl,10500,2026-10-31\n2,b@x.nl,999,2026-10-31\n",
+        {"1": 10500, "2": 999},
+    ),
+    "line ends of old": (
+        "order_number,email,total,date\r1,a@x.nl,10.50,2026-10-31\r2,b@x.nl,1.00,2026-10-30\r",
+        {"1": 1050, "2": 100},
+    ),
+    "a status of the order and one of its payment": (
+        (
+            "Número do Pedido;E-mail;Data;Status do Pedido;Status do Pagamento;Total\n"
+            "1;a@x.br;31/10/2026;Concluído;Confirmado;105.00\n"
+            "2;b@x.br;31/10/2026;Cancelado;Recusado;105.00\n"
+            "3;c@x.br;31/10/2026;Concluído;Pendente;105.00\n"
+        ),
+        {"1": 10500},
+    ),
+    "refunds as rows among fees": (
+        (
+            "Date,Time,Order,Type,Customer email,Gross,Fee,Net\n"
+            "31/10/2026,09:50:26,100,Sale,a@x.nl,50.00,-1.00,49.00\n"
+            "31/10/2026,11:50:26,100,Refund,a@x.nl,-20.00,0.50,-19.50\n"
+            "31/10/2026,12:50:26,101,Sale,b@x.nl,10.00,-0.50,9.50\n"
+        ),
+        {"100": 3000, "101": 1000},
+    ),
+    "a report that a spreadsheet has saved": (
+        (
+            "Sales report;;;;\nPeriod: 01-10-2026 - 31-10-2026;;;;\n;;;;\n"
+            "Order no;Customer e-mail;Date;Amount;State\n"
+            "1;a@x.nl;31-10-2026 09:50;1.234,50;Paid\n2;b@x.nl;31-10-2026 10:50;34,50;Cancelled\n"
+            ";;Total;1.269,00;\n"
+        ),
+        {"1": 123450},
+    ),
+    "lines of delimiters at the end": (
+        "order_number;email;total;date;;\n1;a@x.nl;10,50;31-10-2026;;\n;;;;;\n;;;;;\n",
+        {"1": 1050},
+    ),
+    "prices with tax, a discount of a row, shipping of the order": (
+        (
+            "Bestellung;Kunde Mail;Bestelldatum;Artikel;Anzahl;Einzelpreis brutto;Rabatt;Versand\n"
+            "A1;a@x.de;31.10.2026;x;2;10,00;0,00;4,90\nA1;a@x.de;31.10.2026;y;1;5,50;1,00;0,00\n"
+            "A2;b@x.de;31.10.2026;y;1;5,50;0,00;4,90\n"
+        ),
+        {"A1": 2940, "A2": 1040},
+    ),
+    "a phone number alone": (
+        "order,phone,total,date\nA1,+31612345678,10.00,2026-10-31\nA2,0612345678,11.00,2026-10-31\n",
+        {"A1": 1000, "A2": 1100},
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_further_shapes_come_out_to_the_cent(tmp_path: Path, shape: str) -> None:
+    text, cents = SHAPES[shape]
+    assert {row[0]: row[2] for row in draft_and_tell(tmp_path, text)} == cents
+
+
+def test_a_date_and_its_time_with_points_in_two_columns_are_one_moment(tmp_path: Path) -> None:
+    text = "Ordrenummer;Dato;Kl.;E-mail;I alt\n1;31-10-2026;09.50;a@x.dk;1.234,50\n"
+    told = draft_and_tell(tmp_path, text)
+    assert told == [("1", "a@x.dk", 123450, "2026-10-31T08:50:00Z")]

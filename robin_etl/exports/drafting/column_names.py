@@ -21,7 +21,7 @@ from robin_etl.exports.sampling import Sample
 _TAXES = r"(?:tax|taxes|vat|btw|mwst|ust|iva|tva|moms|mva|alv|podatek|dph|afa|kdv|gst)"
 _GROSS = re.compile(
     rf"\b(?:(?:incl?|including|inkl|inclusief|ttc)\b(?: {_TAXES}\b)?"
-    rf"|(?:con|com|avec|z|s|with) {_TAXES}\b)"
+    rf"|(?:con|com|avec|z|s|with) {_TAXES}\b|(?<=\w )(?:brutto|bruto|gross)\b)"
 )
 _NET = re.compile(
     rf"\b(?:(?:excl?|ex|excluding|exkl|exclusief|ht|netto|net|zzgl)\b(?: {_TAXES}\b)?"
@@ -30,7 +30,11 @@ _NET = re.compile(
 _CODE = re.compile(r"\b(?:eur|usd|gbp|chf|sek|dkk|nok|pln|czk|huf|ron|base|shop currency)\b")
 # Names that are another thing behind any of these words, which come from the middle of longer names.
 _LONG = 8
-_SHORT_BUT_CLEAR = {"email", "mail", "phone", "telephone", "telefon", "status", "currency", "tel"}
+_SHORT_BUT_CLEAR = {
+    *("email", "mail", "phone", "telefon", "tel", "currency"),
+    *("status", "estado", "statut", "etat", "stato", "stav", "stan", "tila", "durum"),
+}
+_CENTS = re.compile(r"\b(?:cents?|centen|centimes|minor units?|pence|grosze)\b")
 _DOTTED = r"\A[0-2]?\d\.[0-5]\d\Z"  # a time of day, in a column of that name
 _OF_PAYMENT = re.compile(r"pa[iy]|financ|betaal|zahl|pag|betal|plat")
 _OF_SHIPPING = re.compile(
@@ -159,6 +163,11 @@ def is_gross(column: str) -> bool:
     return _simplify(column).is_gross
 
 
+def is_in_cents(column: str) -> bool:
+    """Whether an amount's name says that it is in hundredths."""
+    return bool(_CENTS.search(vocabulary.simplify(column)))
+
+
 def is_of_item(column: str) -> bool:
     """Whether a column's name says that it is a line item's."""
     return bool(_OF_ITEM.search(vocabulary.simplify(column)))
@@ -168,7 +177,7 @@ def is_of_item(column: str) -> bool:
 def _simplify(column: str) -> _Name:
     whole = vocabulary.simplify(column)
     bare = vocabulary.simplify(re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", column)) or whole
-    words = _CODE.sub(" ", _NET.sub(" ", _GROSS.sub(" ", bare)))
+    words = _CENTS.sub(" ", _CODE.sub(" ", _NET.sub(" ", _GROSS.sub(" ", bare))))
     return _Name(
         column, " ".join(words.split()) or bare, bool(_GROSS.search(whole)), bool(_NET.search(whole))
     )
@@ -186,7 +195,7 @@ def _rate(name: _Name, meaning: str) -> int:
                 continue
             elif name.words.endswith(f" {word}"):
                 best = max(best, 600 - at - 5 * name.words.count(" "))
-            elif name.words.startswith(f"{word} ") and " " in word:
+            elif name.words.startswith(f"{word} ") and (" " in word or word in _SHORT_BUT_CLEAR):
                 best = max(best, 400 - at - 5 * name.words.count(" "))
             elif f" {word} " in f" {name.words} " and " " in word:
                 best = max(best, 200 - at - 5 * name.words.count(" "))
@@ -302,7 +311,7 @@ def _find_number(
 
 def _find_statuses(named: list[str]) -> tuple[str, ...]:
     """The column of the order's status, and that of its payment's where that is another."""
-    payment = [column for column in named if _OF_PAYMENT.search(column.lower())]
+    payment = [column for column in named if _OF_PAYMENT.search(vocabulary.simplify(column))]
     others = [column for column in named if column not in payment]
-    order = [column for column in others if not _OF_SHIPPING.search(column.lower())]
+    order = [column for column in others if not _OF_SHIPPING.search(vocabulary.simplify(column))]
     return (*order[:1], *payment[:1])

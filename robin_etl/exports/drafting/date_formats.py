@@ -26,8 +26,8 @@ _TIME = re.compile(
 )
 # Whole numbers, by the lengths that they have as dates.
 _COUNTED = (
-    (r"\d{10}(?:\.0+)?", dates.SECONDS),
-    (r"\d{13}(?:\.0+)?", dates.MILLISECONDS),
+    (r"1\d{9}(?:\.0+)?", dates.SECONDS),
+    (r"1\d{12}(?:\.0+)?", dates.MILLISECONDS),
     (r"[2-7]\d{4}(?:[.,]\d+)?", dates.SERIAL),
     (r"(?:19|20)\d{6}", "%Y%m%d"),
     (r"\d{4}(?:19|20)\d{2}", "%d%m%Y"),

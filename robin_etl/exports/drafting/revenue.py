@@ -126,7 +126,8 @@ class _Reading:
         return bool((read[read.notna() & (read != 0)].groupby(self.orders).size() > 1).any())
 
     def name(self, column: str, *, optional: bool = False) -> str:
-        return f"{expressions.name_column(column)}{'?' if optional else ''}"
+        named = f"{expressions.name_column(column)}{'?' if optional else ''}"
+        return f"{named} * 0.01" if column_names.is_in_cents(column) else named
 
     def choose_total(self, ask: Ask) -> str:
         """The column of the order's total, blank where there is none."""

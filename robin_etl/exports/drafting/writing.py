@@ -71,6 +71,9 @@ def write_layout(sample: Sample, fitting: Profile | None) -> Iterator[Line]:
             yield Line("delimiter", layout.delimiter)
         if fitting is None or fitting.encoding != layout.encoding:
             yield Line("encoding", layout.encoding)
+    if sample.repeated:
+        remark = f"these are there several times: {', '.join(sorted(sample.repeated))}"
+        yield Line("repeated_columns", "first", remark)
     if layout.sheet:
         yield Line("sheet", layout.sheet, "the sheet with most rows")
     if layout.lines_above != (fitting.lines_above if fitting else 0):

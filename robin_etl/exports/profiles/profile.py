@@ -204,6 +204,11 @@ class Profile(BaseModel):
         description="The lines that stand below the last row, as globs without regard to case: "
         '`["Total*", "* records"]`. A file that has rows and none of these lines is not whole.',
     )
+    repeated_columns: Literal["refuse", "first"] = Field(
+        "refuse",
+        description="What becomes of a file that has a column of the profile's several times: `refuse`, "
+        "or take the `first` of them.",
+    )
     sheet: str = Field("", description="Sheet of a spreadsheet; blank for its first.")
     decimal_mark: Literal[".", ","] = Field(".", description="Character before the cents.")
     thousands_separator: Literal["", ".", ",", " ", "'"] = Field(

@@ -125,6 +125,16 @@ class Settings(BaseSettings):
     export_absent: Literal["fail", "skip"] = Field(
         "fail", description="What a DAG run does without an export: fail or skip."
     )
+    on_guard: Literal["ask", "fail"] = Field(
+        "ask", description="What a DAG run does where a guard trips: ask somebody, or fail."
+    )
+    approval_wait: float = Field(
+        14_400, gt=0, description="Seconds that a DAG run waits for somebody's approval."
+    )
+    on_degraded: Literal["ignore", "notify", "fail"] = Field(
+        "ignore",
+        description="What a degraded DAG run does at its end: ignore it, call `ON_FAILURE`, or fail.",
+    )
     on_failure: str = Field(
         "", description="`module:function`, called with the Airflow context of each failed task."
     )

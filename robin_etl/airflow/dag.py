@@ -5,14 +5,15 @@ Imported whenever that file is parsed, so it imports little; a task imports the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetAlias, CronTriggerTimetable, task, task_group
 from airflow.sdk.configuration import conf
 
-from robin_etl.airflow import DEFAULT_CONN_ID, Handed
+from robin_etl.airflow import DEFAULT_CONN_ID, SECRETS, Handed, Shop
+from robin_etl.airflow.approval import GuardApproval
 from robin_etl.airflow.params import make_params
 from robin_etl.airflow.sensor import ExportSensor
 
@@ -20,41 +21,49 @@ _DOC = """### Tell ROBIN every day which orders of the shop are first, repeat, r
 
 `wait` for the day's export → `extract` it and let the gate set aside what can't be sent → for each
 partition `classify` (compare with what ROBIN has acknowledged) and `validate` → `plan`: add up what is
-about to be told, and stop where a guard does → `load`: post the changes inside ROBIN's limits →
-`report`.
+about to be told → `approve`: where a guard trips, ask somebody → `load`: post the changes inside
+ROBIN's limits → `report` → `alert` where the run is degraded.
 
 **A run failed?** Clear it, or trigger it again: it posts what is left, and nothing twice. Only what
 may pass is retried by itself; a stop for authentication, validation or configuration fails at once,
 and its last log line says what to do.
 
-**A guard stopped `plan`?** Its log says what it saw, and so does the plan in the run's report. Mend the
-cause and trigger the day again; or, if it is meant, trigger its days with that guard in `allow`.
-To clear it does not help: the run keeps its parameters.
+**`approve` waits?** A guard has tripped: the task says what it saw, and so does the plan in the run's
+report. Approve lets it pass in this run alone. Reject, or no answer in time, stops the run, and nothing
+is posted: mend the cause and trigger the day again.
 
 **A range** (years of history): trigger it with `from_date` and `to_date`, with `dry_run` first. Days
 without an export are passed over. Progress is in the log of `load`.
 
-Needs the connection `{conn_id}` of the type ROBIN. Settings come from the run's parameters, the
-connection, the Variable `robin_etl` and the environment, in that order.
+Needs the connection `{conn_id}` of the type ROBIN. Settings come from the run's parameters, the DAG's
+file, the connection, the Variable `{conn_id}` and the environment, in that order.
 """
 
 
 def robin_orders_dag(
     dag_id: str = "robin_orders",
     conn_id: str = DEFAULT_CONN_ID,
-    schedule: str = "0 6 * * *",
+    schedule: Any = "0 6 * * *",
     timezone: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> DAG:
-    """The DAG that tells ROBIN of one shop's orders.
+    """The DAG that tells ROBIN of one shop's orders; a file with three calls serves three shops.
 
-    `schedule` is a cron expression in `timezone`, which also says when a day begins; by default
-    Airflow's own. After each run that was not a dry one, the asset named as the DAG has its outcome and
-    counts.
+    `schedule` is a cron expression in `timezone`, which also says when a day begins (by default
+    Airflow's own), or anything else that Airflow takes, such as a list of assets. `settings` are the
+    shop's, by their names in lower case (`{"exports": …, "profile": …}`); a secret belongs in the
+    connection. After each run that was not a dry one, the asset named as the DAG has its outcome and
+    counts. Raises `ValueError` for a secret among the settings.
     """
     timezone = timezone or conf.get("core", "default_timezone").replace("utc", "UTC")
+    if secrets := SECRETS & {name.lower() for name in settings or {}}:
+        raise ValueError(f"{', '.join(sorted(secrets))}: a secret belongs in the connection {conn_id}")
+    shop: Shop = {"conn_id": conn_id, "timezone": timezone, "settings": dict(settings or {})}
+    if isinstance(schedule, str):
+        schedule = CronTriggerTimetable(schedule, timezone=timezone)
     with DAG(
         dag_id,
-        schedule=CronTriggerTimetable(schedule, timezone=timezone),
+        schedule=schedule,
         catchup=False,
         max_active_runs=1,
         default_args={
@@ -62,79 +71,95 @@ def robin_orders_dag(
             "retry_delay": timedelta(minutes=5),
             "retry_exponential_backoff": 2,
             "max_retry_delay": timedelta(hours=1),
-            "on_failure_callback": _make_failure_callback(conn_id),
+            "on_failure_callback": _make_failure_callback(shop),
         },
         params=make_params(),
         doc_md=_DOC.format(conn_id=conn_id),
         tags=["robin"],
     ) as dag:
-        wait = ExportSensor(task_id="wait", robin_conn_id=conn_id, timezone=timezone, poke_interval=60)
-        extracted = extract(conn_id, timezone)
-        classified = partitions.partial(conn_id=conn_id).expand(partition=extracted)
-        planned = plan(extracted, conn_id)
-        loaded = load(extracted, conn_id)
+        wait = ExportSensor(
+            task_id="wait",
+            robin_conn_id=conn_id,
+            settings=shop["settings"],
+            timezone=timezone,
+            poke_interval=60,
+        )
+        extracted = extract(shop)
+        classified = partitions.partial(shop=shop).expand(partition=extracted)
+        planned = plan(extracted, shop)
+        approve = GuardApproval(task_id="approve", shop=shop)
+        loaded = load(extracted, shop)
         wait >> extracted
-        classified >> planned >> loaded
-        report.override(outlets=[_alias_of(dag_id)])(loaded, conn_id, dag_id)
+        classified >> planned >> approve >> loaded
+        reported = report.override(outlets=[_alias_of(dag_id)])(loaded, shop, dag_id)
+        alert(reported, shop)
     return dag
 
 
 @task
-def extract(conn_id: str, timezone: str) -> list[Handed]:
+def extract(shop: Shop) -> list[Handed]:
     """Read the exports, quarantine what can't be sent, split the rest into partitions by customer."""
     from robin_etl.airflow import tasks
 
-    return tasks.extract(conn_id, timezone)
+    return tasks.extract(shop)
 
 
 @task(map_index_template="{{ partition }}", multiple_outputs=False)
-def classify(partition: Handed, conn_id: str) -> Handed:
+def classify(partition: Handed, shop: Shop) -> Handed:
     """Compare a partition with what ROBIN has acknowledged."""
     from robin_etl.airflow import tasks
 
-    return tasks.classify(partition, conn_id)
+    return tasks.classify(partition, shop)
 
 
 @task(map_index_template="{{ partition }}", multiple_outputs=False)
-def validate(partition: Handed, conn_id: str) -> Handed:
+def validate(partition: Handed, shop: Shop) -> Handed:
     """Let the gate judge what is about to be sent."""
     from robin_etl.airflow import tasks
 
-    return tasks.validate(partition, conn_id)
+    return tasks.validate(partition, shop)
 
 
 @task_group(tooltip="One for each partition of the run; nothing is posted before all are valid.")
-def partitions(partition: Handed, conn_id: str) -> Any:
+def partitions(partition: Handed, shop: Shop) -> Any:
     """The two stages that take a partition each."""
-    return validate(classify(partition, conn_id), conn_id)
+    return validate(classify(partition, shop), shop)
 
 
 @task(multiple_outputs=False)
-def plan(extracted: list[Handed], conn_id: str) -> Handed:
-    """Add up what is about to be told; stop where a guard does."""
+def plan(extracted: list[Handed], shop: Shop) -> Handed:
+    """Add up what is about to be told; where a guard trips, somebody is asked, or the run fails."""
     from robin_etl.airflow import tasks
 
-    return tasks.plan(extracted, conn_id)
+    return tasks.plan(extracted, shop)
 
 
 # One run posts at a time; ROBIN's limits would have the others wait anyway.
 @task(max_active_tis_per_dag=1, multiple_outputs=False)
-def load(extracted: list[Handed], conn_id: str) -> Handed:
+def load(extracted: list[Handed], shop: Shop) -> Handed:
     """Post the changes of all partitions inside ROBIN's limits; only what ROBIN takes is kept."""
     from robin_etl.airflow import tasks
 
-    return tasks.load(extracted, conn_id)
+    return tasks.load(extracted, shop)
 
 
 @task(multiple_outputs=False)
-def report(loaded: Handed, conn_id: str, asset: str, *, outlet_events: Any = None) -> Handed:
+def report(loaded: Handed, shop: Shop, asset: str, *, outlet_events: Any = None) -> Handed:
     """Put all counts together, and pass them to the DAGs that wait for them."""
     from robin_etl.airflow import tasks
 
-    reported = tasks.report(loaded, conn_id)
+    reported = tasks.report(loaded, shop)
     if not tasks.is_dry_run():
         outlet_events[_alias_of(asset)].add(Asset(asset), extra=reported)
     return reported
+
+
+@task(retries=0)
+def alert(reported: Handed, shop: Shop) -> None:
+    """Of a degraded run tell somebody, or fail, as `ON_DEGRADED` says."""
+    from robin_etl.airflow import tasks
+
+    tasks.alert(reported, shop)
 
 
 def _alias_of(asset: str) -> AssetAlias:
@@ -142,10 +167,10 @@ def _alias_of(asset: str) -> AssetAlias:
     return AssetAlias(f"{asset}_reported")
 
 
-def _make_failure_callback(conn_id: str) -> Callable[[Any], None]:
+def _make_failure_callback(shop: Shop) -> Callable[[Any], None]:
     def call_on_failure(context: Any) -> None:
         from robin_etl.airflow import failures
 
-        failures.call_on_failure(context, conn_id)
+        failures.notify(context, shop)
 
     return call_on_failure

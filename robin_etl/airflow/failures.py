@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from robin_etl.airflow import Shop
 from robin_etl.airflow.hook import RobinHook
 from robin_etl.exceptions import ConfigurationError, StoppedError
 
@@ -22,12 +23,12 @@ def stop_retries() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def call_on_failure(context: Mapping[str, Any], conn_id: str) -> None:
-    """Call what the setting `ON_FAILURE` names with a failed task's context.
+def notify(context: Mapping[str, Any], shop: Shop) -> None:
+    """Call what the setting `ON_FAILURE` names with the context of a failed task, or a degraded run's.
 
     Raises `ConfigurationError` where there is no such function.
     """
-    name = RobinHook(conn_id).get_settings().on_failure
+    name = RobinHook.of(shop).get_settings().on_failure
     if not name:
         return
     try:

@@ -1,9 +1,9 @@
 """The hook of the connection type `robin`: settings and a client from an Airflow connection.
 
-Settings are looked for in this order, and the first that is found counts: the DAG run's parameters; the
-connection (address, API key, API secret, extras); the Airflow Variable `robin_etl`, a JSON object of
-settings that are no secret; the environment, `ROBIN_ETL_…`; the TOML file that `ROBIN_ETL_CONFIG` names;
-the defaults.
+Settings are looked for in this order, and the first that is found counts: the DAG run's parameters; what
+the DAG's file says of the shop; the connection (address, API key, API secret, extras); the Airflow
+Variable of the connection's name, a JSON object of settings that are no secret; the environment,
+`ROBIN_ETL_…`; the TOML file that `ROBIN_ETL_CONFIG` names; the defaults.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.log import mask_secret
 
-from robin_etl.airflow import DEFAULT_CONN_ID
+from robin_etl.airflow import DEFAULT_CONN_ID, SECRETS, Shop
 from robin_etl.airflow.connections import get_connection, open_storage
 from robin_etl.core import payload
 from robin_etl.delivery import Client, Meaning
@@ -23,10 +23,7 @@ from robin_etl.exceptions import ConfigurationError, RobinEtlError
 from robin_etl.redaction import holds_password
 from robin_etl.settings import Settings
 
-VARIABLE = "robin_etl"
-
 # What each place may say. A secret belongs in a connection, which a secrets backend can keep.
-_SECRETS = {"api_key", "api_secret", "customer_key", "contact_key"}
 _EXTRAS = ("chunk_size", "concurrency", "rate_limits", "timeout")
 # Extras by names in which Airflow sees a secret, and masks it wherever it shows a connection.
 _SECRET_EXTRAS = {"customer_key_secret": "customer_key", "contact_key_secret": "contact_key"}
@@ -34,16 +31,30 @@ _PARAMS = ("chunk_size", "exports", "profile", "shards")
 
 
 class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not followed
-    """Settings and client from an Airflow connection of the type `robin`."""
+    """Settings and client from an Airflow connection of the type `robin`; `settings` are those that a
+    DAG's file says of its shop.
+    """
 
     conn_name_attr = "robin_conn_id"
     default_conn_name = DEFAULT_CONN_ID
     conn_type = "robin"
     hook_name = "ROBIN"
 
-    def __init__(self, robin_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        robin_conn_id: str = DEFAULT_CONN_ID,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.robin_conn_id = robin_conn_id
+        self.settings = dict(settings or {})
+
+    @classmethod
+    def of(cls, shop: Shop) -> RobinHook:
+        """The hook of a shop."""
+        return cls(shop["conn_id"], settings=shop["settings"])
 
     def get_settings(self, params: Mapping[str, Any] | None = None) -> Settings:
         """The settings of a DAG run with these parameters; raises `ConfigurationError`.
@@ -53,8 +64,9 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
         """
         given = params or {}
         values = {
-            **_read_variable(),
+            **_read_variable(self.robin_conn_id),
             **_read_connection(self.robin_conn_id),
+            **self.settings,
             **{name: given[name] for name in _PARAMS if given.get(name) is not None},
         }
         settings = Settings.read(**values)
@@ -129,20 +141,20 @@ def _read_ledger_url(conn_id: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _read_variable() -> dict[str, Any]:
-    """The settings that the Variable holds."""
-    values = Variable.get(VARIABLE, default=None, deserialize_json=True) or {}
+def _read_variable(name: str) -> dict[str, Any]:
+    """The settings that the Variable of this name holds."""
+    values = Variable.get(name, default=None, deserialize_json=True) or {}
     if not isinstance(values, dict):
         raise ConfigurationError(
-            f'The Variable {VARIABLE} must be a JSON object of settings, such as {{"chunk_size": 200}}.'
+            f'The Variable {name} must be a JSON object of settings, such as {{"chunk_size": 200}}.'
         )
-    if secrets := sorted(_SECRETS & {str(name).lower() for name in values}):
+    if secrets := sorted(SECRETS & {str(key).lower() for key in values}):
         raise ConfigurationError(
-            f"The Variable {VARIABLE} holds {', '.join(secrets)}. A secret belongs in the "
+            f"The Variable {name} holds {', '.join(secrets)}. A secret belongs in the "
             "connection: the API key as login, the API secret as password, and as extras "
             "customer_key_secret and contact_key_secret."
         )
-    return {str(name).lower(): value for name, value in values.items()}
+    return {str(key).lower(): value for key, value in values.items()}
 
 
 def _format_address(host: str, scheme: str | None, port: int | None) -> str:

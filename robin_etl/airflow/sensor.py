@@ -5,6 +5,7 @@ Imported when a DAG file is parsed, so it imports little; the rest comes when a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,10 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
     """Waits until the export of the run's day is there, and has not changed for `EXPORT_SETTLE` seconds,
     without taking a worker's slot.
 
-    It waits until `EXPORT_WAIT` seconds after the logical date; a range, or a day that is longer ago,
-    is looked for once, and waited for only while it still changes. Without an export it then fails or
-    skips, as `EXPORT_ABSENT` says. With `deferrable=False` it keeps to Airflow's usual `mode` and
-    `poke_interval`.
+    It waits until `EXPORT_WAIT` seconds after the logical date or, where a run was asked for today's
+    export, after that. What is longer ago is looked for once, and waited for only while it still
+    changes. Without an export it then fails or skips, as `EXPORT_ABSENT` says. With `deferrable=False`
+    it keeps to Airflow's usual `mode` and `poke_interval`.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         *,
         timezone: str = "UTC",
         robin_conn_id: str = DEFAULT_CONN_ID,
+        settings: Mapping[str, Any] | None = None,
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.timezone = timezone
         self.robin_conn_id = robin_conn_id
+        self.settings = dict(settings or {})
         self.deferrable = deferrable
         self._settling: Settling | None = None
 
@@ -76,7 +79,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
             settling = Settling(0 if event["found"] else settings.settle_seconds)
             if self._look(context, settings, first, last, settling):
                 return
-            if not event["found"] and datetime.now(UTC) >= self._deadline(context, settings):
+            if not event["found"] and datetime.now(UTC) >= self._deadline(context, settings, last):
                 raise AirflowFailException(
                     f"The export of {_name_days(first, last)} at {settings.exports} still changes. "
                     "Nothing was read; clear this task once it is uploaded whole."
@@ -87,7 +90,8 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         from robin_etl.airflow.days import find_days
         from robin_etl.airflow.hook import RobinHook
 
-        settings = RobinHook(self.robin_conn_id).get_settings(context["params"])
+        hook = RobinHook(self.robin_conn_id, settings=self.settings)
+        settings = hook.get_settings(context["params"])
         return settings, *find_days(context, settings, timezone=self.timezone)
 
     def _look(
@@ -111,7 +115,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
         if files:
             self.log.info("Found %s of %s.", count(len(files), "export"), days)
             return True
-        if datetime.now(UTC) >= self._deadline(context, settings):
+        if datetime.now(UTC) >= self._deadline(context, settings, last):
             absent = str(locations.make_missing_error(settings.exports, first, last))
             if settings.export_absent == "skip":
                 raise AirflowSkipException(absent)
@@ -129,7 +133,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
                 location=settings.exports,
                 first=first.isoformat(),
                 last=last.isoformat(),
-                deadline=max(self._deadline(context, settings), soonest).isoformat(),
+                deadline=max(self._deadline(context, settings, last), soonest).isoformat(),
                 seconds=min(self.poke_interval, settings.settle_seconds or self.poke_interval),
                 settle=settings.settle_seconds,
                 done_marker=settings.done_marker,
@@ -137,11 +141,19 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
             method_name="resume",
         )
 
-    def _deadline(self, context: Any, settings: Settings) -> datetime:
-        params, logical_date = context["params"], context["dag_run"].logical_date
-        if logical_date is None or params.get("from_date") or params.get("to_date"):
-            return datetime.min.replace(tzinfo=UTC)
-        deadline: datetime = logical_date + timedelta(seconds=settings.export_wait)
+    def _deadline(self, context: Any, settings: Settings, last: date) -> datetime:
+        """Until when an export is waited for: from the logical date on, or where a run was asked for
+        today's, from then on; not at all for days that are past.
+        """
+        from robin_etl.airflow.days import is_for_today
+
+        params, dag_run = context["params"], context["dag_run"]
+        begins = dag_run.logical_date
+        if begins is None or params.get("from_date") or params.get("to_date"):
+            if not is_for_today(last, settings, timezone=self.timezone):
+                return datetime.min.replace(tzinfo=UTC)
+            begins = dag_run.run_after
+        deadline: datetime = begins + timedelta(seconds=settings.export_wait)
         return deadline
 
 

@@ -9,32 +9,39 @@ from hashlib import blake2b
 from typing import Any
 
 from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
 
 from robin_etl import pipeline
-from robin_etl.airflow import Handed
+from robin_etl.airflow import Handed, Shop
 from robin_etl.airflow.days import find_days
-from robin_etl.airflow.failures import stop_retries
+from robin_etl.airflow.failures import notify, stop_retries
 from robin_etl.airflow.hook import RobinHook
 from robin_etl.airflow.log import TaskLog
+from robin_etl.core.words import count
+from robin_etl.exceptions import GuardError, StoppedError
 from robin_etl.ledger import Ledger
+from robin_etl.ledger.runs import DEGRADED
 from robin_etl.observer import Result
 from robin_etl.settings import Settings
 from robin_etl.stages.catch_up import plan_catch_up
-from robin_etl.stages.records import Scope
+from robin_etl.stages.records import Plan, Scope
 from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
 
 # What is handed on beside numbers.
-_HANDED = ("outcome", "missing", "outstanding")
+_HANDED = ("outcome", "missing", "outstanding", "to_look_at")
+
+# The types of DAG runs that Airflow starts by itself.
+_BY_ITSELF = ("scheduled", "asset_triggered")
 
 
-def extract(conn_id: str, timezone: str) -> list[Handed]:
+def extract(shop: Shop) -> list[Handed]:
     """Start the run and read its exports; the partitions that they were split into."""
     context = get_current_context()
     with stop_retries():
-        settings = RobinHook(conn_id).get_settings(context["params"])
-        run = _start_run(settings, context, timezone=timezone)
+        settings = RobinHook.of(shop).get_settings(context["params"])
+        run = _start_run(settings, context, timezone=shop["timezone"])
         pipeline.extract(settings, run, TaskLog())
     partitions = run.partitions
     return [
@@ -43,30 +50,67 @@ def extract(conn_id: str, timezone: str) -> list[Handed]:
     ]
 
 
-def classify(partition: Handed, conn_id: str) -> Handed:
+def classify(partition: Handed, shop: Shop) -> Handed:
     """Compare a partition with what ROBIN has acknowledged."""
-    return _take_partition(pipeline.classify, partition, conn_id)
+    return _take_partition(pipeline.classify, partition, shop)
 
 
-def validate(partition: Handed, conn_id: str) -> Handed:
+def validate(partition: Handed, shop: Shop) -> Handed:
     """Let the gate judge the changes of a partition."""
-    return _take_partition(pipeline.validate, partition, conn_id)
+    return _take_partition(pipeline.validate, partition, shop)
 
 
-def plan(extracted: list[Handed], conn_id: str) -> Handed:
-    """Add up what all partitions are about to tell, and stop where a guard does."""
-    return _run_stage(pipeline.plan, extracted[0]["run"], conn_id)
+def plan(extracted: list[Handed], shop: Shop) -> Handed:
+    """Add up what all partitions are about to tell. Where a guard trips, hand on what `approve` asks
+    somebody, or fail, as `ON_GUARD` says.
+    """
+    location = extracted[0]["run"]
+    context = get_current_context()
+    settings = RobinHook.of(shop).get_settings(context["params"])
+    try:
+        return _run_stage(pipeline.plan, location, shop)
+    except AirflowFailException as error:
+        tripped = error.__cause__
+        if not isinstance(tripped, GuardError) or is_dry_run() or settings.on_guard == "fail":
+            raise
+        log.warning("%s", tripped)
+        planned = Run.open(location, path_of=settings.path).plan.read()
+        return {
+            "run": location,
+            "guards": list(tripped.guards),
+            "question": _describe_question(planned, f"{tripped}", f"{location}/{Run.page.name}"),
+        }
 
 
-def load(extracted: list[Handed], conn_id: str) -> Handed:
-    """Post the changes of all partitions."""
-    return _run_stage(pipeline.load, extracted[0]["run"], conn_id)
+def load(extracted: list[Handed], shop: Shop) -> Handed:
+    """Post the changes of all partitions; the guards that somebody has approved may trip."""
+    context = get_current_context()
+    location = extracted[0]["run"]
+    approved = (context["ti"].xcom_pull(task_ids="approve") or {}).get("allow", ())
+    if approved:
+        settings = RobinHook.of(shop).get_settings(context["params"])
+        Run.open(location, path_of=settings.path).let_pass(approved)
+    return _run_stage(pipeline.load, location, shop)
 
 
-def report(loaded: Handed, conn_id: str) -> Handed:
+def report(loaded: Handed, shop: Shop) -> Handed:
     """Put all counts together; they, the outcome, the outstanding days, and where the run's page is."""
-    reported = _run_stage(pipeline.report, loaded["run"], conn_id)
-    return {**reported, "report": f"{loaded['run']}/report.html"}
+    reported = _run_stage(pipeline.report, loaded["run"], shop)
+    return {**reported, "report": f"{loaded['run']}/{Run.page.name}"}
+
+
+def alert(reported: Handed, shop: Shop) -> None:
+    """Do with a degraded run what `ON_DEGRADED` says."""
+    context = get_current_context()
+    with stop_retries():
+        settings = RobinHook.of(shop).get_settings(context["params"])
+        if reported["outcome"] != DEGRADED or settings.on_degraded == "ignore":
+            return
+        words = f"The run is degraded: {', '.join(reported['to_look_at'])}. See {reported['report']}."
+        if settings.on_degraded == "fail":
+            raise StoppedError(words)
+        log.warning("%s", words)
+        notify({**context, "exception": words}, shop)
 
 
 def is_dry_run() -> bool:
@@ -77,7 +121,7 @@ def is_dry_run() -> bool:
 def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str) -> Run:
     """The run that a DAG run is about, in a folder of its own; a task that is tried again goes on in it.
 
-    A scheduled one catches up until its day.
+    One that nobody asked for catches up until its day.
     """
     params = context["params"]
     first, last = find_days(context, settings, timezone=timezone)
@@ -86,7 +130,7 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
         "dry_run": params.get("dry_run", False),
         "allow": tuple(params.get("allow") or ()),
     }
-    if context["dag_run"].run_type == "scheduled":
+    if context["dag_run"].run_type in _BY_ITSELF:
         with Ledger.open(settings.ledger, read_only=options["dry_run"]) as ledger:
             planned = plan_catch_up(settings, ledger, last)
             if not options["dry_run"]:
@@ -120,19 +164,34 @@ def _is_history(context: Mapping[str, Any]) -> bool:
     return is_range or context["dag_run"].run_type == "backfill"
 
 
-def _take_partition(stage: Callable[..., Result], partition: Handed, conn_id: str) -> Handed:
+def _take_partition(stage: Callable[..., Result], partition: Handed, shop: Shop) -> Handed:
     """A stage of one partition, which the UI shows by this label."""
     number, of = partition["partition"], partition["partitions"]
     get_current_context()["partition"] = f"partition {number} of {of}"
-    counts = _run_stage(stage, partition["run"], conn_id, number)
+    counts = _run_stage(stage, partition["run"], shop, number)
     return {**counts, "partition": number, "partitions": of}
 
 
-def _run_stage(stage: Callable[..., Result], location: str, conn_id: str, *arguments: Any) -> Handed:
+def _run_stage(stage: Callable[..., Result], location: str, shop: Shop, *arguments: Any) -> Handed:
     context = get_current_context()
     with stop_retries():
-        settings = RobinHook(conn_id).get_settings(context["params"])
+        settings = RobinHook.of(shop).get_settings(context["params"])
         run = Run.open(location, path_of=settings.path)
         counts = stage(settings, run, *arguments, observer=TaskLog()).counts()
     handed = {name: value for name, value in counts.items() if isinstance(value, int) or name in _HANDED}
     return {"run": location, **handed}
+
+
+def _describe_question(planned: Plan, sentence: str, page: str) -> str:
+    """What a person is asked, in Markdown: the guards' sentence, counts and money, and where more is."""
+    lines = [
+        f"{name}: {total.changes:,}, {total.difference / 100:+,.2f}"
+        for name, total in planned.kinds.items()
+    ]
+    # In fences, since order numbers are a stranger's text.
+    facts = "\n".join([sentence, "", *lines]).replace("`", "'")
+    return (
+        f"```text\n{facts}\n```\n\n{count(planned.changes, 'change')} in "
+        f"{count(planned.requests, 'request')}. The whole plan is in the run's report, `{page}`.\n\n"
+        "**Approve** posts it. **Reject** stops the run, and nothing is posted."
+    )

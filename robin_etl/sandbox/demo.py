@@ -175,6 +175,7 @@ def _through_airflow(settings: dict[str, str], home: Path) -> RunDay:
     environment = {
         **os.environ,
         **{f"{PREFIX}{name.upper()}": value for name, value in settings.items()},
+        f"{PREFIX}ON_GUARD": "fail",  # nobody is there to ask
         f"{PREFIX}EXPORT_SETTLE": "0",  # its days are written whole before they are run
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(_dags_folder()),

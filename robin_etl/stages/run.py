@@ -7,7 +7,7 @@ documentation that says which file is whose.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
@@ -220,6 +220,11 @@ class Run:
                 "reach them; set ROBIN_ETL_RUNS."
             )
         return cls(scope, location, folder)
+
+    def let_pass(self, guards: Iterable[str]) -> None:
+        """Keep with the run that these guards may trip."""
+        allowed = tuple(dict.fromkeys((*self.scope.allow, *guards)))
+        self.kept_scope.write(replace(self.scope, allow=allowed))
 
     @property
     def id(self) -> str:

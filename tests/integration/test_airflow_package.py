@@ -48,10 +48,10 @@ def connection(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Any:
     return set_fields
 
 
-def hook() -> Any:
+def hook(**options: Any) -> Any:
     from robin_etl.airflow.hook import RobinHook
 
-    return RobinHook()
+    return RobinHook(**options)
 
 
 def test_airflow_lists_the_provider_with_its_connection_type_and_form(home: Path) -> None:
@@ -120,8 +120,10 @@ def test_settings_come_from_parameters_then_connection_then_variable_then_enviro
     for name in ("CHUNK_SIZE", "CONCURRENCY", "TIMEOUT", "MAX_ATTEMPTS"):
         monkeypatch.setenv(f"ROBIN_ETL_{name}", "11")
     variable = {"chunk_size": 12, "concurrency": 12, "timeout": 12, "guards": {"scale": 50}}
-    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", json.dumps(variable))
+    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_DEFAULT", json.dumps(variable))
     connection(extra={"chunk_size": 13, "concurrency": 13, "customer_key_secret": "pepper"})
+    settings = hook(settings={"chunk_size": 15, "timeout": 15}).get_settings({"chunk_size": 14})
+    assert (settings.chunk_size, settings.timeout) == (14, 15)
     settings = hook().get_settings({"chunk_size": 14, "from_date": None, "shards": None})
     found = (settings.chunk_size, settings.concurrency, settings.timeout, settings.max_attempts)
     assert found == (14, 13, 12, 11)
@@ -176,7 +178,7 @@ def test_a_secrets_backend_may_keep_the_connection(home: Path, tmp_path: Path) -
 
 
 def test_a_secret_in_the_variable_is_refused(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_ETL", '{"API_SECRET": "s3cr3t"}')
+    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_DEFAULT", '{"API_SECRET": "s3cr3t"}')
     with pytest.raises(ConfigurationError, match="api_secret") as refused:
         hook().get_settings()
     assert "s3cr3t" not in str(refused.value)
@@ -238,7 +240,10 @@ def test_importing_the_dag_imports_neither_pandas_nor_great_expectations(parsed:
     heavy = {"pandas", "numpy", "pyarrow", "great_expectations", "sqlalchemy.dialects.sqlite", "upath"}
     assert heavy.isdisjoint(parsed["modules"])
     own = {module for module in parsed["modules"] if module.startswith("robin_etl")}
-    light = ("airflow.dag", "airflow.params", "airflow.sensor", "core", "core.guards")
+    light = (
+        *("airflow.dag", "airflow.params", "airflow.sensor", "airflow.approval"),
+        *("core", "core.guards"),
+    )
     assert own <= {"robin_etl", "robin_etl.airflow", *(f"robin_etl.{name}" for name in light)}
 
 
@@ -250,7 +255,8 @@ def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) 
 def test_nothing_is_posted_before_the_plan_of_all_partitions_has_passed(parsed: dict[str, Any]) -> None:
     before = parsed["before"]
     assert "partitions.validate" in before["plan"]
-    assert "plan" in before["load"]
+    assert before["approve"] == ["plan"]
+    assert "approve" in before["load"]
     assert before["report"] == ["load"]
 
 
@@ -293,6 +299,67 @@ def test_the_day_is_the_local_date_of_the_logical_date_less_the_lag() -> None:
     assert find_days(given, evening) == (date(2026, 1, 1), date(2026, 1, 1))
     with pytest.raises(ConfigurationError, match="names no day"):
         find_days({}, None)
+
+
+def test_the_day_of_a_run_that_an_asset_started_is_that_of_its_partition_or_of_its_events() -> None:
+    from robin_etl.airflow import days
+
+    def found(partition: str | None, *events: SimpleNamespace) -> tuple[date, date]:
+        run = SimpleNamespace(logical_date=None, partition_key=partition, consumed_asset_events=events)
+        context = {"params": {}, "dag_run": run}
+        return days.find_days(context, Settings.read(), timezone="Europe/Amsterdam")
+
+    late = datetime(2026, 3, 4, 23, 30, tzinfo=UTC)
+    plain = SimpleNamespace(extra={}, timestamp=late)
+    named = SimpleNamespace(extra={"day": "2026-03-02"}, timestamp=late)
+    keyed = SimpleNamespace(extra=None, timestamp=late, partition_key="2026-03-03T00:00:00")
+    assert found("2026-03-01") == (date(2026, 3, 1), date(2026, 3, 1))
+    assert found("nl", named) == (date(2026, 3, 2), date(2026, 3, 2))
+    assert found(None, plain) == (date(2026, 3, 5), date(2026, 3, 5))
+    assert found(None, keyed, named) == (date(2026, 3, 2), date(2026, 3, 3))
+
+
+def test_who_rejects_a_plan_stops_the_run_and_who_approves_it_names_the_guards(home: Path) -> None:
+    code = """
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
+from robin_etl.airflow.approval import GuardApproval
+
+approve = GuardApproval(task_id="approve", shop={"conn_id": "robin_default", "settings": {}})
+assert approve.retries == 0
+planned = {"guards": ["scale"], "question": "?"}
+context = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: planned)}
+
+def answer(**event):
+    said = {"responded_at": datetime.now(UTC), "responded_by_user": None, "params_input": {}, **event}
+    return approve.execute_complete(context, said)
+
+assert answer(chosen_options=["Approve"]) == {"allow": ["scale"]}
+for event, stop in (
+    ({"chosen_options": ["Reject"]}, HITLRejectException),
+    ({"error": "late", "error_type": "timeout"}, HITLTimeoutError),
+):
+    try:
+        answer(**event)
+    except stop:
+        continue
+    raise AssertionError(event)
+planned["guards"] = []
+assert approve.execute(context) == {"allow": []}
+"""
+    done = airflow(home, "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_secret_among_the_settings_of_a_dags_file_is_refused(home: Path) -> None:
+    code = (
+        "from robin_etl.airflow.dag import robin_orders_dag;"
+        "robin_orders_dag('shop_b', settings={'API_SECRET': 'hush-hush'})"
+    )
+    done = airflow(home, "-c", code)
+    assert "api_secret: a secret belongs in the connection robin_default" in done.stderr
+    assert "hush-hush" not in done.stderr.splitlines()[-1]
 
 
 def test_a_task_that_is_tried_again_goes_on_in_its_run_and_a_cleared_one_in_another() -> None:
@@ -406,11 +473,11 @@ def test_a_stage_that_posts_nothing_says_what_it_came_to(caplog: pytest.LogCaptu
 def test_a_failure_callback_that_is_not_there_is_named(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from robin_etl.airflow.failures import call_on_failure
+    from robin_etl.airflow.failures import notify
 
     monkeypatch.setenv("ROBIN_ETL_ON_FAILURE", "no_such_module:notify")
     with pytest.raises(ConfigurationError, match="no such function"):
-        call_on_failure({}, "robin_default")
+        notify({}, {"conn_id": "robin_default", "settings": {}})
 
 
 def test_a_dag_has_the_name_connection_hour_and_asset_that_its_call_gives_it(home: Path) -> None:

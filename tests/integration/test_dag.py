@@ -34,6 +34,7 @@ from airflow.utils.db import initdb
 initdb()
 from airflow.models.asset import AssetEvent
 from airflow.models.xcom import XComModel
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import DataInterval, TimeRestriction
@@ -47,10 +48,20 @@ def create_as_asked(dag, **given):
     return create(dag, **{**given, "run_type": DagRunType(asked.get("run_type", "manual"))})
 
 SerializedDAG.create_dagrun = create_as_asked
+questions = []
+
+def answer_at_once(task, context):
+    # A task of a test run can't be parked until somebody answers.
+    questions.append({"subject": task.subject, "body": task.body, "options": task.options})
+    event = {"chosen_options": [asked["answer"]], "params_input": {}, "responded_by_user": None}
+    return task.execute_complete(context, {**event, "responded_at": datetime.now(timezone.utc)})
+
+HITLOperator.execute = answer_at_once
 usual = dict(os.environ)
 for line in sys.stdin:
     asked = json.loads(line)
     os.environ.update(asked.get("env", {}))
+    questions.clear()
     bag = DagBag(dag_folder=sys.argv[1])  # anew, since a test run leaves its parameters in the DAG
     assert not bag.import_errors, bag.import_errors
     dag = bag.dags["robin_orders"]
@@ -88,7 +99,7 @@ for line in sys.stdin:
         states.setdefault(ti.task_id, []).append(str(ti.state))
         tries[ti.task_id] = ti.try_number
     result = {"state": str(run.state), "tasks": states, "tries": tries, "xcoms": xcoms, "events": extras}
-    result["day"] = day
+    result |= {"day": day, "questions": questions}
     print("RESULT " + json.dumps(result), flush=True)
 """
 
@@ -116,6 +127,7 @@ def environment(home: Path, shop: Path, url: str) -> dict[str, str]:
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps(connection),
         "ROBIN_ETL_EXPORT_SETTLE": "0",
+        "ROBIN_ETL_ON_GUARD": "fail",
         "ROBIN_ETL_EXPORTS": str(shop / "exports"),
         "ROBIN_ETL_LEDGER": str(shop / "ledger.db"),
         "ROBIN_ETL_RUNS": str(shop / "runs"),
@@ -161,7 +173,10 @@ def export(shop: Path) -> Export:
     return write
 
 
-STAGES = ("wait", "extract", "partitions.classify", "partitions.validate", "plan", "load", "report")
+STAGES = (
+    *("wait", "extract", "partitions.classify", "partitions.validate"),
+    *("plan", "approve", "load", "report", "alert"),
+)
 
 
 def test_a_day_goes_through_all_stages_and_hands_on_paths_and_counts_alone(
@@ -296,6 +311,71 @@ def test_a_guard_stops_a_scheduled_run_at_once_and_lets_one_pass_that_names_it(
     passed = airflow(day="2026-06-10", conf={"allow": ["old_orders"]})
     assert passed["state"] == "success", passed["log"]
     assert {f"old{n}" for n in range(25)} <= set(module_sandbox.robin.orders)
+
+
+@pytest.mark.parametrize("answer", ["Reject", "Approve"])
+def test_where_a_guard_trips_a_person_is_asked_and_nothing_is_posted_unless_approved(
+    airflow: Play, export: Export, module_sandbox: Sandbox, shop: Path, answer: str
+) -> None:
+    rows = [f"ask{n},ask{n}@x.nl,10,2024-01-{n + 1:02}" for n in range(25)]
+    export("2026-06-12", *rows)
+    before = module_sandbox.robin.read_state()["requests"]
+    ask = {"ROBIN_ETL_ON_GUARD": "ask"}
+    result = airflow(day="2026-06-12", env=ask, answer=answer)
+    (question,) = result["questions"]
+    assert question["subject"] == "May this run pass: old_orders?"
+    assert question["options"] == ["Approve", "Reject"]
+    for words in (
+        "The guard old_orders stopped 2026-06-12: 25 of 25",
+        "first: 25, +250.00",
+        "report.html",
+    ):
+        assert words in question["body"]
+    assert result["tasks"]["plan"] == ["success"]
+    with Ledger.open(str(shop / "ledger.db"), read_only=True) as ledger:
+        run = ledger.runs.latest(1)[0]
+    if answer == "Reject":
+        assert result["tasks"]["approve"] == ["failed"]
+        assert result["tasks"]["load"] == ["upstream_failed"]
+        assert module_sandbox.robin.read_state()["requests"] == before
+        assert run.outcome == "stopped"
+    else:
+        assert result["state"] == "success", result["log"]
+        assert {f"ask{n}" for n in range(25)} <= set(module_sandbox.robin.orders)
+        assert run.outcome == "done"
+
+
+@pytest.mark.parametrize(
+    ("choice", "state", "posted"), [("", "success", 0), ("notify", "success", 1), ("fail", "failed", 1)]
+)
+def test_a_degraded_run_does_at_its_end_what_the_setting_says(
+    airflow: Play,
+    own_shop: tuple[Settings, dict[str, str]],
+    airflow_home: Path,
+    choice: str,
+    state: str,
+    posted: int,
+) -> None:
+    settings, env = own_shop
+    rows = [f"degraded-{choice}-{n},d{n}@x.nl,1,2026-09-01" for n in range(12)]
+    path = Path(settings.exports) / "orders_2026-09-01.csv"
+    path.write_text("\n".join([HEADER, *rows, "degraded,,1,2026-09-01", ""]))
+    told = airflow_home / f"told-{choice}"
+    (airflow_home / "degraded_alerts.py").write_text(
+        "import os\nfrom pathlib import Path\n"
+        "def notify(context):\n"
+        '    Path(os.environ["TOLD"]).write_text(str(context["exception"]))\n'
+    )
+    env |= {"TOLD": str(told), "ROBIN_ETL_ON_FAILURE": "degraded_alerts:notify"}
+    if choice:
+        env["ROBIN_ETL_ON_DEGRADED"] = choice
+    result = airflow(day="2026-09-01", env=env)
+    assert result["tasks"]["report"] == ["success"]
+    assert result["tasks"]["alert"] == [state]
+    assert [event["outcome"] for event in result["events"]] == ["degraded"]
+    assert told.exists() == bool(posted)
+    if posted:
+        assert "The run is degraded: 1 row quarantined. See " in told.read_text()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import argparse
 import gzip
 import importlib
 import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from upath import UPath
 from robin_etl.core import customers, versions
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import files, profiles, sampling
+from robin_etl.exports.drafting import draft_profile
 from robin_etl.exports.locations import SUFFIXES
 
 DAY = date(2026, 3, 1)
@@ -49,6 +51,22 @@ def read(data: bytes, suffix: str, profile: profiles.Profile) -> int:
     return sum(len(part.orders.rows) for part in parts)
 
 
+def draft(data: bytes, suffix: str) -> str:
+    """The profile drafted from it, blank where it is no export. Raises what it should not."""
+    fsspec.filesystem("memory").pipe(f"/fuzz/orders{suffix}", data)
+    path = UPath(f"memory://fuzz/orders{suffix}")
+    try:
+        drafted = draft_profile(sampling.read_everything(path, MOST_BYTES))
+    except ExportError as error:
+        if str(path) in str(error):
+            return ""
+        raise
+    tomllib.loads(drafted.text)
+    if not drafted.questions:
+        profiles.parse_profile(drafted.text, "the draft")
+    return drafted.text
+
+
 def one(data: bytes) -> None:
     """The first bytes choose reader and profile, the rest is the file."""
     if len(data) < 2:
@@ -56,6 +74,7 @@ def one(data: bytes) -> None:
     suffix, profile = SUFFIXES[data[0] % len(SUFFIXES)], PROFILES[data[1] % len(PROFILES)]
     content = gzip.compress(data[2:], 1) if suffix == ".csv.gz" and data[0] & 0x80 else data[2:]
     read(content, suffix, profile)
+    draft(content, suffix)
 
 
 def main() -> None:

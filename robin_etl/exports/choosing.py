@@ -60,7 +60,9 @@ def _find_blank_rows(cells: pd.DataFrame, number: str) -> npt.NDArray[np.bool_] 
     """
     if number not in cells.columns or cells.empty:
         return None
-    is_blank = columns.trim(cells[number]).isna().to_numpy(dtype=np.bool_, copy=True)
+    numbers = columns.to_strings(cells[number])
+    is_empty = pc.fill_null(pc.equal(pc.binary_length(numbers), 0), fill_value=True)
+    is_blank: npt.NDArray[np.bool_] = is_empty.to_numpy(zero_copy_only=False).copy()
     for name in cells.columns:
         if not is_blank.any():
             return None

@@ -55,9 +55,10 @@ def _advise(there: Collection[str]) -> str:
 
 
 def check_style(cells: pd.DataFrame, rows: pd.DataFrame, profile: Profile, path: str) -> None:
-    """Raise `ExportError` where no amount at all is written as the profile says, and all are in another
-    way: that is another form of file, and not so many bad rows.
+    """Raise `ExportError` where no amount, or no date, is written as the profile says, and all are in
+    another way: that is another form of file, and not so many bad rows.
     """
+    _check_dates(rows, profile, path)
     names = [column.name for money in profile.money.values() for column in money.columns]
     for name in dict.fromkeys(names):
         if name not in cells.columns or not rows["revenue"].isna().all():
@@ -73,6 +74,24 @@ def check_style(cells: pd.DataFrame, rows: pd.DataFrame, profile: Profile, path:
                 path=path,
                 column=name,
             )
+
+
+def _check_dates(rows: pd.DataFrame, profile: Profile, path: str) -> None:
+    texts = rows["order_date_text"].dropna()
+    if len(texts) < 2 or rows["order_date"].notna().any():
+        return
+    # What drafts profiles reads files itself, by what is here.
+    from robin_etl.exports.drafting.date_formats import list_formats  # noqa: PLC0415
+
+    if formats := list_formats(texts):
+        column = " and ".join(profile.date_columns[0])
+        raise ExportError(
+            f"The dates in column {column} of {path} are written as {' or '.join(formats)}, and the "
+            f"profile {profile.name} says {', '.join(profile.date_formats)}. Set date_formats to what is "
+            "meant, or draft the profile anew.",
+            path=path,
+            column=profile.date_columns[0][0],
+        )
 
 
 def _find_style(text: pd.Series, profile: Profile) -> AmountStyle | None:

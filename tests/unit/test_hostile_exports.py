@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from csv import writer
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,44 @@ def test_any_bytes_are_orders_or_an_error_that_names_the_file(
 ) -> None:
     fuzz.read(data, suffix, profile)
     fuzz.read(gzip.compress(data), ".csv.gz", profile)
+
+
+names = st.sampled_from(
+    [*HEADER.split(","), "Total", "Qty", "Price", "Status", "Phone", "Time", "Type", "E[x]`", 'a"b', ""]
+)
+contents = st.sampled_from(
+    [
+        "1",
+        "007",
+        "a@x.nl",
+        "1.234,50",
+        "€ 5",
+        "(3)",
+        "2026-10-31",
+        "05/04/2026",
+        "9.50",
+        "31 okt 26",
+        "paid",
+    ]
+)
+
+
+@given(
+    st.lists(names, min_size=1, max_size=8), st.lists(st.lists(contents | cells, max_size=8), max_size=5)
+)
+def test_a_draft_of_any_table_is_a_profile_or_an_error_that_names_the_file(
+    header: list[str], rows: list[list[str]]
+) -> None:
+    text = io.StringIO(newline="")
+    writer(text).writerows([header, *rows])
+    fuzz.draft(text.getvalue().encode(errors="replace"), ".csv")
+
+
+@given(st.binary(max_size=300), st.sampled_from(SUFFIXES))
+def test_a_draft_of_any_bytes_is_an_error_that_names_the_file_or_a_profile(
+    data: bytes, suffix: str
+) -> None:
+    fuzz.draft(data, suffix)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

@@ -205,6 +205,11 @@ def test_a_file_without_its_footer_is_not_whole(tmp_path: Path) -> None:
             write(rows=[[*row[:2], f'"€ 1.234,{n}0"', row[3]] for n, row in enumerate(ROWS)]).encode(),
             "with a decimal comma, points between thousands, the signs €, and .* a decimal point",
         ),
+        (
+            "o.csv",
+            write(rows=[[*row[:3], f"3{n}/10/2026 10:00"] for n, row in enumerate(ROWS)]).encode(),
+            "dates in column placed of .* are written as %d/%m/%Y %H:%M, and the profile shop says iso",
+        ),
     ],
 )
 def test_a_file_that_is_not_what_its_profile_says_is_one_sentence_with_the_difference(

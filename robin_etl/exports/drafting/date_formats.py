@@ -62,6 +62,14 @@ def are_times(text: pd.Series) -> bool:
     return not filled.empty and bool(filled.str.match(expression).mean() > 0.9)
 
 
+def list_formats(text: pd.Series) -> list[str]:
+    """The formats, one after the other, of each way to read nearly all of these dates."""
+    filled = text.dropna().drop_duplicates().head(500)
+    if filled.empty or damage.find_damaged_dates(filled).any():
+        return []
+    return [", ".join(found.formats) for found in _list_findings(filled).values()]
+
+
 def find_formats(
     text: pd.Series, ask: Ask, *, known: Profile | None = None, is_day_first: bool = False
 ) -> FoundFormats:

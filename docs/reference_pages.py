@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from upath import UPath
 
 from robin_etl.exports import profiles
-from robin_etl.exports.profiles import Columns, Currency, Profile, Status
+from robin_etl.exports.profiles import Columns, Currency, Profile, Refunds, Status
 from robin_etl.ledger import schema
 from robin_etl.ledger.journal import MOVES
 from robin_etl.stages.files import Folder, FrameFile, RecordFile
@@ -52,6 +52,7 @@ def profile_keys() -> Iterator[str]:
         ("`[columns]`", Columns),
         ("`[status]`", Status),
         ("`[currency]`", Currency),
+        ("`[refunds]`", Refunds),
     ):
         yield ""
         yield f"## {title}"

@@ -87,8 +87,8 @@ def _check_dates(rows: pd.DataFrame, profile: Profile, path: str) -> None:
         column = " and ".join(profile.date_columns[0])
         raise ExportError(
             f"The dates in column {column} of {path} are written as {' or '.join(formats)}, and the "
-            f"profile {profile.name} says {', '.join(profile.date_formats)}. Set date_formats to what is "
-            "meant, or draft the profile anew.",
+            f"profile {profile.name} says {', '.join(profile.date_formats)}. Set date_formats to what "
+            "is meant, or draft the profile anew.",
             path=path,
             column=profile.date_columns[0][0],
         )

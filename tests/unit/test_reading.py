@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from robin_etl.core import dates, money
+from robin_etl.core.words import name_left_out
 from robin_etl.exceptions import ConfigurationError, ExportError
 from robin_etl.exports import files, profiles
 from robin_etl.exports.amounts import AmountStyle, parse_amounts
@@ -471,3 +472,12 @@ def test_a_phone_number_that_a_spreadsheet_rounded_is_nobodys(tmp_path: Path) ->
     text = 'number,email,total,placed,phone\n1,,5,2026-10-31,"3,16123E+10"\n'
     export = read(tmp_path, text)
     assert export.orders.rows["phone_number"].isna().all()
+
+
+def test_what_is_left_out_is_counted_by_reason_in_words() -> None:
+    assert name_left_out({"pending": 2, "other currency": 1, "Channel": 1, "Tags": 1_200}) == [
+        "2 pending orders",
+        "1 order in another currency",
+        "1 order by its Channel",
+        "1,200 orders by their Tags",
+    ]

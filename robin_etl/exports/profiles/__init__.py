@@ -8,12 +8,13 @@ from robin_etl.exports.profiles.loading import (
     parse_profile,
     read_toml,
 )
-from robin_etl.exports.profiles.profile import Columns, Currency, Profile, Status
+from robin_etl.exports.profiles.profile import Columns, Currency, Profile, Refunds, Status
 
 __all__ = [
     "Columns",
     "Currency",
     "Profile",
+    "Refunds",
     "Status",
     "find_fitting",
     "list_shipped",

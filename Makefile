@@ -70,9 +70,11 @@ soak: install
 docs: install
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
-# Looks for bytes that a reader of exports does not survive; minutes.
+# Looks for bytes that a reader of exports, of ROBIN's answers or of settings does not survive; minutes.
 fuzz: install
 	$(BIN)/python -m tests.fuzz --runs 100000
+	$(BIN)/python -m tests.fuzz --of answer --runs 100000
+	$(BIN)/python -m tests.fuzz --of setting --runs 100000
 
 # Which changes to the heart of it no test notices; a quarter of an hour. Results in mutants/.
 mutants: install
@@ -81,7 +83,7 @@ mutants: install
 
 # Known vulnerabilities of what constraints.txt pins, and a bill of materials (CycloneDX) of it.
 audit: install
-	$(BIN)/pip-audit --disable-pip --require-hashes --requirement constraints.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement constraints.txt
 
 sbom: install
 	$(BIN)/cyclonedx-py requirements constraints.txt --output-format JSON --output-file data/sbom.json

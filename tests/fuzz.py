@@ -1,7 +1,8 @@
 """Bytes that claim to be an export, through every reader and profile: orders, or an error that says why.
 
 `python -m tests.fuzz --runs 100000` lets atheris look for bytes that do something else, guided by what
-they reach; `tests/unit/test_hostile_exports.py` does the same for seconds with hypothesis.
+they reach; `tests/unit/test_hostile_exports.py` does the same for seconds with hypothesis. `--of answer`
+and `--of setting` do so with what `fuzz_edges` and `tests/unit/test_hostile_edges.py` try.
 """
 
 from __future__ import annotations
@@ -82,18 +83,22 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--of", choices=("export", "answer", "setting"), default="export")
     parser.add_argument("--folder", default=".cache/fuzz", help="Where what is worth keeping goes.")
     options = parser.parse_args()
-    corpus = Path(options.folder)
+    corpus = Path(options.folder) / options.of
     corpus.mkdir(parents=True, exist_ok=True)
-    for at, path in enumerate(SEEDS):
+    for at, path in enumerate(SEEDS if options.of == "export" else ()):
         for reader in range(len(SUFFIXES)):
             (corpus / f"seed-{at}-{reader}").write_bytes(bytes([reader | 0x80, at]) + path.read_bytes())
     # Imported anew, so that atheris sees which lines a file reaches.
     for name in [name for name in sys.modules if name.startswith("robin_etl")]:
         del sys.modules[name]
     with atheris.instrument_imports(include=["robin_etl"]):
-        guided = importlib.import_module("tests.fuzz").one
+        if options.of == "export":
+            guided = importlib.import_module("tests.fuzz").one
+        else:
+            guided = getattr(importlib.import_module("tests.fuzz_edges"), options.of)
     settings = [f"-runs={options.runs}", "-max_len=4096", "-timeout=60"]
     atheris.Setup([sys.argv[0], *settings, str(corpus)], guided)
     atheris.Fuzz()

@@ -172,14 +172,16 @@ class DeliveryLog:
         """The last delivery of each order that ROBIN rejected and has not accepted since."""
         return self._fetch_records(*_STANDS_REJECTED)
 
-    def rejected_days(self) -> dict[str, int]:
-        """How many orders stand rejected, by the day of the export that said so."""
+    def rejected_days(self, *, run: str | None = None) -> dict[str, int]:
+        """How many orders stand rejected, of all runs or one, by the day of the export that said so."""
         days = (
             sa.select(DELIVERIES.c.day, sa.func.count(sa.distinct(DELIVERIES.c.order_number)))
             .select_from(_BOTH)
             .where(*_STANDS_REJECTED, DELIVERIES.c.day.is_not(None))
             .group_by(DELIVERIES.c.day)
         )
+        if run is not None:
+            days = days.where(REQUESTS.c.run == run)
         with self._engine.read() as connection:
             return {day: int(orders) for day, orders in connection.execute(days)}
 

@@ -51,10 +51,10 @@ class RunRecord:
 class ExportRecord:
     """A file of a day's export as a run found it: its `place`, `size` in bytes and `version`, which
     differs once the file does; and as it was read: the `digest` of its bytes, how many `rows`, how many
-    of them `quarantined`, and whether its text ended within a line. `new_orders` of the day, and the
-    changes of it that are held back or `waiting` for a contact, are in the record of its first file.
-    `notes` are what somebody has to look at, in words. A day without any file has a record without a
-    place.
+    of them `quarantined`, and whether its text ended within a line. In the record of a day's first file
+    are the `new_orders` of the day, and how many changes of it a run left `waiting`: rejected, held back
+    or without a contact. `notes` are what somebody has to look at, in words. A day without any file has
+    a record without a place.
     """
 
     day: date

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,12 @@ class OrderStates:
         with self._engine.read() as connection:
             row = connection.execute(query).one()
         return Totals(int(row.orders), int(row.first_orders), int(row.revenue), row.newest_day)
+
+    def oldest_day(self) -> date | None:
+        """The oldest day that any state is of; None where there is none."""
+        with self._engine.read() as connection:
+            day = connection.execute(sa.select(sa.func.min(ORDERS.c.day))).scalar()
+        return None if day is None else date.fromisoformat(day)
 
     def totals_by(self, letters: int) -> pd.DataFrame:
         """What ROBIN was told of, by so many first letters of the order's date in UTC: columns period,

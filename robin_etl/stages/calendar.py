@@ -67,9 +67,7 @@ def draw_calendar(
 
     Raises `ExportError` where the exports can't be listed.
     """
-    known_from = ledger.exports.first_day()
-    if known_from is None or known_from > until:
-        known_from = until
+    known_from = _find_beginning(ledger, until, days)
     is_listed = locations.can_list(settings.exports)
     asked_from = known_from if is_listed else max(known_from, until - timedelta(days=days))
     all_days = locations.list_days(asked_from, until)
@@ -99,6 +97,16 @@ def draw_calendar(
         older=sum(_is_never_read(found[day], records[day]) for day in found if day < first),
         unchanged=tuple(one for _, unchanged in judged for one in unchanged),
     )
+
+
+def _find_beginning(ledger: Ledger, until: date, days: int) -> date:
+    """The first day that the ledger knows. One that holds orders and knows no day, since it was made
+    anew from its journals or is of an older version, is taken to have read none of the last days.
+    """
+    beginning = ledger.exports.first_day()
+    if beginning is None and (oldest := ledger.states.oldest_day()) is not None:
+        beginning = max(oldest, until - timedelta(days=days))
+    return until if beginning is None else min(beginning, until)
 
 
 def find_days_to_retry(ledger: Ledger) -> tuple[DayState, ...]:
@@ -192,7 +200,7 @@ def _describe_aside(records: Sequence[ExportRecord], rejected: int) -> str:
     counted = (
         f"{count(quarantined, 'row')} quarantined" if quarantined else "",
         f"{count(rejected, 'order')} rejected" if rejected else "",
-        f"{count(waiting, 'change')} waiting" if waiting else "",
+        f"{count(waiting - rejected, 'change')} waiting" if waiting > rejected else "",
     )
     notes = (note for one in records for note in one.notes)
     return ", ".join(filter(None, (*counted, *notes)))

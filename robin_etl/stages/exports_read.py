@@ -48,7 +48,7 @@ def record_exports(run: Run, ledger: Ledger, summary: Summary, found: FoundExpor
 
     What a finished run has read stays so where a later one stops at the same file.
     """
-    waiting = _count_waiting(run, summary)
+    waiting = _count_waiting(run, ledger, summary)
     is_odd = bool(summary.warnings or summary.delivered.remarked)
     by_day: dict[date, list[ExportRecord]] = {}
     for one in found.files:
@@ -87,11 +87,16 @@ def _leave_finished(records: Sequence[ExportRecord], ledger: Ledger) -> list[Exp
     return [one for one in records if (one.day, one.place, one.size, one.version) not in finished]
 
 
-def _count_waiting(run: Run, summary: Summary) -> Counter[date]:
-    """The changes of each day that wait for a contact, or are held back behind a rejected one."""
+def _count_waiting(run: Run, ledger: Ledger, summary: Summary) -> Counter[date]:
+    """The changes of each day that are rejected, held back behind those, or wait for a contact.
+
+    A later day's row may bring a rejected order through, and leave blank what only this day's says.
+    """
     waiting = Counter(
         {date.fromisoformat(day): number for day, number in summary.classified.waiting_by_day.items()}
     )
+    rejected = ledger.deliveries.rejected_days(run=run.id) if summary.delivered.rejected else {}
+    waiting.update({date.fromisoformat(day): orders for day, orders in rejected.items()})
     if held_back := summary.delivered.held_back:
         for partition in run.partitions:
             for frame in partition.changes.read_batches(["order_number", "day"]):

@@ -204,15 +204,17 @@ def _list_counts(summary: Summary) -> tuple[int, ...]:
 
 def _count_set_aside(ledger: Ledger) -> pd.DataFrame:
     """What is set aside still, by the day of the export; oldest first, the latest 62 days."""
+    rejected = ledger.deliveries.rejected_days()
     records = [
         {"day": f"{one.day}", "quarantined": one.quarantined, "waiting": one.waiting}
         for one in ledger.exports.set_aside()
     ]
-    rejected = [
-        {"day": day, "rejected": orders} for day, orders in ledger.deliveries.rejected_days().items()
-    ]
-    table = pd.DataFrame([*records, *rejected], columns=["day", *TROUBLES])
-    return table.groupby("day")[list(TROUBLES)].sum().astype(np.int64).tail(_MOST_DAYS)
+    orders = [{"day": day, "rejected": number} for day, number in rejected.items()]
+    table = pd.DataFrame([*records, *orders], columns=["day", *TROUBLES])
+    by_day = table.groupby("day")[list(TROUBLES)].sum().astype(np.int64)
+    # What stands rejected was left waiting by its run.
+    by_day["waiting"] = (by_day["waiting"] - by_day["rejected"]).clip(lower=0)
+    return by_day.tail(_MOST_DAYS)
 
 
 def _describe_rule(rule: RuleVerdict) -> RuleLine:

@@ -28,7 +28,7 @@ from robin_etl.ledger.restore import restore
 from robin_etl.sandbox.faults import Fault, Faults
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
-from robin_etl.stages.calendar import Calendar, draw_calendar
+from robin_etl.stages.calendar import Calendar, draw_calendar, find_days_to_retry
 from robin_etl.stages.catch_up import plan_catch_up
 from robin_etl.stages.pages import INDEX
 from robin_etl.stages.run import Run
@@ -310,6 +310,37 @@ def test_rejected_orders_are_told_with_their_day_and_retry_runs_just_those_days(
     assert len(sandbox.robin.orders) == 9
     assert states_of(settings) == {}
     assert robin_etl("retry").stdout == "No day has anything set aside.\n"
+
+
+def test_what_only_a_refused_row_said_is_told_once_its_day_is_run_again(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    header = f"{HEADER},profit"
+    export(DAYS[0], f"1,a@x.nl,10,{DAYS[0]},3", header=header)
+    export(DAYS[1], f"1,a@x.nl,10,{DAYS[0]},", header=header)
+    sandbox.robin.faults = Faults(refused="^1$")
+    run_days(settings, DAYS[0])
+    sandbox.robin.faults = Faults()
+    run_days(settings, DAYS[1])
+    assert sandbox.robin.orders["1"].get("profit") is None
+    assert states_of(settings) == {DAYS[0]: "degraded: 1 change waiting"}
+    with Ledger.open(settings.ledger, read_only=True) as ledger:
+        assert [one.day for one in find_days_to_retry(ledger)] == [date(2026, 3, 1)]
+    run_days(settings, DAYS[0], command="retry")
+    assert sandbox.robin.orders["1"]["profit"] == 3
+    assert states_of(settings) == {}
+
+
+def test_a_ledger_that_knows_orders_and_no_day_reads_the_last_days_again(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    write_days(export, *DAYS[:4])
+    run_days(settings, DAYS[0], DAYS[3])
+    with Ledger.open(settings.ledger) as ledger:
+        ledger.exports.remove(date(2026, 3, 1), date(2026, 3, 4))
+    assert set(states_of(settings)) == set(DAYS[:4])
+    assert catch_up(settings, DAYS[3])["posted"] == 0
+    assert states_of(settings) == {}
 
 
 def test_a_catch_up_reaches_back_so_many_days_and_says_what_lies_before(

@@ -1,9 +1,10 @@
-"""Naming a file's columns in a sentence, without a cell in it: the header may be missing, and the first
-customer's row stand in its place. Pure.
+"""Naming a file's columns and faults in a sentence, without a cell in it: the header may be missing, and
+the first customer's row stand in its place; and what reads a file quotes from it. Pure.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from robin_etl.core.words import name_some
@@ -13,6 +14,9 @@ _LONGEST = 60
 _MOST = 40
 # What joins words in a name: `Line: Price`, `meta:_vat`, `Grand Total (Base)`.
 _JOINS = frozenset(" _-:.#/()[]%&'")
+
+# What may be a value: in quotes, a long number, an address.
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|\S*@\S*|[+-]?\d[\d.:-]{3,}")
 
 
 def name_columns(names: Sequence[str], known: Iterable[str]) -> str:
@@ -33,6 +37,11 @@ def name_columns(names: Sequence[str], known: Iterable[str]) -> str:
         f"{found} {len(unnamed):,} that have no name (by their number: {numbers}), as a file without a "
         "header has"
     )
+
+
+def describe_fault(error: BaseException) -> str:
+    """What a library says of a file that it can't read, without what may be a cell: it quotes values."""
+    return _VALUES.sub("…", str(error))
 
 
 def _looks_like_name(text: str) -> bool:

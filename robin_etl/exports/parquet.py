@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from robin_etl.core import columns, dates
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.naming import describe_fault
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.streams import Cells, make_size_error
 
@@ -69,7 +70,8 @@ def open_parquet(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
         yield pq.ParquetFile(stream, buffer_size=1 << 20)
     except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter for a column's name
         raise ExportError(
-            f"{path} is not a readable Parquet file ({error}). Write it again.", path=path
+            f"{path} is not a readable Parquet file ({describe_fault(error)}). Write it again.",
+            path=path,
         ) from error
 
 
@@ -115,7 +117,7 @@ def _take_column(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 def _to_text(column: pa.Array) -> pd.Series:
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
-        column = column.cast(pa.timestamp("us", "UTC"))
+        column = column.cast(pa.timestamp("us", "UTC"), safe=False)  # which drops nanoseconds
     text: pd.Series = column.cast(pa.string()).to_pandas().astype(columns.TEXT)
     return text
 

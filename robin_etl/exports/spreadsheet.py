@@ -13,6 +13,7 @@ import pandas as pd
 from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
 from robin_etl.exports.margins import matches_footer
+from robin_etl.exports.naming import describe_fault
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.streams import Cells, make_size_error
 from robin_etl.exports.text import name_columns
@@ -76,7 +77,7 @@ def open_sheets(stream: BinaryIO, path: str, most_bytes: int) -> dict[str, Rows]
         if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)):
             raise
         raise ExportError(
-            f"{path} is not a readable spreadsheet ({error}). Save it again as .xlsx, or as .csv.",
+            f"{path} is not a readable spreadsheet ({describe_fault(error)}). Save it again as .xlsx, or as .csv.",
             path=path,
         ) from error
     if not sheets:

@@ -6,13 +6,15 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import files
 from robin_etl.exports.margins import matches_footer
-from robin_etl.exports.naming import name_columns
+from robin_etl.exports.naming import describe_fault, name_columns
 from robin_etl.exports.profiles import load_profile
 
 DAY = date(2026, 3, 1)
@@ -67,3 +69,24 @@ def test_a_footer_of_many_stars_ends_on_any_line() -> None:
     assert not matches_footer("a" * 5_000, (stars,))
     assert matches_footer('"Total: 10 ORDERS"', ("total:*orders", stars))
     assert matches_footer("a" * 40 + "!", (stars,))
+
+
+def test_a_moment_in_nanoseconds_is_read_to_the_second_and_is_in_no_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "orders_2026-03-01.parquet"
+    moments = pa.array([1_772_323_200_000_000_001], pa.timestamp("ns", "UTC"))
+    cells = {"order_number": ["1"], "email_address": ["a@x.nl"], "revenue": ["1"], "order_date": moments}
+    pq.write_table(pa.table(cells), path)
+    read = files.read_export(UPath(path), load_profile("robin"), DAY)
+    assert read.orders.rows["order_date"].tolist() == ["2026-03-01T00:00:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Casting would lose data: 1772323200000000001", "Casting would lose data: …"),
+        ("no value 'Ann Jansen' in ann@x.nl, +31612345678", "no value … in … …"),
+        ("Parquet file size is 0 bytes", "Parquet file size is 0 bytes"),
+    ],
+)
+def test_what_a_library_says_of_a_file_has_no_value_of_it(said: str, kept: str) -> None:
+    assert describe_fault(ValueError(said)) == kept

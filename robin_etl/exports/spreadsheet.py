@@ -77,7 +77,8 @@ def open_sheets(stream: BinaryIO, path: str, most_bytes: int) -> dict[str, Rows]
         if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)):
             raise
         raise ExportError(
-            f"{path} is not a readable spreadsheet ({describe_fault(error)}). Save it again as .xlsx, or as .csv.",
+            f"{path} is not a readable spreadsheet ({describe_fault(error)}). Save it again as .xlsx, "
+            "or as .csv.",
             path=path,
         ) from error
     if not sheets:

@@ -73,7 +73,7 @@ def test_a_page_tells_kinds_money_requests_rules_and_what_was_set_aside(
     assert "accepted 201 1 40" in first.text
     assert "return 1 4.50 10.00 -5.50" in second.text
     assert "rejected 400 1 1" in second.text
-    assert "1 return 400" in second.text
+    assert "1 2026-03-02 return 400" in second.text
     assert "order 1: this one is refused" in second.text
     assert "email_address_valid 1 orders_2026-03-02.csv: line 42" in second.text
     assert "degraded: 1 row quarantined, 1 order rejected" in second.text

@@ -32,7 +32,7 @@ _LENGTH = len("2017-04-05 12:34:56")
 _OFFSET = r"(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)\z"
 _TIME_OF_DAY = r"[T ]\d{2}:"
 _DAY = 86_400
-_WHOLE = r"\A\d{1,11}(\.0*)?\z"
+_WHOLE = r"\A\d{1,11}(\.\d*)?\z"
 _WHOLE_MILLISECONDS = r"\A(?P<seconds>\d{1,11})\d{3}(?P<rest>\.0*)?\z"
 # Of the years 1900 to 9999, which are all that a spreadsheet counts.
 _SERIAL = r"\A\d{1,7}([.,]\d{1,15})?\z"

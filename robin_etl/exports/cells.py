@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Clean = Callable[[pd.Series], pd.Series]
 
 
+_WRAPPED = r'\A="([^"]*)"\z'
+
+
 class FileCells:
     """The columns of a file by their own names, for each order: of its lines the first filled cell."""
 
@@ -169,7 +172,7 @@ class FileCells:
     def _trim(self, name: str) -> pd.Series:
         if name not in self._cells.columns:
             return pd.Series(index=self._cells.index, dtype=columns.TEXT)
-        text = columns.trim(self._cells[name])
+        text = _unwrap(columns.trim(self._cells[name]))
         field = self._profile.sources.get(name, "")
         if prefix := self._profile.strip.get(field):
             text = columns.trim(text.str.removeprefix(prefix))
@@ -179,3 +182,11 @@ class FileCells:
         by_order = self._profile.grain == "order"
         index = self._cells.index if by_order else pd.RangeIndex(len(self.first_rows))
         return pd.Series(index=index, dtype=columns.TEXT)
+
+
+def _unwrap(text: pd.Series) -> pd.Series:
+    """Cells without what keeps a spreadsheet from taking them for numbers: `="00123"` is 00123."""
+    strings = columns.to_strings(text)
+    if not pc.any(pc.starts_with(strings, '="')).as_py():
+        return text
+    return columns.to_series(pc.replace_substring_regex(strings, _WRAPPED, r"\1"), text.index)

@@ -37,19 +37,19 @@ def matches_footer(line: str, globs: tuple[str, ...]) -> bool:
 
 def _skip_lines(blocks: Iterator[Block], left: int) -> Iterator[Block]:
     number = 1
+    has_text = False
     for line, block in blocks:
         number = line + block.count(b"\n")
-        if not left:
+        if left:
+            lines = block.split(b"\n", left)
+            rest = lines[-1] if len(lines) > left else b""
+            skipped = min(left, len(lines) - 1)
+            left -= skipped
+            line, block = line + skipped, rest  # noqa: PLW2901 (what is left of it)
+        if block and not left:
+            has_text = True
             yield line, block
-            continue
-        lines = block.split(b"\n", left)
-        skipped = min(left, len(lines) - 1)
-        rest = lines[-1] if len(lines) > left else b""
-        left -= skipped
-        if not left and rest:
-            yield line + skipped, rest
-            left = 0
-    if left:
+    if not has_text:
         # The text is over within them, and has no header.
         yield number, b""
 

@@ -20,8 +20,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _SHORTEST = 3
 _NO_NAMES = {"ł": "l", "ø": "o", "đ": "d", "ß": "ss", "æ": "ae", "œ": "oe", "\u0131": "i", "№": "number"}
 _HALVES_OF_DAY = (
-    (r"(?i)(\d)\s?(?:a\.? ?m)\.?\z", r"\1 AM"),
-    (r"(?i)(\d)\s?(?:p\.? ?m)\.?\z", r"\1 PM"),
+    (r"(?i)(\d)\s?a\.?\s?m\.?\z", r"\1 AM"),
+    (r"(?i)(\d)\s?p\.?\s?m\.?\z", r"\1 PM"),
 )
 
 

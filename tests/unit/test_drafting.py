@@ -96,6 +96,10 @@ def write_dates(*texts: str, delimiter: str = ",") -> str:
         (["1793440226"], ["2026-10-31T09:50:26Z"]),
         (["1793440226000"], ["2026-10-31T09:50:26Z"]),
         (["46326.41002314815", "46327"], ["2026-10-31T08:50:26Z", "2026-10-31T23:00:00Z"]),
+        (["31/10/2026 9:50:26 a. m."], ["2026-10-31T08:50:26Z"]),
+        (["2026年10月31日 09:50"], ["2026-10-31T08:50:00Z"]),
+        (["Oct 31 2026 09:50:26 GMT+0100"], ["2026-10-31T08:50:26Z"]),
+        (["2026.10.31. 9:50:26"], ["2026-10-31T08:50:26Z"]),
         (["2026-10-31 09:50:26 UTC"], ["2026-10-31T09:50:26Z"]),
         (["2026-10-31T09:50:26.123+01:00"], ["2026-10-31T08:50:26Z"]),
     ],
@@ -107,6 +111,13 @@ def test_dates_are_read_as_all_of_them_say(
     assert not pd.isna(pd.Series(found)).any()
     if moments:
         assert found == moments
+
+
+def test_dates_in_a_form_that_nobody_knows_are_asked_about_as_such(tmp_path: Path) -> None:
+    text = write_dates("2026-10-31 09:50:26 CET")
+    assert [question.key for question in draft(tmp_path, text).questions] == ["date_formats"]
+    told = draft_and_tell(tmp_path, text, answers={"date_formats": "%Y-%m-%d %H:%M:%S CET"})
+    assert [row[3] for row in told] == ["2026-10-31T08:50:26Z"]
 
 
 def test_day_or_month_first_is_asked_where_every_date_can_be_read_both_ways(tmp_path: Path) -> None:
@@ -413,6 +424,17 @@ SHAPES = {
             "A2;b@x.de;31.10.2026;y;1;5,50;0,00;4,90\n"
         ),
         {"A1": 2940, "A2": 1040},
+    ),
+    "numbers that a spreadsheet is kept from rounding": (
+        (
+            "Order,Email,Total,Date\n"
+            '"=""00123""",a@x.nl,10.00,2026-10-31\n"=""00124""",b@x.nl,11.00,2026-10-31\n'
+        ),
+        {"00123": 1000, "00124": 1100},
+    ),
+    "an apostrophe before each number": (
+        "Order,Email,Total,Date\n'00123,a@x.nl,10.00,2026-10-31\n'00124,b@x.nl,11.00,2026-10-31\n",
+        {"00123": 1000, "00124": 1100},
     ),
     "a phone number alone": (
         "order,phone,total,date\nA1,+31612345678,10.00,2026-10-31\nA2,0612345678,11.00,2026-10-31\n",

@@ -256,6 +256,9 @@ def _find_date(
 ) -> tuple[str, ...]:
     """The column of the order's date, and of its time where that is another."""
     named = find("order_date", "date")
+    if not named and not any("date" in kind for kind in kinds.values()):
+        # Dates in a form that nobody knows are asked about as such.
+        named = find("order_date")
     if not named:
         named = [column for column in rows.columns if "date" in kinds[column]]
         if len(named) != 1:

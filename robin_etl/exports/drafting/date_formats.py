@@ -16,17 +16,20 @@ _LEAST_SHARE = 0.95
 _DAY_FIRST, _MONTH_FIRST, _YEAR_FIRST = "dmy", "mdy", "ymd"
 _ANSWERS = {"the day": _DAY_FIRST, "the month": _MONTH_FIRST}
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
-_NO_MONTH = re.compile(rf"(?:{_MONTH}|AM|PM|T|Z|UTC|GMT|[hu]|uur|uhr|at|om|um|kl|klo)\Z", re.IGNORECASE)
+_DOTTED_HALF = r"(?i)(?<=\d)\s?[ap]\.\s?m\.?\Z"
+_NO_MONTH = re.compile(
+    rf"(?:{_MONTH}|AM|PM|T|Z|UTC|GMT|[hu年月日時分]|uur|uhr|at|om|um|kl|klo)\Z", re.IGNORECASE
+)
 _TIME = re.compile(
     r"(?P<between>T|,? +(?:(?:at|om|um|kl\.?|klo\.?|à|alle|a las|o|-) +)?)"
     r"(?P<hour>\d{1,2})(?P<first>[:.hH])(?P<minute>\d{2})"
     r"(?:(?P<second_mark>[:.])(?P<second>\d{2})(?P<fraction>[.,]\d{1,9})?)?"
     r"(?P<word> ?(?i:uur|uhr|h|u)\.?)?(?P<half> ?[AaPp][Mm])?"
-    r"(?P<offset> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?\Z"
+    r"(?P<offset> ?(?:GMT|UTC)?[+-]\d{2}:?\d{2}| ?(?:Z|UTC|GMT))?\Z"
 )
 # Whole numbers, by the lengths that they have as dates.
 _COUNTED = (
-    (r"1\d{9}(?:\.0+)?", dates.SECONDS),
+    (r"1\d{9}(?:\.\d+)?", dates.SECONDS),
     (r"1\d{12}(?:\.0+)?", dates.MILLISECONDS),
     (r"[2-7]\d{4}(?:[.,]\d+)?", dates.SERIAL),
     (r"(?:19|20)\d{6}", "%Y%m%d"),
@@ -191,7 +194,10 @@ def _list_findings(filled: pd.Series) -> dict[str, FoundFormats]:
 
 def _find_language(texts: pd.Series) -> str | None:
     """The language of the months' names, blank where they are numbers, None for one that is unknown."""
-    words = {word for text in texts.head(500) for word in re.findall(r"[^\W\d_]+", text)}
+    bare = texts.head(500).str.replace(_DOTTED_HALF, "", regex=True)
+    words = {word for text in bare for word in re.findall(r"[^\W\d_]+", text)}
+    if not words and not bare.equals(texts.head(500)):
+        return "en"  # as which its a.m. and p.m. are read
     if all(_NO_MONTH.match(word) and not re.fullmatch(_MONTH, word, re.IGNORECASE) for word in words):
         return ""
     fits = {}
@@ -245,7 +251,7 @@ def _make_time(found: re.Match[str]) -> str:
     half = found["half"] or ""
     second = f"{found['second_mark']}%S" if found["second"] else ""
     fraction = f"{found['fraction'][0]}%f" if found["fraction"] else ""
-    offset = (" " if (found["offset"] or "").startswith(" ") else "") + "%z" if found["offset"] else ""
+    offset = re.sub(r"Z\Z|UTC\Z|GMT\Z|[+-].*", "%z", found["offset"] or "")
     return (
         f"{found['between']}{'%I' if half else '%H'}{found['first']}%M{second}{fraction}"
         f"{found['word'] or ''}{' %p' if half.startswith(' ') else '%p' if half else ''}{offset}"

@@ -86,6 +86,7 @@ class _Drafter:
         yield Line()
         yield Line("[columns]")
         yield from writing.write_columns(found, worth)
+        yield from writing.write_strip(rows, found)
         meaning = statuses.find_statuses(rows, found, self.ask)
         yield from statuses.write_statuses(meaning, None)
         yield from writing.write_currency(rows, found.currency)

@@ -137,6 +137,21 @@ def write_columns(found: Found, worth: Worth) -> Iterator[Line]:
         yield from _write_column("order_date", next(iter(found.order_date), ""))
 
 
+def write_strip(rows: pd.DataFrame, found: Found) -> Iterator[Line]:
+    """The apostrophe by which a spreadsheet takes a number for text, where all cells have it."""
+    columns = {"order_number": found.order_number, "phone_number": next(iter(found.phone_number), "")}
+    marked = [
+        field
+        for field, name in columns.items()
+        if name in rows and rows[name].notna().any() and rows[name].dropna().str.startswith("'").all()
+    ]
+    if marked:
+        yield Line()
+        yield Line("[strip]")
+    for field in marked:
+        yield Line(field, "'", "before what a spreadsheet is to take for text")
+
+
 def _write_column(field: str, name: str) -> Iterator[Line]:
     if name:
         yield Line(field, name)

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         20_000_000_000, gt=0, description="Maximum size of an export in bytes, after decompression."
     )
     ledger: str = Field("data/ledger.db", description="Path of a SQLite file, or a postgresql:// URL.")
+    ledger_schema: str = Field(
+        "", pattern="^([a-z_][a-z0-9_]{0,62})?$", description="Schema of a ledger in PostgreSQL."
+    )
     runs: str = Field("data/runs", description="Folder or URL of the run files.")
     expectations: str = Field(
         default_factory=_shipped_expectations, description="Folder of the gate's suites."
@@ -203,7 +206,7 @@ class Settings(BaseSettings):
         if config and not Path(config).is_file():
             raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}, and there is no such file.")
         try:
-            return cls(**overrides)
+            settings = cls(**overrides)
         except ValidationError as error:
             # Pydantic's own text would show the value, which may be a secret.
             problems = "; ".join(
@@ -213,6 +216,21 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"Settings that can't be used: {problems}.") from None
         except ValueError as error:
             raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}: {error}.") from None
+        return settings.locate_ledger()
+
+    def locate_ledger(self) -> Settings:
+        """The same settings, the ledger's location with its schema in it."""
+        if not self.ledger_schema:
+            return self
+        if not self.ledger.startswith("postgresql"):
+            raise ConfigurationError(
+                "ROBIN_ETL_LEDGER_SCHEMA is set, and only a ledger in PostgreSQL has one: set "
+                "ROBIN_ETL_LEDGER to a postgresql:// URL (in Airflow ledger_conn_id of the connection)."
+            )
+        path = f"options=-csearch_path%3D{self.ledger_schema}"
+        return self.model_copy(
+            update={"ledger": f"{self.ledger}{'&' if '?' in self.ledger else '?'}{path}"}
+        )
 
     def opening(self, storage: Mapping[str, Mapping[str, Any]]) -> Settings:
         """The same settings with fsspec's options for each connection that a location names."""

@@ -17,6 +17,8 @@ from robin_etl.ledger.engine import Engine, make_session_error
 from robin_etl.ledger.schema import META
 
 _NUMBER = sa.literal(0x726F62696E, sa.BigInteger)  # "robin"
+# A ledger for each schema of a database has a lock of its own.
+_KEY = sa.func.hashtextextended(sa.func.current_schema(), _NUMBER)
 # A setting of a session that nobody else knows.
 _MARK = "robin_etl.session"
 
@@ -68,7 +70,7 @@ class PostingLock:
             finally:
                 # A dead connection holds no lock; of another session's a pooler may complain.
                 with suppress(sa.exc.SQLAlchemyError):
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(_NUMBER)))
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(_KEY)))
 
     def _check_session(self, connection: sa.Connection) -> None:
         """Raise `LedgerError` where the connection has not a session of PostgreSQL to itself."""
@@ -98,7 +100,7 @@ class PostingLock:
         try:
             if connection.execute(held).scalar_one():
                 raise make_session_error()
-            taken = connection.execute(sa.select(sa.func.pg_try_advisory_lock(_NUMBER), own)).one()
+            taken = connection.execute(sa.select(sa.func.pg_try_advisory_lock(_KEY), own)).one()
         finally:
             connection.commit()
         is_ours, session = taken

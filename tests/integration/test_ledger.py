@@ -21,6 +21,7 @@ from robin_etl.ledger import ExportRecord, Ledger, OpenDoubt, Totals
 from robin_etl.ledger.deliveries import ACCEPTED, IN_DOUBT, REJECTED
 from robin_etl.ledger.exports import MISSING
 from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
+from robin_etl.settings import Settings
 
 
 def states(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -368,3 +369,33 @@ def test_a_look_up_uses_indexes_alone(tmp_path: Path) -> None:
             touching = [row[3] for row in plan if "orders" in row[3] or "other" in row[3]]
             assert touching
             assert all(step.startswith("SEARCH") for step in touching), plan
+
+
+def test_shops_share_a_database_each_in_a_schema_of_its_own_with_its_own_lock(postgresql: str) -> None:
+    nl, de = (Settings.read(ledger=postgresql, ledger_schema=name).ledger for name in ("nl", "de"))
+    with Ledger.open(nl) as one, Ledger.open(de) as other, Ledger.open(postgresql) as public:
+        with one.lock.hold("nl"), other.lock.hold("de"), public.lock.hold("public"):
+            one.states.baseline(states({"order_number": "1"}))
+            with (
+                Ledger.open(nl) as again,
+                pytest.raises(LedgerBusyError, match="nl"),
+                again.lock.hold("x"),
+            ):
+                pass
+        assert [opened.states.totals().orders for opened in (one, other, public)] == [1, 0, 0]
+        other.states.baseline(states({"order_number": "1"}, {"order_number": "2"}))
+    with Ledger.open(nl, read_only=True) as one, Ledger.open(de, read_only=True) as other:
+        assert [opened.states.totals().orders for opened in (one, other)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "schema", "words"),
+    [
+        ("data/ledger.db", "nl", "only a ledger in PostgreSQL has one"),
+        ("postgresql://db/robin", "nl; drop", "ROBIN_ETL_LEDGER_SCHEMA"),
+        ("postgresql://db/robin", "NL", "ROBIN_ETL_LEDGER_SCHEMA"),
+    ],
+)
+def test_a_schema_that_can_be_none_is_one_sentence(ledger: str, schema: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Settings.read(ledger=ledger, ledger_schema=schema)

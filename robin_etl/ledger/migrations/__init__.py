@@ -23,6 +23,7 @@ def prepare(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":  # where "if not exists" alone loses a race
         key = sa.literal(_PREPARING, sa.BigInteger)
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+        _make_schema(connection)
     else:  # which would commit each table by itself
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     version = _read_version(connection)
@@ -35,6 +36,13 @@ def prepare(connection: sa.Connection) -> None:
         )
     elif version < schema.VERSION:
         _migrate(connection, version)
+
+
+def _make_schema(connection: sa.Connection) -> None:
+    """Make the schema that the connection looks for its tables in, if it is not there."""
+    if connection.execute(sa.select(sa.func.current_schema())).scalar() is None:
+        name = connection.exec_driver_sql("show search_path").scalar_one()
+        connection.execute(sa.schema.CreateSchema(str(name), if_not_exists=True))
 
 
 def _read_version(connection: sa.Connection) -> int | None:

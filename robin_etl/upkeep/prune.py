@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from errno import ENOTEMPTY
 from shutil import rmtree
 
 from upath import UPath
@@ -20,10 +20,14 @@ def prune_runs(settings: Settings, older_than: timedelta) -> int:
     before = datetime.now(UTC) - older_than
     removed = 0
     for folder in find_runs(root):
-        with suppress(FileNotFoundError):  # another clears it away, too
+        try:
             if _read_age(folder) < before:
                 _remove(folder.path)
                 removed += 1
+        except OSError as error:
+            # Another clears it away too, or writes to it; what is left of it is old the next time.
+            if not isinstance(error, FileNotFoundError) and error.errno != ENOTEMPTY:
+                raise
     return removed
 
 

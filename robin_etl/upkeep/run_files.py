@@ -106,8 +106,16 @@ class _Eraser:
                 continue
             is_redrawn |= bool(count) and path.suffix == ".json"
             self._add(rows=count if path.suffix != ".json" else 0, files=int(bool(count)))
-        if page.exists() and (is_redrawn or is_link(page) or _is_in_file(page, self._customer)):
+        if is_link(page) or (page.is_file() and (is_redrawn or self._is_named_on(page))):
             self.erased = replace(self.erased, runs=(*self.erased.runs, folder.path.name))
+
+    def _is_named_on(self, page: UPath) -> bool:
+        try:
+            return _is_in_file(page, self._customer)
+        except FileNotFoundError:
+            return False  # it was cleared away meanwhile
+        except OSError:
+            return True  # which nobody can say
 
     def look_beside_runs(self) -> None:
         """Say of which files under the folder of all runs they have the customer and are no run's."""
@@ -180,14 +188,16 @@ class _Eraser:
 
     def _remove(self, path: UPath) -> None:
         """Remove a file, and what a rewriting that failed has left beside it."""
+        beside = path.with_name(f"{path.name}{_UNFINISHED}")
+        there = [one for one in (path, beside) if one.exists() or is_link(one)]
         try:
-            for one in (path, path.with_name(f"{path.name}{_UNFINISHED}")):
-                if one.exists() or is_link(one):
+            for one in there:
+                with suppress(FileNotFoundError):
                     one.unlink()
-        except FileNotFoundError:
-            pass
         except OSError as error:
             self._leave(path, f"it can't be read, nor removed ({error.strerror})")
+            return
+        if not there:
             return
         self.erased = replace(self.erased, removed=(*self.erased.removed, self._name(path)))
 

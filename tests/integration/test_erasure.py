@@ -155,6 +155,7 @@ def wrecked(told: Settings) -> Settings:
         "cut/quarantine.jsonl": f'{{"cells": {{"x": "{ANN}"}}}}\n{{"cells": {{"x": "{ANN[:9]}'.encode(),
         "foreign/load.json": b"\xff\xfe",
         "foreign/requests.jsonl": f'{{"orders": "{ANN}"}}\n'.encode(),
+        "foreign/report.html/notes.txt": ANN.encode(),
         "foreign/exported.parquet.d/notes.txt": f"{ANN}, {PHONE}".encode(),
     }
     for name, content in wrecks.items():

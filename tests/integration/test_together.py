@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,6 +27,11 @@ def test_two_runs_an_erasure_and_a_clearing_away_at_once_end_in_words_and_lose_n
 ) -> None:
     for day in DAYS:
         export(day, *(f"{day}-{n},c{n}@x.nl,1,{day}" for n in range(300)), f"{day}-A,{ANN},1,{day}")
+    export("2026-02-28", f"old,{ANN},1,2026-02-28")
+    old = Path(settings.runs) / str(run_days(settings, "2026-02-28")["run"])
+    for number in range(20):  # what is cleared away while it is looked through
+        copy = shutil.copytree(old, old.with_name(f"old-{number:02}"))
+        os.utime(copy / "run.json", (0, 0))
     asked = [
         ["run", "--date", DAYS[0], "--json"],
         ["run", "--date", DAYS[1], "--json"],
@@ -42,8 +49,9 @@ def test_two_runs_an_erasure_and_a_clearing_away_at_once_end_in_words_and_lose_n
             assert process.ended() in (0, 1, 3), process.printed
             assert "Traceback" not in process.printed
             assert "broke" not in process.printed
+    assert list(Path(settings.runs).glob("old-*")) == []
     run_days(settings, *DAYS)
-    assert len(sandbox.robin.orders) == 602
+    assert len(sandbox.robin.orders) == 603
     assert sandbox.robin.read_state()["repeats"] == []
     assert forget.forget_customer(settings, ANN).left == ()
     for path in Path(settings.runs).rglob("*"):

@@ -118,7 +118,8 @@ class _Reading:
 
     def varies(self, column: str) -> bool:
         """Whether the rows of any order differ in a column."""
-        return bool(self.read(column).groupby(self.orders).agg(lambda one: one.max() > one.min()).any())
+        of_orders = self.read(column).groupby(self.orders)
+        return bool((of_orders.max() > of_orders.min()).any())
 
     def repeats(self, column: str) -> bool:
         """Whether several rows of any order have the same amount in a column, other than 0."""

@@ -113,6 +113,11 @@ def test_dates_are_read_as_all_of_them_say(
         assert found == moments
 
 
+def test_a_column_that_is_named_for_utc_is_in_it_whatever_time_zone_is_set(tmp_path: Path) -> None:
+    text = "id,Created (UTC),Amount,Customer Email\nch_1,2026-10-31 09:50,105.00,a@x.nl\n"
+    assert draft_and_tell(tmp_path, text) == [("ch_1", "a@x.nl", 10500, "2026-10-31T09:50:00Z")]
+
+
 def test_dates_in_a_form_that_nobody_knows_are_asked_about_as_such(tmp_path: Path) -> None:
     text = write_dates("2026-10-31 09:50:26 CET")
     assert [question.key for question in draft(tmp_path, text).questions] == ["date_formats"]
@@ -358,6 +363,8 @@ def test_a_spreadsheet_is_drafted_with_its_sheet_and_the_lines_around_its_rows(t
         ("utf-8", "Número da encomenda;E-mail;Valor total;Data da encomenda;Estado", "Concluída"),
         ("utf-8", "Numero ordine;Indirizzo e-mail;Totale ordine;Data ordine;Stato", "Completato"),
         ("utf-8", "Ordrenummer;E-mailadresse;I alt;Ordredato;Ordrestatus", "Gennemført"),
+        ("windows-1251", "Номер заказа;Эл. почта;Сумма;Дата;Статус", "Оплачен"),
+        ("windows-1253", "Αριθμός παραγγελίας;Email;Σύνολο;Ημερομηνία;Κατάσταση", "Ολοκληρώθηκε"),
         ("utf-16", "Număr comandă;Adresă de email;Total comandă;Data comenzii;Stare", "Finalizată"),
     ],
 )

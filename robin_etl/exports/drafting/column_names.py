@@ -168,6 +168,11 @@ def is_in_cents(column: str) -> bool:
     return bool(_CENTS.search(vocabulary.simplify(column)))
 
 
+def is_in_utc(column: str) -> bool:
+    """Whether a date's name says that it is in UTC."""
+    return bool(re.search(r"\b(?:utc|gmt)\b", vocabulary.simplify(column)))
+
+
 def is_of_item(column: str) -> bool:
     """Whether a column's name says that it is a line item's."""
     return bool(_OF_ITEM.search(vocabulary.simplify(column)))

@@ -41,12 +41,15 @@ _COUNTED = (
 
 @dataclass(frozen=True)
 class FoundFormats:
-    """Formats of dates, the language of their months, whether one lacks an offset, and why so."""
+    """Formats of dates, the language of their months, whether one lacks an offset, why so, and whether
+    the column's name says that they are in UTC.
+    """
 
     formats: tuple[str, ...]
     language: str = ""
     is_local: bool = True
     why: str = ""
+    is_utc: bool = False
 
 
 def are_dates(text: pd.Series) -> bool:

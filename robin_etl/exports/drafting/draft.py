@@ -135,4 +135,5 @@ class _Drafter:
             known=fitting,
             is_day_first=self._sample.layout.delimiter == ";",
         )
-        yield from writing.write_dates(formats, fitting)
+        is_utc = formats.is_local and any(map(column_names.is_in_utc, found.order_date))
+        yield from writing.write_dates(replace(formats, is_utc=is_utc), fitting)

@@ -234,6 +234,11 @@ class Profile(BaseModel):
         "UTC",
         description="Time zone of dates without an offset; blank if ROBIN_ETL_TIMEZONE must state it.",
     )
+    timezone_is_fixed: bool = Field(
+        default=False,
+        description="Whether the file says its time zone itself, which ROBIN_ETL_TIMEZONE then does not "
+        "override.",
+    )
     grain: Literal["order", "line"] = Field(
         "order",
         description="What a row is: an order, or a line item. The lines with one number are one order: "
@@ -351,7 +356,7 @@ class Profile(BaseModel):
 
         Raises `ConfigurationError` where that is left to them and they don't.
         """
-        zone = settings.timezone or self.timezone
+        zone = self.timezone if self.timezone_is_fixed else settings.timezone or self.timezone
         currency = self.currency
         missing = []
         if not zone:

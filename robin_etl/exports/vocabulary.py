@@ -86,8 +86,13 @@ def translate_months(text: pd.Series, language: str) -> pd.Series:
     """
     strings = columns.to_strings(text)
     # By their number first: what one month is in English may be the beginning of another here.
-    for number, expression in enumerate(load_months()[language]):
-        strings = pc.replace_substring_regex(strings, expression, rf"\1~{number:02}~\2")
+    lowered = pc.utf8_lower(strings)
+    for number, (expression, beginnings) in enumerate(
+        zip(load_months()[language], _load_beginnings(language), strict=True)
+    ):
+        # Making ready such an expression takes longer than to see that there is nothing to replace.
+        if any(pc.any(pc.match_substring(lowered, one)).as_py() for one in beginnings):
+            strings = pc.replace_substring_regex(strings, expression, rf"\1~{number:02}~\2")
     for number, month in enumerate(_MONTHS):
         strings = pc.replace_substring(strings, f"~{number:02}~", month)
     for expression, half in _HALVES_OF_DAY:
@@ -97,6 +102,16 @@ def translate_months(text: pd.Series, language: str) -> pd.Series:
     is_month_first = pc.match_substring_regex(strings, rf"\A(?:{names})[^\pL]")
     bare = pc.replace_substring_regex(strings, weekday, r"\1")
     return columns.to_series(pc.if_else(is_month_first, strings, bare), text.index)
+
+
+@cache
+def _load_beginnings(language: str) -> tuple[frozenset[str], ...]:
+    """What the names of each of the twelve months begin with, at the shortest, in lower case."""
+    months = _load()["months"][language]
+    return tuple(
+        frozenset(form[: min(_SHORTEST, len(form))].lower() for form in month.split("|"))
+        for month in months
+    )
 
 
 def _compile_months(months: list[str]) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
     def resume(self, context: Any, event: Any) -> None:
         """Go on: the export has come and settled, or its time is over."""
         from robin_etl.airflow.failures import stop_retries
+        from robin_etl.core.words import name_days
         from robin_etl.exports.settling import Settling
 
         with stop_retries():
@@ -81,7 +82,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
                 return
             if not event["found"] and datetime.now(UTC) >= self._deadline(context, settings, last):
                 raise AirflowFailException(
-                    f"The export of {_name_days(first, last)} at {settings.exports} still changes. "
+                    f"The export of {name_days(first, last)} at {settings.exports} still changes. "
                     "Nothing was read; clear this task once it is uploaded whole."
                 )
         self._defer(context)
@@ -97,7 +98,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
     def _look(
         self, context: Any, settings: Settings, first: date, last: date, settling: Settling
     ) -> bool:
-        from robin_etl.core.words import count, name_some
+        from robin_etl.core.words import count, name_days, name_some
         from robin_etl.exports import locations
 
         found = locations.find_exports(
@@ -106,7 +107,7 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
             settings.path,
             done_marker=settings.done_marker,
         )
-        days = _name_days(first, last)
+        days = name_days(first, last)
         files = [one for those in found.values() for one in those]
         if unsettled := settling.find_unsettled(files):
             names = name_some([one.name for one in unsettled])
@@ -155,7 +156,3 @@ class ExportSensor(BaseSensorOperator):  # type: ignore[misc]  # Airflow's class
             begins = dag_run.run_after
         deadline: datetime = begins + timedelta(seconds=settings.export_wait)
         return deadline
-
-
-def _name_days(first: date, last: date) -> str:
-    return f"{first}" if first == last else f"{first} to {last}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -27,3 +28,8 @@ def name_some(things: Sequence[object], *, most: int = 5) -> str:
     """`2026-11-01, 2026-11-02 and 12 more`: the first so many, and how many others there are."""
     more = f" and {len(things) - most:,} more" if len(things) > most else ""
     return f"{', '.join(map(str, things[:most]))}{more}"
+
+
+def name_days(first: date, last: date) -> str:
+    """`2026-11-01`, or `2026-11-01 to 2026-11-04`."""
+    return f"{first}" if first == last else f"{first} to {last}"

@@ -11,7 +11,7 @@ from typing import Any
 from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
 from robin_etl.core.guards import TrippedGuard
-from robin_etl.core.words import count, name_some
+from robin_etl.core.words import count, name_days, name_some
 from robin_etl.ledger.records import ExportRecord
 from robin_etl.ledger.runs import BASELINE, DEGRADED, DONE, STOPPED
 
@@ -41,7 +41,7 @@ class Scope:
     @property
     def title(self) -> str:
         """The days in words."""
-        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+        return name_days(self.first, self.last)
 
     @property
     def is_baseline(self) -> bool:

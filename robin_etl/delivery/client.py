@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -24,6 +24,7 @@ from robin_etl.settings import Settings
 
 ORDERS_PATH = "/dynamic/orders"
 _BYTES_READ = 16_384  # of an answer, however long it is
+_KEPT_OPEN = 5.0  # seconds that any usual server keeps an idle connection open
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Client:
         self._timeout = timeout
         self._accepted = accepted
         self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
-        self._idle: SimpleQueue[requests.Session] = SimpleQueue()
+        self._idle: SimpleQueue[tuple[requests.Session, float]] = SimpleQueue()  # and when it was used
 
     @classmethod
     def of(cls, settings: Settings) -> Client:
@@ -72,18 +73,22 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         while not self._idle.empty():
-            self._idle.get().close()
+            self._idle.get()[0].close()
 
     def __repr__(self) -> str:
         return f"Client({self._url!r})"
 
-    def post(self, body: bytes) -> Answer:
-        """Send one request; raises what `answers.interpret` raises."""
+    def post(self, body: bytes, leave: Callable[[], None] = lambda: None) -> Answer:
+        """Send one request; raises what `answers.interpret` raises.
+
+        `leave` is called when the request leaves, and over a new connection when its answer begins:
+        nobody sees how long connecting took.
+        """
         # Timeouts of a socket are for each packet, and a server may trickle for ever. So the request
         # has a thread of its own, which is left behind with its connection when its time is over.
         got: SimpleQueue[_Received | requests.RequestException | str] = SimpleQueue()
         deadline = time.monotonic() + self._timeout
-        threading.Thread(target=self._exchange, args=(body, got), daemon=True).start()
+        threading.Thread(target=self._exchange, args=(body, leave, got), daemon=True).start()
         try:
             received = got.get(timeout=self._timeout)
         except Empty:
@@ -111,13 +116,16 @@ class Client:
         assert isinstance(secret, bytes)
         return find_secrets(key.decode(), secret.decode())
 
-    def _exchange(self, body: bytes, got: SimpleQueue[Any]) -> None:
+    def _exchange(self, body: bytes, leave: Callable[[], None], got: SimpleQueue[Any]) -> None:
         """Put what was received, or the error instead; then the answer's first words, or an error."""
-        session = self._take_session()
+        session, is_open = self._take_session()
+        if is_open:
+            leave()
         try:
             with session.post(
                 self._url, data=body, timeout=self._timeout, allow_redirects=False, stream=True
             ) as response:
+                leave()
                 got.put(_Received(response.status_code, response.headers))
                 content = b""
                 for part in response.iter_content(_BYTES_READ):
@@ -130,18 +138,20 @@ class Client:
             got.put(error)
         else:
             if len(content) < _BYTES_READ:  # and so the connection is at its end and good for more
-                self._idle.put(session)
+                self._idle.put((session, time.monotonic()))
                 return
         session.close()
 
-    def _take_session(self) -> requests.Session:
+    def _take_session(self) -> tuple[requests.Session, bool]:
+        """A session, and whether its connection is open beyond doubt."""
         try:
-            return self._idle.get_nowait()
+            session, used_at = self._idle.get_nowait()
         except Empty:
             session = requests.Session()
             session.auth = self._auth
             session.headers["Content-Type"] = "application/json"
-            return session
+            return session, False
+        return session, time.monotonic() - used_at < _KEPT_OPEN
 
 
 def check_address(base_url: str) -> None:

@@ -6,12 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
-
 from robin_etl.core.limits import RateLimit
-
-# Requests that left one window apart can arrive a little closer together than that.
-JITTER = 0.03
+from robin_etl.delivery.windows import Windows
 
 
 class Pace:
@@ -29,36 +25,60 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        rates = [Rate(limit.requests, round(limit.seconds * 1000)) for limit in limits]
-        self._bucket = InMemoryBucket(rates)
+        self._windows = Windows(limits, ages=ages, now=clock())
         self._clock = clock
         self._sleep = sleep
-        self._lock = threading.Lock()
+        self._queue = threading.Lock()  # one waits for the next slot, the others for that one
+        self._counting = threading.Lock()
         self._not_before = 0.0
-        now = clock()
-        for age in sorted(ages, reverse=True):
-            self._bucket.put(RateItem("request", round((now - age) * 1000)))
+
+    def expect(self, requests: int) -> None:
+        """So many requests are to come: keep them at an even distance where that costs nothing much."""
+        with self._counting:
+            self._windows.spread(requests)
 
     def pause(self, seconds: float) -> None:
-        """Let nothing leave for so long, whoever asks."""
-        self._not_before = max(self._not_before, self._clock() + seconds)
+        """Let nothing leave for so long, since ROBIN asked for it, and keep further apart then."""
+        with self._counting:
+            self._not_before = max(self._not_before, self._clock() + seconds)
+            self._windows.widen()
 
-    def wait(self) -> None:
-        """Return when one more request may leave, or when the sleep was cut short."""
-        with self._lock:
-            while (left := self._left()) > 0:
+    def wait(self) -> Callable[[], None]:
+        """Return when one more request may leave, or when the sleep was cut short.
+
+        The request counts as under way until what is returned is called: when it leaves, or at the
+        latest when it is answered or given up. Only the first call counts.
+        """
+        with self._queue:
+            while (left := self._take_slot()) > 0:
                 if self._sleep(left):
-                    return
+                    return _do_nothing
+        return _Slot(self._leave).leave
 
-    def _left(self) -> float:
-        """Seconds until the next try; 0 where a request may leave, which then counts."""
-        now = self._clock()
-        if self._not_before > now:
-            return self._not_before - now
-        item = RateItem("request", round(now * 1000))
-        self._bucket.leak(item.timestamp)
-        if self._bucket.put(item):
-            return 0.0
-        milliseconds = self._bucket.waiting(item)
-        assert isinstance(milliseconds, int)  # awaitable only for a bucket elsewhere
-        return max(0, milliseconds) / 1000 + JITTER
+    def _take_slot(self) -> float:
+        """Seconds until the next try; 0 where a slot was free, which then is taken."""
+        with self._counting:
+            now = self._clock()
+            left = max(self._not_before - now, self._windows.compute_wait(now))
+            if left <= 0:
+                self._windows.take(now)
+            return max(left, 0.0)
+
+    def _leave(self) -> None:
+        with self._counting:
+            self._windows.leave(self._clock())
+
+
+class _Slot:
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
+        self._was_used = False
+
+    def leave(self) -> None:
+        if not self._was_used:
+            self._was_used = True
+            self._leave()
+
+
+def _do_nothing() -> None:
+    pass

@@ -6,7 +6,7 @@ states over only when ROBIN has accepted it, so whatever goes wrong, running aga
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,15 +39,17 @@ _MADE_AT_ONCE = 2_000
 class Poster(Protocol):
     """What delivery needs of a client."""
 
-    def post(self, body: bytes) -> Answer: ...
+    def post(self, body: bytes, leave: Callable[[], None]) -> Answer: ...
 
 
 class Pacer(Protocol):
     """What delivery needs of the rate limits."""
 
-    def wait(self) -> None: ...
+    def wait(self) -> Callable[[], None]: ...
 
     def pause(self, seconds: float) -> None: ...
+
+    def expect(self, requests: int) -> None: ...
 
 
 @dataclass
@@ -117,6 +119,7 @@ class Sender:
 
     def deliver_chunks(self, chunks: Iterable[tuple[int, Chunk]], *, total: int) -> Delivered:
         """The same for changes that are ready to leave: requests with the waves they belong to."""
+        self._pace.expect(total // self._chunk_size)
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="sender") as senders:
             for _, wave in groupby(chunks, key=itemgetter(0)):
                 self._deliver_wave((chunk for _, chunk in wave), senders)
@@ -201,14 +204,20 @@ class Sender:
             raise
 
     def _attempt(self, chunk: Chunk, body: bytes) -> Answer:
-        self._pace.wait()
+        leave = self._pace.wait()
+        try:
+            return self._send_once(chunk, body, leave)
+        finally:
+            leave()  # whatever came of it
+
+    def _send_once(self, chunk: Chunk, body: bytes, leave: Callable[[], None]) -> Answer:
         request = self._writer.begin(chunk, unless=self._stopping).result()
         if request is None:
             return Answer(Meaning.NOT_SENT, "stopped before it left")
         with self._lock:
             self.delivered.requests += 1
         try:
-            answer = self._client.post(body)
+            answer = self._client.post(body, leave)
         except AnswerError as error:
             self._stopping.set()  # before any other sender takes its next breath
             if isinstance(error, NotRobinError):

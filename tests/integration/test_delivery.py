@@ -74,7 +74,7 @@ class Script:
         self.rule = rule
         self.seen: list[list[str]] = []
 
-    def post(self, body: bytes) -> Answer:
+    def post(self, body: bytes, leave: Callable[[], None]) -> Answer:
         numbers = [order["order_number"] for order in json.loads(body)["orders"]]
         self.seen.append(numbers)
         return self.answers.pop(0) if self.answers else self.rule(numbers)
@@ -86,11 +86,15 @@ class NoLimits:
     def __init__(self) -> None:
         self.pauses: list[float] = []
 
-    def wait(self) -> None:
+    def wait(self) -> Callable[[], None]:
         """At once."""
+        return lambda: None
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
+
+    def expect(self, requests: int) -> None:
+        """Any number."""
 
 
 @pytest.fixture
@@ -231,9 +235,9 @@ def test_every_request_is_in_the_log_before_it_leaves(ledger: Ledger, writer: Le
     seen: list[list[str]] = []
 
     class Watching(Script):
-        def post(self, body: bytes) -> Answer:
+        def post(self, body: bytes, leave: Callable[[], None]) -> Answer:
             seen.append(ledger.deliveries.deliveries_of("r")["outcome"].tolist())
-            return super().post(body)
+            return super().post(body, leave)
 
     sending, _ = sender(Watching(GONE, OK), writer)
     deliver(sending, changes("a"))
@@ -277,8 +281,8 @@ def test_an_answer_that_stops_the_run_is_in_the_log_as_a_refusal(
     ledger: Ledger, writer: LedgerWriter
 ) -> None:
     class Refusing(Script):
-        def post(self, body: bytes) -> Answer:
-            super().post(body)
+        def post(self, body: bytes, leave: Callable[[], None]) -> Answer:
+            super().post(body, leave)
             raise AnswerError("look at the base URL", status=404)
 
     sending, _ = sender(Refusing(), writer)
@@ -317,8 +321,8 @@ def test_requests_go_one_by_one_until_robin_has_accepted_one_and_then_side_by_si
     alone: list[int] = []
 
     class Counting(Script):
-        def post(self, body: bytes) -> Answer:
-            answer = super().post(body)
+        def post(self, body: bytes, leave: Callable[[], None]) -> Answer:
+            answer = super().post(body, leave)
             if len(self.seen) == 1:
                 alone.append(len(self.seen))
             else:
@@ -334,8 +338,8 @@ def test_a_stop_says_how_many_changes_are_left(writer: LedgerWriter) -> None:
     stopping = Event()
 
     class Stopping(Script):
-        def post(self, body: bytes) -> Answer:
-            answer = super().post(body)
+        def post(self, body: bytes, leave: Callable[[], None]) -> Answer:
+            answer = super().post(body, leave)
             if len(self.seen) == 3:
                 stopping.set()
             return answer
@@ -422,8 +426,8 @@ def test_what_is_not_robins_answer_leaves_its_orders_in_doubt_and_sends_nothing_
     ledger: Ledger, writer: LedgerWriter
 ) -> None:
     class Proxy(Script):
-        def post(self, body: bytes) -> Answer:
-            super().post(body)
+        def post(self, body: bytes, leave: Callable[[], None]) -> Answer:
+            super().post(body, leave)
             raise NotRobinError("not ROBIN", status=200, words="Sign in")
 
     script = Proxy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -61,9 +61,9 @@ class _ByFault:
     def __init__(self, robin: Robin, patient: Client, hasty: Client) -> None:
         self._faults, self._patient, self._hasty = robin.faults, patient, hasty
 
-    def post(self, body: bytes) -> Answer:
+    def post(self, body: bytes, leave: Callable[[], None]) -> Answer:
         fault = self._faults.script.get(self._faults.requests + 1)
-        return (self._hasty if fault in HANGING else self._patient).post(body)
+        return (self._hasty if fault in HANGING else self._patient).post(body, leave)
 
 
 def deliver(
@@ -255,7 +255,7 @@ def test_what_was_sent_within_the_window_counts_across_runs(ledger: Ledger) -> N
         return True
 
     paced = Pace(limits.parse_limits("7/h"), ages=ages, clock=lambda: 5000.0, sleep=sleep)
-    paced.wait()
+    paced.wait()()
     assert slept == []
     paced.wait()
     assert 3500 < slept[0] <= 3601
@@ -272,7 +272,7 @@ def test_a_pause_that_robin_asks_for_holds_every_sender() -> None:
     left: list[float] = []
 
     def leave() -> None:
-        paced.wait()
+        paced.wait()()
         left.append(now[0])
 
     senders = [Thread(target=leave) for _ in range(4)]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.simulated_robin import COUNTING, Network, compute_best, simulate
 from robin_etl.core import limits
 from robin_etl.core.limits import RateLimit
 from robin_etl.delivery.pace import Pace
@@ -28,7 +29,7 @@ class Clock:
 def departures(pace: Pace, clock: Clock, requests: int, latency: float = 0.0) -> list[float]:
     left = []
     for _ in range(requests):
-        pace.wait()
+        pace.wait()()
         left.append(clock.now)
         clock.now += latency
     return left
@@ -50,6 +51,54 @@ def test_at_least_95_percent_of_what_is_allowed_is_used() -> None:
     clock = Clock()
     times = departures(Pace(ROBINS, clock=clock, sleep=clock.sleep), clock, 1000)
     assert len(times) / (times[-1] - times[0]) >= 0.95 * 3
+
+
+@pytest.mark.parametrize("counting", COUNTING)
+@pytest.mark.parametrize("requests", [1_800, 20_001])
+def test_however_robin_counts_none_is_over_the_limits_and_95_percent_are_used(
+    counting: str, requests: int
+) -> None:
+    seen = simulate(ROBINS, requests, counting=counting, network=Network())
+    assert seen.answers == {201: requests}
+    assert compute_best(ROBINS, requests) / seen.seconds >= 0.95
+
+
+def test_a_commit_or_a_connection_that_takes_long_brings_no_requests_together() -> None:
+    slow = Network(logging=(0.0, 0.9), connecting=(0.5, 2.0))
+    assert simulate(ROBINS, 900, counting="by arrival", network=slow).answers == {201: 900}
+    counted_before = simulate(
+        ROBINS, 900, counting="by arrival", network=slow, is_counted_when_taken=True
+    )
+    assert counted_before.answers[429] > 0  # what this is good for
+
+
+def test_a_way_that_is_more_uneven_than_the_margin_is_learned_from() -> None:
+    uneven = Network(way=(0.02, 0.4))
+    assert simulate(ROBINS, 900, counting="by arrival", network=uneven).answers[429] <= 15
+
+
+def test_a_request_counts_as_under_way_until_it_has_left() -> None:
+    clock = Clock()
+    pace = Pace((RateLimit(2, 10),), clock=clock, sleep=clock.sleep)
+    first, second = pace.wait(), pace.wait()
+    clock.now += 100  # the ledger's commit, say
+    first()
+    second()
+    left = clock.now
+    pace.wait()
+    assert clock.now - left >= 10
+
+
+def test_what_leaves_is_counted_once_however_often_it_is_said() -> None:
+    clock = Clock()
+    pace = Pace((RateLimit(3, 10),), clock=clock, sleep=clock.sleep)
+    leave = pace.wait()
+    leave()
+    leave()
+    began = clock.now
+    pace.wait()
+    pace.wait()
+    assert clock.now == began
 
 
 def test_the_hour_is_kept_as_well() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import sqlalchemy as sa
 from airflow.sdk import BaseHook, Variable
@@ -19,7 +20,7 @@ from robin_etl.airflow import DEFAULT_CONN_ID, SECRETS, Shop
 from robin_etl.airflow.connections import get_connection, open_storage
 from robin_etl.core import payload
 from robin_etl.delivery import Client, Meaning
-from robin_etl.exceptions import ConfigurationError, RobinEtlError
+from robin_etl.exceptions import AuthenticationError, ConfigurationError, RobinEtlError
 from robin_etl.redaction import holds_password
 from robin_etl.settings import Settings
 
@@ -27,6 +28,7 @@ from robin_etl.settings import Settings
 _EXTRAS = ("chunk_size", "concurrency", "rate_limits", "timeout")
 # Extras by names in which Airflow sees a secret, and masks it wherever it shows a connection.
 _SECRET_EXTRAS = {"customer_key_secret": "customer_key", "contact_key_secret": "contact_key"}
+_USUAL_PORTS = {"https": 443, "http": 80}
 _PARAMS = ("chunk_size", "exports", "profile", "shards")
 
 
@@ -89,15 +91,21 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
         the key's being refused, or not, can be seen; not whether it may post orders.
         """
         try:
-            with self.get_conn() as client:
+            settings = self.get_settings()
+            with Client.of(settings) as client:
                 answer = client.post(payload.encode_body([]))
+        except AuthenticationError as error:
+            return False, (
+                f"ROBIN refused the API key or secret ({error.status}). Mend both in the connection: "
+                "they are ROBIN's, not the login of a person."
+            )
         except RobinEtlError as error:
             return False, str(error)
         shown = answer.describe()
         if answer.meaning in (Meaning.ACCEPTED, Meaning.REFUSED):
             return True, f"ROBIN took the key and was sent no order (its answer: {shown})."
         if answer.status is None:
-            return False, f"ROBIN was not reached: {shown}."
+            return False, f"ROBIN was not reached at {settings.base_url}: {shown}."
         return False, f"ROBIN was reached, but whether it takes the key can't be seen: {shown}."
 
 
@@ -158,5 +166,10 @@ def _read_variable(name: str) -> dict[str, Any]:
 
 
 def _format_address(host: str, scheme: str | None, port: int | None) -> str:
+    """The address in the one form that a ledger is bound to: without a port where it is the usual one."""
     address = host if "://" in host else f"{scheme or 'https'}://{host}"
-    return f"{address}:{port}" if port else address
+    given = urlsplit(address)
+    has_port = given.netloc.rpartition("]")[2].count(":") == 1
+    if not port or has_port or port == _USUAL_PORTS.get(given.scheme):
+        return address
+    return urlunsplit(given._replace(netloc=f"{given.netloc}:{port}"))

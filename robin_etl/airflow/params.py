@@ -8,7 +8,8 @@ from airflow.sdk import Param
 
 from robin_etl.core.guards import GUARDS
 
-_DAY = {"type": ["null", "string"], "format": "date", "section": "Days"}
+# Airflow's form asks for what may not be null, and folds away all sections but its own.
+_DAY = {"type": ["null", "string"], "format": "date"}
 _OVERRIDE = {"section": "Settings of this run"}
 _NAME = {"type": ["null", "string"], "minLength": 1, **_OVERRIDE}
 _NUMBER = {"type": ["null", "integer"], "minimum": 1, **_OVERRIDE}
@@ -17,17 +18,20 @@ _NUMBER = {"type": ["null", "integer"], "minimum": 1, **_OVERRIDE}
 def make_params() -> dict[str, Any]:
     """The parameters by name: the days of a manual run and what it does, and settings of it alone."""
     return {
-        "from_date": Param(None, **_DAY, title="From", description="First day of a manual run."),
-        "to_date": Param(None, **_DAY, title="To", description="Last day of a range, included."),
-        "final": _flag(
-            "Final versions only", "Of each order only its last version in the range.", section="Days"
+        "from_date": Param(
+            None,
+            **_DAY,
+            title="From",
+            description="First day of the run. Left blank, the day is that of the logical date.",
         ),
+        "to_date": Param(None, **_DAY, title="To", description="Last day of a range, included."),
+        "final": _flag("Final versions only", "Of each order only its last version in the range."),
         "dry_run": _flag(
             "Dry run", "Everything but the posts and the ledger; keeps what would be sent."
         ),
         "allow": Param(
             [],
-            type="array",
+            type=["array", "null"],
             items={"type": "string", "enum": list(GUARDS)},
             examples=list(GUARDS),
             title="Allow guards",
@@ -53,5 +57,5 @@ def make_params() -> dict[str, Any]:
     }
 
 
-def _flag(title: str, description: str, **schema: str) -> Param:
-    return Param(default=False, type="boolean", title=title, description=description, **schema)
+def _flag(title: str, description: str) -> Param:
+    return Param(default=False, type=["boolean", "null"], title=title, description=description)

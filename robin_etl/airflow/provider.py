@@ -22,9 +22,13 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "ROBIN",
                 "hook-class-name": "robin_etl.airflow.hook.RobinHook",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port"],
+                    # Airflow's button that tests a connection fails where it has no port.
+                    "hidden-fields": ["schema"],
                     "relabeling": {"host": "Address", "login": "API key", "password": "API secret"},
-                    "placeholders": {"host": "https://api.robinhq.com"},
+                    "placeholders": {
+                        "host": "https://api.robinhq.com",
+                        "port": "443 (Airflow's button that tests the connection needs it)",
+                    },
                 },
                 "conn-fields": {
                     "chunk_size": {

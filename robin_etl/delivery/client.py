@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
-from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from robin_etl.core.statuses import parse_statuses
 from robin_etl.delivery.answers import ACCEPTED, Answer, Meaning, interpret
+from robin_etl.delivery.failures import describe_failure, was_open
 from robin_etl.delivery.words import clean, drop_last_word, find_secrets
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.settings import Settings
@@ -94,9 +94,8 @@ class Client:
         except Empty:
             return Answer(Meaning.LOST, f"no answer within {self._timeout:g} s")
         if not isinstance(received, _Received):
-            was_sent = not isinstance(received, requests.ConnectTimeout) and _was_open(received)
-            meaning = Meaning.LOST if was_sent else Meaning.NOT_SENT
-            return Answer(meaning, f"the connection failed: {type(received).__name__}")
+            meaning = Meaning.LOST if was_open(received) else Meaning.NOT_SENT
+            return Answer(meaning, describe_failure(received))
         try:
             words = got.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
@@ -182,11 +181,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _was_open(error: object) -> bool:
-    """Whether there was a connection when it failed, so that the request may have reached ROBIN."""
-    if not isinstance(error, requests.ConnectionError) or not error.args:
-        return True
-    reason = getattr(error.args[0], "reason", None)
-    return not isinstance(reason, NewConnectionError | NameResolutionError)

@@ -89,9 +89,10 @@ def test_airflow_tests_the_connection_without_posting_an_order(home: Path, sandb
     ("fields", "good", "words"),
     [
         ({}, True, "ROBIN took the key and was sent no order"),
-        ({"password": "wrong"}, False, "refused the API key or secret"),
+        ({"password": "wrong"}, False, "refused the API key or secret (401). Mend both in the"),
         ({"password": ""}, False, "ROBIN_ETL_API_SECRET is not set"),
-        ({"host": "http://127.0.0.1:9"}, False, "ROBIN was not reached"),
+        ({"host": "http://127.0.0.1:9"}, False, "not reached at http://127.0.0.1:9: the connection was"),
+        ({"host": "robin.invalid"}, False, "https://robin.invalid: the name of the host was not found"),
         ({"host": "http://example.com"}, False, "plain http would send the secret in clear"),
     ],
 )
@@ -102,6 +103,25 @@ def test_a_connection_test_says_what_it_found(
     found, said = hook().test_connection()
     assert (found, words in said) == (good, True), said
     assert sandbox.robin.read_state()["orders"] == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "address"),
+    [
+        ("", 443, "https://api.robinhq.com"),
+        ("https://robin.test", 0, "https://robin.test"),
+        ("https://robin.test", None, "https://robin.test"),
+        ("robin.test", 443, "https://robin.test"),
+        ("https://robin.test/base", 8443, "https://robin.test:8443/base"),
+        ("https://robin.test:8443", 443, "https://robin.test:8443"),
+        ("http://[::1]", 8000, "http://[::1]:8000"),
+    ],
+)
+def test_the_port_of_a_connection_may_be_left_out_and_a_usual_one_changes_no_address(
+    connection: Any, host: str, port: int | None, address: str
+) -> None:
+    connection(host=host, port=port)
+    assert hook().get_settings().base_url == address
 
 
 def test_a_connection_test_sees_that_a_login_page_is_not_robin(connection: Any) -> None:

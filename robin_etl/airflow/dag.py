@@ -60,7 +60,8 @@ def robin_orders_dag(
         raise ValueError(f"{', '.join(sorted(secrets))}: a secret belongs in the connection {conn_id}")
     shop: Shop = {"conn_id": conn_id, "timezone": timezone, "settings": dict(settings or {})}
     if isinstance(schedule, str):
-        schedule = CronTriggerTimetable(schedule, timezone=timezone)
+        # Of itself Airflow starts a DAG's first run for up to a tenth of a day after its moment.
+        schedule = CronTriggerTimetable(schedule, timezone=timezone, run_immediately=timedelta())
     with DAG(
         dag_id,
         schedule=schedule,

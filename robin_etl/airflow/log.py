@@ -26,13 +26,14 @@ _LABELS = {
 class TaskLog:
     """Writes what a stage came to into the task's log and, while it posts, how far it is.
 
-    Progress is written twice a minute at most. `clock` gives seconds.
+    Progress is written twice a minute at most, and a wait that is shorter than that only counted, since
+    it is how ROBIN's limits are kept. `clock` gives seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._plan: Planned | None = None
-        self._done = 0
+        self._done = self._waits = 0
         self._began = self._wrote = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -42,16 +43,18 @@ class TaskLog:
             case Progressed(changes) if self._plan:
                 self._advance(changes, self._plan.changes)
             case Waiting(seconds, reason):
-                log.info("%s: %s.", reason, timedelta(seconds=ceil(seconds)))
+                self._waits += 1
+                if seconds >= _SECONDS_BETWEEN_LINES:
+                    log.info("%s: %s.", reason, timedelta(seconds=ceil(seconds)))
             case StageEnded(stage, result):
-                if self._plan:
-                    total = count(self._plan.changes, "change")
-                    log.info("%s of %s are done with.", f"{self._done:,}", total)
+                self._end()
                 _write_counts(stage, result.counts())
             case _:
                 pass
 
     def _start(self, plan: Planned) -> None:
+        if not plan.changes:
+            return
         self._plan = plan
         self._began = self._wrote = self._clock()
         log.info(
@@ -60,6 +63,14 @@ class TaskLog:
             count(plan.requests, "request"),
             timedelta(seconds=plan.seconds),
         )
+
+    def _end(self) -> None:
+        if self._waits:
+            asked = count(self._waits, "time")
+            log.info("ROBIN asked to wait %s; that took time and lost nothing.", asked)
+        if self._plan:
+            total = count(self._plan.changes, "change")
+            log.info("%s of %s are done with.", f"{self._done:,}", total)
 
     def _advance(self, changes: int, total: int) -> None:
         self._done += changes

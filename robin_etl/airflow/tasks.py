@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC
+from datetime import UTC, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -88,15 +88,25 @@ def load(extracted: list[Handed], shop: Shop) -> Handed:
     location = extracted[0]["run"]
     approved = (context["ti"].xcom_pull(task_ids="approve") or {}).get("allow", ())
     if approved:
-        settings = RobinHook.of(shop).get_settings(context["params"])
-        Run.open(location, path_of=settings.path).let_pass(approved)
-    return _run_stage(pipeline.load, location, shop)
+        _open_run(location, shop).let_pass(approved)
+    handed = _run_stage(pipeline.load, location, shop)
+    if is_dry_run():
+        planned = _open_run(location, shop).plan.read()
+        log.info(
+            "%s would be posted in %s: at least %s under ROBIN's limits.",
+            count(planned.changes, "change"),
+            count(planned.requests, "request"),
+            timedelta(seconds=planned.seconds),
+        )
+    return handed
 
 
 def report(loaded: Handed, shop: Shop) -> Handed:
     """Put all counts together; they, the outcome, the outstanding days, and where the run's page is."""
     reported = _run_stage(pipeline.report, loaded["run"], shop)
-    return {**reported, "report": f"{loaded['run']}/{Run.page.name}"}
+    page = f"{loaded['run']}/{Run.page.name}"
+    log.info("The run's report is %s.", page)
+    return {**reported, "report": page}
 
 
 def alert(reported: Handed, shop: Shop) -> None:
@@ -116,6 +126,12 @@ def alert(reported: Handed, shop: Shop) -> None:
 def is_dry_run() -> bool:
     """Whether the DAG run that is under way posts nothing."""
     return bool(get_current_context()["params"]["dry_run"])
+
+
+def _open_run(location: str, shop: Shop) -> Run:
+    with stop_retries():
+        settings = RobinHook.of(shop).get_settings(get_current_context()["params"])
+        return Run.open(location, path_of=settings.path)
 
 
 def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str) -> Run:

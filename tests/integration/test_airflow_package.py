@@ -473,9 +473,29 @@ def test_progress_is_logged_twice_a_minute_at_most(caplog: pytest.LogCaptureFixt
         "60 of 100 changes (60%), about 0:00:40 left.",
         "90 of 100 changes (90%), about 0:00:10 left.",
         "ROBIN asks to wait: 0:00:30.",
+        "ROBIN asked to wait 1 time; that took time and lost nothing.",
         "100 of 100 changes are done with.",
         "load: posted 99, rejected 1.",
         "orders rejected: X1.",
+    ]
+
+
+def test_a_short_wait_is_counted_and_of_no_changes_nothing_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from robin_etl.airflow.log import TaskLog
+    from robin_etl.observer import Planned, StageEnded, Waiting
+    from robin_etl.stages.records import Delivered
+
+    observe = TaskLog()
+    with caplog.at_level("INFO", "robin_etl.airflow.log"):
+        observe(Planned(changes=0, requests=0, seconds=0))
+        observe(Waiting(1, "ROBIN asks to wait"))
+        observe(Waiting(2, "ROBIN asks to wait"))
+        observe(StageEnded("load", Delivered()))
+    assert caplog.messages == [
+        "ROBIN asked to wait 2 times; that took time and lost nothing.",
+        "load: nothing to do.",
     ]
 
 
@@ -498,6 +518,20 @@ def test_a_failure_callback_that_is_not_there_is_named(
     monkeypatch.setenv("ROBIN_ETL_ON_FAILURE", "no_such_module:notify")
     with pytest.raises(ConfigurationError, match="no such function"):
         notify({}, {"conn_id": "robin_default", "settings": {}})
+
+
+def test_unpausing_a_new_dag_starts_no_run_for_a_moment_that_is_past(home: Path) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import TimeRestriction
+
+    from robin_etl.airflow.dag import robin_orders_dag
+
+    now = datetime.now(UTC)
+    dag = robin_orders_dag(schedule=f"{now - timedelta(minutes=2):%M %H} * * *", timezone="UTC")
+    read_back = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    free = TimeRestriction(earliest=None, latest=None, catchup=read_back.catchup)
+    run = read_back.timetable.next_dagrun_info(last_automated_data_interval=None, restriction=free)
+    assert run.run_after > now
 
 
 def test_a_dag_has_the_name_connection_hour_and_asset_that_its_call_gives_it(home: Path) -> None:

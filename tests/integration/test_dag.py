@@ -247,6 +247,8 @@ def test_a_manual_run_over_a_range_takes_its_days_from_the_parameters(
     conf = {"from_date": "2026-04-01", "to_date": "2026-04-05"}
     rehearsed = airflow(day="2026-05-01", conf={**conf, "dry_run": True})
     assert rehearsed["state"] == "success"
+    assert "3 changes would be posted in 2 requests: at least 0:00:00 under" in rehearsed["log"]
+    assert "The run's report is " in rehearsed["log"]
     assert "r1" not in module_sandbox.robin.orders
     result = airflow(day="2026-05-02", conf={**conf, "final": True})
     assert result["state"] == "success"

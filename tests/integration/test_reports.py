@@ -99,6 +99,17 @@ def test_pages_load_nothing_run_nothing_and_name_no_address(
     assert HOSTILE in page_of(settings, "2026-03-01").text
 
 
+def test_a_page_says_of_a_429_that_it_was_waited_out(
+    settings: Settings, export: Export, sandbox: Sandbox
+) -> None:
+    export("2026-03-01", "1,a@x.nl,10,2026-03-01")
+    sandbox.robin.faults = Faults(script={1: Fault.BUSY_DATE})
+    run_days(settings, "2026-03-01")
+    page = page_of(settings, "2026-03-01")
+    assert "asked to wait, then sent again 429 1 1" in page.text
+    assert "refused" not in page.text
+
+
 def test_a_stopped_run_has_a_page_that_says_why(settings: Settings, export: Export) -> None:
     export("2026-03-01", "1,nobody,1,2026-03-01")
     with pytest.raises(GateError):

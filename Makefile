@@ -10,7 +10,7 @@ export TMPDIR := $(CACHE)/tmp
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest release constraints clean
+.PHONY: install demo test test-airflow test-celery unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest wheel release constraints clean
 
 install: $(STAMP)
 
@@ -95,7 +95,11 @@ test-lowest: install
 	.cache/lowest/bin/python -m pytest tests/unit tests/integration/test_pipeline.py tests/integration/test_ledger.py \
 	  tests/integration/test_delivery.py tests/integration/test_partitions.py tests/integration/test_reports.py
 
-# Builds wheel and sdist into dist/, and tries the wheel alone in empty environments, without Airflow and with it.
+# Wheel, sdist, and constraints without hashes, in dist/.
+wheel: install
+	$(BIN)/python -m tests.release --untried
+
+# The same, and tries the wheel alone in empty environments, without Airflow and with it.
 release: install
 	$(BIN)/python -m tests.release
 

@@ -166,7 +166,7 @@ def _read_variable(name: str) -> dict[str, Any]:
 
 
 def _format_address(host: str, scheme: str | None, port: int | None) -> str:
-    """The address in the one form that a ledger is bound to: without a port where it is the usual one."""
+    """The address in one form: without a port where it is the usual one."""
     address = host if "://" in host else f"{scheme or 'https'}://{host}"
     given = urlsplit(address)
     has_port = given.netloc.rpartition("]")[2].count(":") == 1

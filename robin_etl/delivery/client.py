@@ -93,9 +93,10 @@ class Client:
             received = got.get(timeout=self._timeout)
         except Empty:
             return Answer(Meaning.LOST, f"no answer within {self._timeout:g} s")
-        if not isinstance(received, _Received):
+        if isinstance(received, requests.RequestException):
             meaning = Meaning.LOST if was_open(received) else Meaning.NOT_SENT
             return Answer(meaning, describe_failure(received))
+        assert isinstance(received, _Received)  # the head of an answer comes before its words
         try:
             words = got.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:

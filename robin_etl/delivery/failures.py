@@ -8,6 +8,23 @@ import ssl
 import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+# By what requests raised, or what is below it; the first that fits.
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (requests.exceptions.ProxyError, "the proxy did not make the connection"),
+    (NameResolutionError, "the name of the host was not found"),
+    (
+        requests.exceptions.SSLError,
+        "no TLS connection came about; the other side may not speak https",
+    ),
+    (
+        requests.ConnectTimeout,
+        "no connection came about in time; a firewall may drop what is sent there",
+    ),
+    (requests.Timeout, "the answer did not come in time"),
+    (NewConnectionError, "no connection could be made"),
+    (requests.ConnectionError, "the connection was cut before an answer came"),
+    (requests.RequestException, "the connection failed"),
+)
 # What an operating system says of a host that no connection can be made to.
 _WAYS = {
     errno.ECONNREFUSED: "the connection was refused: nothing listens at that address and port",
@@ -31,23 +48,11 @@ def was_open(error: requests.RequestException) -> bool:
 def describe_failure(error: requests.RequestException) -> str:
     """What failed, in words that hold nothing of the request: a name, a refusal, a certificate, …"""
     reason = _find_reason(error)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy did not make the connection"
-    if isinstance(reason, NameResolutionError):
-        return "the name of the host was not found"
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"the certificate was not taken: {reason.verify_message.rstrip('.')}"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "no TLS connection came about; the other side may not speak https"
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection came about in time; a firewall may drop what is sent there"
-    if isinstance(error, requests.Timeout):
-        return "the answer did not come in time"
-    if isinstance(reason, NewConnectionError) and isinstance(reason.__cause__, OSError):
-        return _WAYS.get(reason.__cause__.errno or 0, "no connection could be made")
-    if isinstance(error, requests.ConnectionError):
-        return "the connection was cut before an answer came"
-    return f"the connection failed: {type(error).__name__}"
+    words = next(words for kind, words in _WORDS if isinstance(error, kind) or isinstance(reason, kind))
+    cause = reason.__cause__ if isinstance(reason, NewConnectionError) else None
+    return _WAYS.get(getattr(cause, "errno", None) or 0, words)
 
 
 def _find_reason(error: requests.RequestException) -> BaseException | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pre_commit.clientlib import load_config
 
-from tests import processes
+from tests import processes, release
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -55,3 +55,20 @@ def test_the_packages_links_lead_to_files_that_exist() -> None:
         assert home == "https://github.com"
         if at := re.fullmatch(r"/(?:blob|tree)/main/(.+)", path):
             assert (ROOT / at[1]).exists(), url
+
+
+def test_the_wheel_is_built_inside_an_activated_environment_that_can_build_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], succeeds=True)
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "env"))
+    wheel, sdist = release.build(tmp_path / "dist")
+    release.check_wheel(wheel)
+    release.check_sdist(sdist)
+
+
+def test_the_constraints_beside_the_wheel_have_all_versions_and_no_hash(tmp_path: Path) -> None:
+    written = release.write_constraints(tmp_path).read_text(encoding="utf-8").splitlines()
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert written == re.findall(r"^[a-z][^\\\n]*[^\\ \n]", pinned, re.MULTILINE)
+    assert all("==" in line for line in written)

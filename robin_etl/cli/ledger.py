@@ -152,6 +152,30 @@ def backup_ledger(target: str, as_json: bool) -> None:
         click.echo(f"Copied the ledger to {target}: {count(size, 'byte')}.")
 
 
+@ledger.command("snapshot")
+@json_option
+def write_snapshot(as_json: bool) -> None:
+    """Write all that the ledger holds into a new journal, from which on nothing before it is needed.
+
+    For a ledger whose older journals are gone. A run does this by itself where a loss of power has cut
+    off the last ones.
+
+    Example: robin-etl ledger snapshot
+    """
+    from robin_etl.ledger import Ledger
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import locate_journals
+
+    settings = Settings.read()
+    journals = locate_journals(settings.path(settings.runs))
+    with Ledger.open(settings.ledger) as opened:
+        orders = opened.write_snapshot(journals, "ledger-snapshot")
+    if as_json:
+        print_json({"orders": orders})
+    else:
+        click.echo(f"Wrote a new journal of {count(orders, 'order')}.")
+
+
 @ledger.command("restore")
 @click.argument("backup", required=False)
 @json_option

@@ -41,6 +41,10 @@ OPEN = "open"
 
 FORGOTTEN = schema.FORGOTTEN_ORDER
 
+# What stands for all requests that a ledger made from journals knows nothing of, and the kind of its
+# deliveries: orders of which ROBIN was told in any of them.
+UNKNOWN_REQUEST, UNKNOWN_KIND = 0, "unknown"
+
 _REQUEST = ("id", "run", "wave", "outcome", "sent_at")
 _ANSWER = ("outcome", "status", "words", "answered_at", "speaks_of_errors", "doubt")
 _DELIVERY = ("request", "position", "order_number", "day", "kind", "payload")

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from robin_etl.exceptions import LedgerError
 from robin_etl.ledger import location as locations
 from robin_etl.ledger import migrations
+from robin_etl.ledger.schema import COUNT_TRANSACTION
 
 # The switch of a new file to WAL does not wait for another process that makes it too.
 _CREATING = tenacity.Retrying(
@@ -39,12 +40,14 @@ _PRAGMAS = (
 )
 
 _DAMAGED = (
-    "(the file is damaged: put a backup in its place, or make it anew from the exports with robin-etl "
-    "baseline)"
+    "(the file is damaged: put a backup in its place with robin-etl ledger restore, or make it anew "
+    "from its journals with robin-etl ledger rebuild)"
 )
 
 # What is handed the moves of a transaction, with the connection that it is made through.
 Keep = Callable[[sa.Connection, list[tuple[Any, ...]]], None]
+# What is called where a transaction whose moves were handed over was not committed.
+Withdraw = Callable[[], None]
 
 
 def now() -> datetime:
@@ -67,6 +70,7 @@ class Engine:
         self._driver_error: type[Exception] = getattr(database.dialect.loaded_dbapi, "Error", Exception)
         self._joint = _Joint()
         self._keep: Keep | None = None
+        self._withdraw: Withdraw | None = None
 
     @classmethod
     def open(
@@ -159,14 +163,22 @@ class Engine:
         if self._joint.connection is not None:
             yield
             return
-        with self.write() as connection:
-            self._joint.connection, self._joint.executed, self._joint.moves = connection, [], []
-            try:
-                yield
-                if self._keep and self._joint.moves:
-                    self._keep(connection, self._joint.moves)
-            finally:
-                self._joint.connection = None
+        keep, withdraw, is_kept = self._keep, self._withdraw, False
+        try:
+            with self.write() as connection:
+                self._joint.connection, self._joint.executed, self._joint.moves = connection, [], []
+                try:
+                    yield
+                    if keep and self._joint.moves:
+                        self.execute_once(connection, COUNT_TRANSACTION)
+                        is_kept = True
+                        keep(connection, self._joint.moves)
+                finally:
+                    self._joint.connection = None
+        except BaseException:
+            if is_kept and withdraw:
+                withdraw()
+            raise
 
     def execute_once(self, connection: sa.Connection, statement: sa.Executable) -> None:
         """Execute a statement, but only once in a transaction."""
@@ -182,13 +194,15 @@ class Engine:
             self._joint.moves.append((name, *content))
 
     @contextmanager
-    def keep_moves(self, keep: Keep) -> Iterator[None]:
-        """Hand the moves of each transaction over while this lasts, right before it is committed."""
-        self._keep = keep
+    def keep_moves(self, keep: Keep, withdraw: Withdraw) -> Iterator[None]:
+        """Hand the moves of each transaction over while this lasts, right before it is committed, and
+        say so where it then is not.
+        """
+        self._keep, self._withdraw = keep, withdraw
         try:
             yield
         finally:
-            self._keep = None
+            self._keep = self._withdraw = None
 
     @contextmanager
     def write_through(self, connection: sa.Connection, session: int) -> Iterator[None]:

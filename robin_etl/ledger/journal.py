@@ -4,9 +4,14 @@ Whoever holds the posting lock of a ledger keeps a journal of what it writes int
 what came of it, and the states of orders under digests, without a contact. A journal is a text: a line
 for each **move** of a transaction, and behind them a line that closes it, with the ledger's revision
 before and after. It is written before the transaction is committed. So after a crash it may be one
-transaction ahead of the ledger; what it says is true, since ROBIN has answered. On a local disk it is
-synced once a second and at its end: a sync for each transaction would cost delivery a fifth. A loss of
-power may cut off its last second, which shows as a gap; the ledger itself has it.
+transaction ahead of the ledger; what it says is true, since ROBIN has answered, or may have. Where a
+transaction could not be committed, a line says that it is **withdrawn**: what was to leave by it never
+did.
+
+On a local disk a journal is synced once a second and at its end: a sync for each transaction would cost
+delivery a fifth. A loss of power may cut off its last second. The ledger itself has it, and the next
+holder of the lock writes a **snapshot** (`robin_etl.ledger.snapshot`): a journal with all that the
+ledger holds, from which on nothing before it is needed.
 
 The journals of one ledger are in a folder by its name, each under the revision that it begins at, and so
 in order; a number that follows no other's shows that one is missing. Object storage can't append: there
@@ -17,8 +22,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -33,23 +39,19 @@ from robin_etl.ledger.schema import FORGOTTEN_ORDER
 from robin_etl.private import is_local, make_folder, resolve_local
 
 # What a move is called.
-SENDING, ANSWERED, ACCEPTED, CONFIRMED, BASELINE, RETRACTED, FORGOTTEN, REPORTED = MOVES = (
-    "sending",
-    "answered",
-    "accepted",
-    "confirmed",
-    "baseline",
-    "retracted",
-    "forgotten",
-    "reported",
+MOVES = (
+    *("sending", "answered", "accepted", "confirmed", "baseline", "retracted", "forgotten", "reported"),
+    *("snapshot", "snapshot end"),
 )
+SENDING, ANSWERED, ACCEPTED, CONFIRMED, BASELINE, RETRACTED, FORGOTTEN, REPORTED, *_ = MOVES
+SNAPSHOT, SNAPSHOT_END = MOVES[-2:]
 
 # What is kept of a payload of which nothing is known, or its customer was forgotten.
 NO_PAYLOAD = "{}"
 
-_MOVING = (ACCEPTED, CONFIRMED, BASELINE, RETRACTED)
-
 _SUFFIX = ".jsonl"
+_SNAPSHOT_SUFFIX = f".snapshot{_SUFFIX}"
+_UNFINISHED = ".new"
 _UNREADABLE = b"null\n"
 _TAIL = 65_536
 _SYNC_EVERY = 1.0  # seconds
@@ -61,7 +63,8 @@ Move = list[Any]
 @dataclass(frozen=True)
 class Transaction:
     """What was written together, by which run and when: moves, each with its name first; and the
-    revision of the ledger `before` and `after`.
+    revision of the ledger `before` and `after`. Of a snapshot, which is replayed a part at a time, only
+    the last part `is_whole`: by it the ledger gets there.
     """
 
     run: str
@@ -69,6 +72,7 @@ class Transaction:
     before: int
     after: int
     moves: tuple[Move, ...]
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,14 +147,18 @@ class Journals:
                         yield transaction
 
     def find_gaps(self, *, since: int = 0) -> list[Gap]:
-        """What the journals lack behind this revision, going by where each begins and ends."""
-        gaps = []
+        """What the journals lack behind this revision, going by where each begins and ends, and which no
+        snapshot makes up for.
+        """
+        gaps: list[Gap] = []
         reached, last_run = since, None
         for path in self.list_files():
             if (closing := _read_last_closing(path)) is None or closing["after"] <= since:
                 last_run = _name_run(path) if closing else last_run
                 continue
-            if (begin := _read_begin(path)) > reached:
+            if _is_snapshot(path):
+                gaps.clear()
+            elif (begin := _read_begin(path)) > reached:
                 gaps.append(Gap(reached, begin, last_run, _name_run(path)))
             reached, last_run = max(reached, closing["after"]), _name_run(path)
         return gaps
@@ -169,6 +177,7 @@ class Journals:
         those of the customer with this digest; how many of either there were.
         """
         eraser = _Eraser(numbers, digest, is_removed=is_removed)
+        self._remove_unfinished()
         for path in self.list_files():
             lines = path.read_bytes().splitlines(keepends=True)
             new = [eraser.edit(line) for line in lines]
@@ -176,10 +185,35 @@ class Journals:
                 _replace(path, b"".join(new))
         return eraser.erased
 
+    def write_snapshot(
+        self, run: str, binding: Binding | None, parts: Iterable[Sequence[Any]], *, revision: int
+    ) -> None:
+        """Write the parts of a snapshot, of which the last one ends it, as a journal: whole or not at
+        all. Raises `UnavailableError` where that can't be done.
+        """
+        name = f"{revision:012}-{_mark_moment()}.{_make_name(run)}{_SNAPSHOT_SUFFIX}"
+        try:
+            self._write_whole(name, _list_lines(_make_head(self.ledger, run, binding), parts, revision))
+        except OSError as error:
+            raise UnavailableError(
+                f"What the journals in {self.folder} lack of the ledger can't be written ({error}), and "
+                "without it nothing may be posted. Make room for the run's files, then run again."
+            ) from error
 
-def has_moved(move: Sequence[Any]) -> bool:
-    """Whether a move changes the state of any order."""
-    return move[0] in _MOVING or (move[0] == FORGOTTEN and bool(move[-1]))
+    def _write_whole(self, name: str, lines: Iterable[bytes]) -> None:
+        if not is_local(self.folder):
+            with (self.folder / name).open("wb") as stream:
+                stream.writelines(lines)
+            return
+        make_folder(self.folder)
+        _write_new(self.folder / name, lines)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a crash has left of files that were to be written whole."""
+        if is_local(self.folder) and self.folder.exists():
+            for path in self.folder.iterdir():
+                if path.name.endswith(_UNFINISHED):
+                    path.unlink()
 
 
 def list_ledgers(root: UPath) -> list[str]:
@@ -195,11 +229,13 @@ class JournalWriter:
 
     def __init__(self, journals: Journals, run: str, describe: Callable[[], Binding | None]) -> None:
         self._journals = journals
-        self._run = run.replace("/", "_").replace(" ", "-")
+        self._run = _make_name(run)
         self._describe = describe
         self._stream: int | None = None  # of a local file
         self._synced = time.monotonic()
         self._parts: list[tuple[UPath, bytes]] = []
+        self._last = 0  # the revision after the last transaction
+        self._is_torn = False  # whether the last line may be cut off
 
     def __enter__(self) -> JournalWriter:
         return self
@@ -220,17 +256,35 @@ class JournalWriter:
         """
         closing = {"before": before, "after": after, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
         text = b"".join(to_json(one) + b"\n" for one in (*moves, closing))
+        self._last = after
         try:
             if is_local(self._journals.folder):
-                self._append(text, before)
+                self._append(b"\n" + text if self._is_torn else text, before)
             else:
                 self._put(text, before)
+            self._is_torn = False
         except OSError as error:
+            self._is_torn = True
             raise UnavailableError(
                 f"The journal in {self._journals.folder} can't be written ({error}), and without it "
                 "nothing may be acknowledged. Make room for the run's files, then run again: what is in "
                 "doubt by this is sent again first."
             ) from error
+
+    def withdraw(self) -> None:
+        """Say of the last transaction that it was not committed, as far as that can be done: what was to
+        leave by it is else taken for what may have left.
+        """
+        if self._is_torn:
+            return  # it is in no journal
+        text = to_json({"withdrawn": self._last}) + b"\n"
+        with suppress(OSError):
+            if self._stream is not None:
+                _write_all(self._stream, text)
+            elif self._parts:
+                path, before = self._parts[-1]
+                self._parts[-1] = (path, before + text)
+                path.write_bytes(before + text)
 
     def _append(self, text: bytes, before: int) -> None:
         if self._stream is None:
@@ -239,9 +293,7 @@ class JournalWriter:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
             self._stream = os.open(str(self._name(before)), flags, 0o600)
             text = self._make_head() + text
-        written = 0
-        while written < len(text):
-            written += os.write(self._stream, text[written:])
+        _write_all(self._stream, text)
         if (now := time.monotonic()) - self._synced >= _SYNC_EVERY:
             os.fdatasync(self._stream)
             self._synced = now
@@ -265,18 +317,52 @@ class JournalWriter:
 
     def _name(self, before: int) -> UPath:
         # Two writers may begin at one revision; the moment says who was first.
-        moment = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        return self._journals.folder / f"{before:012}-{moment}.{self._run}{_SUFFIX}"
+        return self._journals.folder / f"{before:012}-{_mark_moment()}.{self._run}{_SUFFIX}"
 
     def _make_head(self) -> bytes:
-        binding = self._describe()
-        said = binding.as_json() if binding else {}
-        head = {"ledger": self._journals.ledger, "run": self._run, "states": columns.STATE_COLUMNS}
-        return to_json({**head, **said}) + b"\n"
+        return _make_head(self._journals.ledger, self._run, self._describe())
+
+
+def _make_name(run: str) -> str:
+    return run.replace("/", "_").replace(" ", "-")
+
+
+def _mark_moment() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+
+
+def _make_head(ledger: str, run: str, binding: Binding | None) -> bytes:
+    said = binding.as_json() if binding else {}
+    head = {"ledger": ledger, "run": run, "states": columns.STATE_COLUMNS}
+    return to_json({**head, **said}) + b"\n"
+
+
+def _list_lines(head: bytes, parts: Iterable[Sequence[Any]], revision: int) -> Iterator[bytes]:
+    """The lines of a snapshot."""
+    yield head
+    for part in parts:
+        yield to_json(part) + b"\n"
+        closing = {
+            "before": revision,
+            "after": revision,
+            "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        }
+        is_whole = part[0] == SNAPSHOT_END
+        yield to_json(closing if is_whole else {**closing, "is_whole": False}) + b"\n"
+
+
+def _write_all(stream: int, text: bytes) -> None:
+    written = 0
+    while written < len(text):
+        written += os.write(stream, text[written:])
+
+
+def _is_snapshot(path: UPath) -> bool:
+    return str(path.name).endswith(_SNAPSHOT_SUFFIX)
 
 
 def _name_run(path: UPath) -> str:
-    return str(path.name).partition(".")[2].removesuffix(_SUFFIX)
+    return str(path.name).partition(".")[2].removesuffix(_SUFFIX).removesuffix(".snapshot")
 
 
 def _read_begin(path: UPath) -> int:
@@ -295,6 +381,13 @@ def _is_closing(value: Any) -> bool:
     return isinstance(value, dict) and "after" in value
 
 
+def _is_withdrawn(line: bytes, after: int) -> bool:
+    """Whether a line says of the transaction before it, which ended at this revision, that it was not
+    committed.
+    """
+    return line.startswith(b'{"withdrawn"') and _parse(line) == {"withdrawn": after}
+
+
 def _read_last_closing(path: UPath) -> dict[str, Any] | None:
     """The last line that closes a transaction; None where none does."""
     size = path.stat().st_size
@@ -306,7 +399,7 @@ def _read_last_closing(path: UPath) -> dict[str, Any] | None:
         for line in reversed(lines if reach >= size else lines[1:]):
             if line.startswith(b'{"before"') and _is_closing(value := _parse(line)):
                 found: dict[str, Any] = value
-                return found
+                return found if found.get("is_whole", True) else None
         if reach >= size:
             return None
         reach *= 16
@@ -314,19 +407,39 @@ def _read_last_closing(path: UPath) -> dict[str, Any] | None:
 
 def _read_transactions(path: UPath) -> Iterator[Transaction]:
     """The transactions of a journal that were written whole."""
+    if _is_snapshot(path) and _read_last_closing(path) is None:
+        return
     run, moves = _name_run(path), list[Move]()
+    last: Transaction | None = None  # which the next line may withdraw
     named: tuple[str, ...] = columns.STATE_COLUMNS
     with path.open("rb") as stream:
         for line in stream:
+            if last is not None:
+                is_withdrawn = _is_withdrawn(line, last.after)
+                yield _drop_sendings(last) if is_withdrawn else last
+                last = None
+                if is_withdrawn:
+                    continue
             value = _parse(line)
             if isinstance(value, list):
                 moves.append(value if named == columns.STATE_COLUMNS else _conform(value, named))
             elif _is_closing(value):
-                yield Transaction(run, value["at"], value["before"], value["after"], tuple(moves))
+                is_whole = value.get("is_whole", True)
+                revisions = value["before"], value["after"]
+                last = Transaction(run, value["at"], *revisions, tuple(moves), is_whole)
                 moves = []
             else:  # a head, or what a crash has cut off
                 moves = []
-                named = tuple(value["states"]) if isinstance(value, dict) else named
+                if isinstance(value, dict) and "states" in value:
+                    named = tuple(value["states"])
+    if last is not None:
+        yield last
+
+
+def _drop_sendings(transaction: Transaction) -> Transaction:
+    """A transaction without what was to leave by it; what it acknowledges ROBIN has said."""
+    kept = tuple(move for move in transaction.moves if move[0] != SENDING)
+    return replace(transaction, moves=kept)
 
 
 def _conform(move: Move, named: tuple[str, ...]) -> Move:
@@ -343,6 +456,8 @@ def _conform(move: Move, named: tuple[str, ...]) -> Move:
             return [name, *head, [[*one[:3], *(conform(one[3:]) if one[3:] else [])] for one in changes]]
         case [str(name), *head, list(states)] if name in (CONFIRMED, BASELINE, RETRACTED):
             return [name, *head, [conform(state) for state in states]]
+        case [str(name), at, list(told), list(others)] if name == SNAPSHOT:
+            return [name, at, *([conform(state) for state in states] for states in (told, others))]
     return move
 
 
@@ -370,22 +485,31 @@ class _Eraser:
         return line if new == move else to_json(new) + b"\n"
 
     def _edit_move(self, move: Move) -> Move:
+        edited = move[1:]
         match move:
             case [str(name), request, wave, list(orders)] if name == SENDING:
-                return [name, request, wave, [self._blank_order(order) for order in orders]]
+                edited = [request, wave, [self._blank_order(order) for order in orders]]
             case [str(name), *head, list(changes)] if name == ACCEPTED:
-                return [name, *head, [self._blank_change(change) for change in changes]]
+                edited = [*head, [self._blank_change(change) for change in changes]]
             case [str(name), list(states)] if name in (CONFIRMED, BASELINE):
-                return [name, self._drop(states)]
+                edited = [self._drop(states)]
             case [str(name), numbers, list(states)] if name == RETRACTED:
-                return [name, self._keep_numbers(numbers), self._drop(states)]
-        return move
+                edited = [self._keep_numbers(numbers), self._drop(states)]
+            case [str(name), at, list(told), list(others)] if name == SNAPSHOT:
+                edited = [at, self._drop(told), self._drop(others)]
+            case [str(name), highest, list(doubts)] if name == SNAPSHOT_END:
+                edited = [highest, [self._blank_doubt(doubt) for doubt in doubts]]
+        return [move[0], *edited]
 
     def _blank_order(self, order: list[str]) -> list[str]:
         if order[0] not in self._numbers:
             return order
         self.erased += 1
         return [FORGOTTEN_ORDER, *order[1:]]
+
+    def _blank_doubt(self, doubt: list[Any]) -> list[Any]:
+        *head, orders = doubt
+        return [*head, [self._blank_order(order) for order in orders]]
 
     def _blank_change(self, change: list[Any]) -> list[Any]:
         day, kind, _, *state = change
@@ -415,10 +539,15 @@ def _replace(path: UPath, content: bytes) -> None:
     if not is_local(path):
         path.write_bytes(content)
         return
-    new = path.with_name(f"{path.name}.new")
+    _write_new(path, [content])
+
+
+def _write_new(path: UPath, lines: Iterable[bytes]) -> None:
+    """Write a local file under another name, and let it take this one's place when it is whole."""
+    new = path.with_name(f"{path.name}{_UNFINISHED}")
     stream = os.open(str(new), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
     with os.fdopen(stream, "wb") as file:
-        file.write(content)
+        file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)

@@ -5,6 +5,7 @@ SQLAlchemy Core over SQLite (the default, a file) or PostgreSQL, one code path.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
@@ -29,7 +30,10 @@ from robin_etl.ledger.lock import PostingLock
 from robin_etl.ledger.replay import hash_for_journal, roll_forward
 from robin_etl.ledger.runs import RunLog
 from robin_etl.ledger.schema import META
+from robin_etl.ledger.snapshot import read_snapshot
 from robin_etl.ledger.states import OrderStates
+
+log = logging.getLogger(__name__)
 
 # So many states of a baseline are a line of the journal.
 _NOTED_AT_ONCE = 10_000
@@ -82,7 +86,7 @@ class Ledger:
     def posting(self, run: str, journals: UPath) -> Iterator[None]:
         """Hold the posting lock for a run, and keep a journal in the folder `journals` of what is
         written meanwhile. A ledger that a crash has left one transaction behind its journals is brought
-        up first.
+        up first; where they lack what the ledger has, that is written into a new one.
 
         Raises `LedgerBusyError` while another has the lock, and `StaleLedgerError`.
         """
@@ -92,23 +96,46 @@ class Ledger:
             if newest and newest.after == revision + 1:
                 roll_forward(self.engine, kept)
             self._check_age(newest)
+            self._make_up(kept, newest, run)
             with self.keeping_journal(run, journals):
                 yield
+
+    def write_snapshot(self, journals: UPath, run: str) -> int:
+        """Write all that the ledger holds into a new journal, from which on nothing before it is needed;
+        how many orders that are. Raises `LedgerBusyError`, `StaleLedgerError` and `UnavailableError`.
+        """
+        with self.posting(run, journals):
+            self._write_snapshot(Journals(journals, self.id), run)
+        return self.states.count()
+
+    def _make_up(self, kept: Journals, newest: Newest | None, run: str) -> None:
+        """Write a snapshot where the journals end before the ledger does."""
+        revision = self.states.revision()
+        reached = newest.after if newest else 0
+        if reached < revision:
+            log.warning(
+                "The journals lacked the revisions %d to %d, as a loss of power or a version without "
+                "journals leaves them. All that the ledger holds is written into a new one.",
+                reached + 1,
+                revision,
+            )
+            self._write_snapshot(kept, run)
+
+    def _write_snapshot(self, kept: Journals, run: str) -> None:
+        revision = self.states.revision()
+        parts = read_snapshot(self.engine)
+        kept.write_snapshot(run, self.bindings.read(), parts, revision=revision)
 
     @contextmanager
     def keeping_journal(self, run: str, journals: UPath) -> Iterator[None]:
         """Keep a journal of what is written meanwhile."""
-        revision: int | None = None
         with JournalWriter(Journals(journals, self.id), run, self.bindings.read) as writer:
 
             def keep(connection: sa.Connection, moves: list[tuple[Any, ...]]) -> None:
-                nonlocal revision
-                has_moved = any(journal.has_moved(move) for move in moves)
-                if has_moved or revision is None:
-                    revision = int(connection.exec_driver_sql(self._select_revision).scalar_one())
-                writer.write(moves, before=revision - has_moved, after=revision)
+                revision = int(connection.exec_driver_sql(self._select_revision).scalar_one())
+                writer.write(moves, before=revision - 1, after=revision)
 
-            with self.engine.keep_moves(keep):
+            with self.engine.keep_moves(keep, writer.withdraw):
                 yield
 
     def check_age(self, journals: UPath) -> None:

@@ -17,6 +17,7 @@ from robin_etl.ledger import journal
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.journal import Journals, Move, Transaction
 from robin_etl.ledger.schema import CONTACTS, DELIVERIES, META, ORDERS, REQUESTS
+from robin_etl.ledger.snapshot import DOUBTFUL, STATE, find_told
 from robin_etl.ledger.states import OrderStates
 
 Pairs = list[tuple[Transaction, Move]]
@@ -29,7 +30,9 @@ _HASH_BYTES = 16
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay has done: so many transactions, and the revision that the ledger has now."""
+    """What a replay has done: so many transactions that the ledger lacked, and the revision that it has
+    now.
+    """
 
     transactions: int
     revision: int
@@ -42,13 +45,13 @@ def roll_forward(engine: Engine, journals: Journals, *, until: int | None = None
     """
     replay = _Replay(engine, journals.ledger)
     with engine.read() as connection:
-        revision = int(connection.execute(sa.select(META.c.revision)).scalar_one())
+        begin = revision = int(connection.execute(sa.select(META.c.revision)).scalar_one())
     count = 0
     wanted = (one for one in journals.read(since=revision) if until is None or one.after <= until)
     for together in _batch(wanted):
-        revision = max(revision, *(one.after for one in together))
+        revision = max([revision, *(one.after for one in together if one.is_whole)])
         replay.apply(together, revision)
-        count += len(together)
+        count += sum(one.after > begin for one in together)
     return Replayed(count, revision)
 
 
@@ -90,7 +93,7 @@ class _Replay:
                 index_elements=[REQUESTS.c.id],
                 set_={name: insert.excluded[name] for name in log_columns},
             ),
-            ("id", "run", "wave", "outcome", "status", "sent_at", "answered_at", "doubt"),
+            DOUBTFUL,
         )
         insert = engine.insert(DELIVERIES)
         names = ("request", "position", "order_number", "day", "kind", "payload")
@@ -108,7 +111,10 @@ class _Replay:
             journal.RETRACTED: self._retract,
             journal.FORGOTTEN: self._forget,
             journal.REPORTED: self._close,
+            journal.SNAPSHOT: self._take_snapshot,
+            journal.SNAPSHOT_END: self._end_snapshot,
         }
+        self._above = ""  # the last order of the snapshot's parts until now
 
     def apply(self, transactions: list[Transaction], revision: int) -> None:
         """Apply all of these in one transaction of the ledger, which is then at that revision."""
@@ -213,6 +219,80 @@ class _Replay:
             for start in range(0, len(reported), _AT_ONCE):
                 which = REQUESTS.c.id.in_(reported[start : start + _AT_ONCE])
                 connection.execute(REQUESTS.update().where(which).values(doubt=None))
+
+    def _take_snapshot(self, pairs: Pairs) -> None:
+        for one, (_, at, told, others) in pairs:
+            if at == 0:
+                self._above = ""
+            rows = {state[0]: tuple(state) for state in (*told, *others)}
+            if rows:
+                until = max(rows)
+                self._replace(self._above, until, rows)
+                self._log_as_told(one, self._above, until, [state[0] for state in told])
+                self._above = until
+
+    def _replace(self, above: str, until: str | None, rows: dict[str, tuple[Any, ...]]) -> None:
+        """Let these states be the only ones of orders behind one number and up to another."""
+        between = ORDERS.c.order_number > above
+        if until is not None:
+            between &= ORDERS.c.order_number <= until
+        with self._engine.write() as connection:
+            known = {tuple(row) for row in connection.execute(sa.select(*STATE).where(between))}
+        moved = {state[0] for state in known - set(rows.values())}
+        if moved:
+            gone = pd.Series(sorted(moved - rows.keys()), dtype=columns.TEXT)
+            log.DeliveryLog(self._engine).blank(gone)
+            self._states.remove(gone)
+            self._forget_payloads(pd.Series(sorted(moved & rows.keys()), dtype=columns.TEXT))
+        self._states.acknowledge(sorted(set(rows.values()) - known))
+
+    def _forget_payloads(self, numbers: pd.Series) -> None:
+        """Of these orders the last payload that is known may not be the one that was sent last."""
+        own = DELIVERIES.c.order_number.in_(self._engine.select_keys(numbers))
+        with self._engine.write() as connection:
+            connection.execute(DELIVERIES.update().where(own).values(payload=journal.NO_PAYLOAD))
+
+    def _log_as_told(self, one: Transaction, above: str, until: str, numbers: list[str]) -> None:
+        """Let the log know that ROBIN was told of these, where it does not."""
+        with self._engine.write() as connection:
+            unknown = sorted(set(numbers) - find_told(connection, above, until))
+            if not unknown:
+                return
+            own = DELIVERIES.c.request == log.UNKNOWN_REQUEST
+            last = connection.execute(sa.select(sa.func.max(DELIVERIES.c.position)).where(own)).scalar()
+        begin = 0 if last is None else last + 1
+        request = (log.UNKNOWN_REQUEST, "", 0, log.ACCEPTED, None, one.at, one.at, None)
+        told = (None, log.UNKNOWN_KIND, journal.NO_PAYLOAD)
+        held = [(log.UNKNOWN_REQUEST, at, number, *told) for at, number in enumerate(unknown, begin)]
+        self._execute((self._request, [request]), (self._delivery, held))
+
+    def _end_snapshot(self, pairs: Pairs) -> None:
+        for one, (_, highest, doubts) in pairs:
+            self._replace(self._above, None, {})
+            listed = [doubt[0] for doubt in doubts]
+            settled = REQUESTS.c.id.not_in(listed)
+            with self._engine.write() as connection:
+                # Of what is in doubt no more it may not be known what came of it.
+                under_way = (REQUESTS.c.outcome == log.SENDING) & settled
+                connection.execute(REQUESTS.update().where(under_way).values(outcome=log.IN_DOUBT))
+                is_open = (REQUESTS.c.doubt == log.OPEN) & settled
+                connection.execute(REQUESTS.update().where(is_open).values(doubt=None))
+                self._keep_number(connection, one, highest)
+            held = [
+                (doubt[0], at, *order, journal.NO_PAYLOAD)
+                for doubt in doubts
+                for at, order in enumerate(doubt[-1])
+            ]
+            self._execute(
+                (self._request, [tuple(doubt[:-1]) for doubt in doubts]), (self._delivery, held)
+            )
+
+    def _keep_number(self, connection: sa.Connection, one: Transaction, highest: int) -> None:
+        """Let no later request have the number of one that was before the snapshot."""
+        if highest:
+            row = {"id": highest, "run": "", "wave": 0, "outcome": log.REFUSED, "sent_at": one.at}
+            insert = self._engine.insert(REQUESTS).values(row)
+            connection.execute(insert.on_conflict_do_nothing(index_elements=[REQUESTS.c.id]))
 
     def _execute(self, *statements: tuple[str, list[tuple[Any, ...]]]) -> None:
         with self._engine.write() as connection:

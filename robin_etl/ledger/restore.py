@@ -55,7 +55,7 @@ class Restored:
                 "What is missing was acknowledged by ROBIN and is not known here: orders of those days "
                 "may be told again, or from an older amount. Put the missing journals under "
                 "ROBIN_ETL_RUNS and do this again; where they are gone, acknowledge the exports of "
-                "those days with robin-etl baseline."
+                "those days with robin-etl baseline, then run robin-etl ledger snapshot."
             )
         if self.replaced:
             yield f"The file that was there before is kept as {self.replaced}."

@@ -20,7 +20,8 @@ META = sa.Table(
     METADATA,
     sa.Column("only", sa.Integer, primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
-    # Counts the transactions that changed `orders`: equal means that nothing has moved since.
+    # Counts the transactions that changed `orders` or were written into a journal: equal means that
+    # nothing has moved since.
     sa.Column("revision", sa.BigInteger, nullable=False),
     # Who holds the posting lock, for the words to whoever waits; the lock itself is elsewhere.
     sa.Column("holder", _TEXT),
@@ -32,6 +33,8 @@ META = sa.Table(
     # What the ledger is known by, wherever it lies: its journals bear it.
     sa.Column("ledger", _TEXT, nullable=False),
 )
+
+COUNT_TRANSACTION = META.update().values(revision=META.c.revision + 1)
 
 ORDERS = sa.Table(
     "orders",

@@ -20,10 +20,9 @@ import sqlalchemy as sa
 from robin_etl.core import columns
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import Totals
-from robin_etl.ledger.schema import META, ORDERS
+from robin_etl.ledger.schema import COUNT_TRANSACTION, META, ORDERS
 
 _MOMENT = len("2017-04-05T12:34:56Z")
-_MOVE = META.update().values(revision=META.c.revision + 1)
 
 
 class OrderStates:
@@ -117,7 +116,7 @@ class OrderStates:
             return pd.Series(found.scalars().all(), dtype=columns.TEXT)
 
     def revision(self) -> int:
-        """A number that grows whenever the state of any order moves."""
+        """A number that grows whenever the state of any order moves, or a journal is written."""
         with self._engine.read() as connection:
             return int(connection.execute(sa.select(META.c.revision)).scalar_one())
 
@@ -174,7 +173,7 @@ class OrderStates:
         if rows:
             with self._engine.write() as connection:
                 connection.exec_driver_sql(self._upsert, rows)
-                self._engine.execute_once(connection, _MOVE)
+                self._engine.execute_once(connection, COUNT_TRANSACTION)
 
     def baseline(self, states: pd.DataFrame) -> None:
         """Take over any number of states, which ROBIN has by other means or never shall have; each
@@ -186,7 +185,7 @@ class OrderStates:
         with self._engine.transaction(), self._engine.write() as connection:
             if self._engine.is_postgresql:
                 self._copy(connection, ordered)
-                self._engine.execute_once(connection, _MOVE)
+                self._engine.execute_once(connection, COUNT_TRANSACTION)
             else:
                 connection.exec_driver_sql("PRAGMA cache_size=-262144")  # since it touches every page
                 self.acknowledge(columns.iterate_states(ordered))
@@ -196,7 +195,7 @@ class OrderStates:
         numbers = self._engine.select_keys(order_numbers)
         with self._engine.write() as connection:
             connection.execute(ORDERS.delete().where(ORDERS.c.order_number.in_(numbers)))
-            self._engine.execute_once(connection, _MOVE)
+            self._engine.execute_once(connection, COUNT_TRANSACTION)
 
     def _copy(self, connection: sa.Connection, states: pd.DataFrame) -> None:
         """COPY into a table of the transaction's own, and from there into `orders`."""

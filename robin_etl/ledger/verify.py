@@ -44,7 +44,8 @@ _MONEY = ("revenue", "profit")
 class Journaled:
     """How the ledger compares with its journals: `orders` that they have, those that are `lost` from the
     ledger, in it but `unknown` to the journals, or `differing`, the first hundred of each by name; what
-    the journals lack, in words; and by how many revisions they are `ahead` of the ledger.
+    the journals lack, in words; and by how many revisions they are `ahead` of the ledger, or `behind`
+    it, which the next run makes up for.
     """
 
     orders: int = 0
@@ -53,15 +54,28 @@ class Journaled:
     differing: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     ahead: int = 0
+    behind: int = 0
 
     @property
     def is_right(self) -> bool:
-        return not (self.lost or self.unknown or self.differing or self.ahead > 1)
+        differs = self.lost or self.unknown or self.differing
+        return not (differs or self.missing or self.ahead > 1)
 
     def describe(self) -> Iterator[str]:
         """The same in sentences, each fault with what to do."""
         yield f"The journals have {count(self.orders, 'order')}."
         yield from self.missing
+        if self.missing:
+            yield (
+                "The ledger can't be made anew from them. Put the missing ones back under "
+                "ROBIN_ETL_RUNS; where they are gone, run robin-etl ledger snapshot, which writes all "
+                "that this ledger holds into a new one."
+            )
+        if self.behind:
+            yield (
+                f"The ledger is {count(self.behind, 'revision')} newer than its journals, as a loss of "
+                "power leaves it: the next run that posts writes into a new one what they lack."
+            )
         if self.ahead > 1:
             yield (
                 f"The ledger is {count(self.ahead, 'revision')} behind its journals: run robin-etl "
@@ -119,7 +133,10 @@ class Verification:
         if not (self.missing or self.differing):
             yield "The ledger's state follows from its delivery log."
         if self.journaled is None:
-            yield "No journal of this ledger is under ROBIN_ETL_RUNS: it can't be made anew from any."
+            yield (
+                "No journal of this ledger is under ROBIN_ETL_RUNS: it can't be made anew from any. The "
+                "next run that posts begins one with all that the ledger holds."
+            )
         else:
             yield from self.journaled.describe()
 
@@ -162,8 +179,10 @@ def _compare_with_journals(ledger: Ledger, root: UPath) -> Journaled | None:
     ):
         revision = int(snapshot.execute(sa.select(META.c.revision)).scalar_one())
         roll_forward(made.engine, journals, until=revision)
+        # Read after the ledger, which no journal is behind of unless something was lost.
+        behind = max(0, revision - (journals.find_newest() or newest).after)
         # Of what is missing in between nothing can be said, and so of no order that it may have moved.
-        is_comparable = not any(gap.after for gap in gaps)
+        is_comparable = not (behind or any(gap.after for gap in gaps))
         found: dict[str, list[str]] = {"lost": [], "unknown": [], "differing": []}
         if is_comparable:
             for name, numbers in _compare_states(snapshot, made.engine):
@@ -174,6 +193,7 @@ def _compare_with_journals(ledger: Ledger, root: UPath) -> Journaled | None:
             orders=made.states.count(),
             missing=tuple(map(Gap.describe, gaps)),
             ahead=max(0, newest.after - revision),
+            behind=behind,
             **{name: tuple(numbers[:_NAMED]) for name, numbers in found.items()},
         )
 

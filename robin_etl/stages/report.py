@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import pyarrow as pa
 
-from robin_etl.exceptions import RobinEtlError
+from robin_etl.exceptions import LedgerBusyError, RobinEtlError
 from robin_etl.gate import Verdict
 from robin_etl.ledger import Ledger
 from robin_etl.settings import Settings
@@ -121,7 +121,8 @@ def _close_doubt(run: Run, ledger: Ledger, summary: Summary) -> None:
     """Log that the run has reported what it found in doubt."""
     ledger.runs.close_interrupted(summary.loaded.interrupted_runs)
     if summary.loaded.doubtful:
-        with ledger.keeping_journal(run.id, run.journals):
+        # Where another run is posting, the next one reports it once more.
+        with suppress(LedgerBusyError), ledger.posting(run.id, run.journals):
             ledger.doubts.close(summary.loaded.doubtful)
 
 

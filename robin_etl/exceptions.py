@@ -48,6 +48,20 @@ class ExportMissingError(UnavailableError):
         self.location = location
 
 
+class QueryError(StoppedError):
+    """The shop's database refuses a query, or its answer is no export. Attributes: `path`, the query's
+    file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """The shop's database was not there, was lost, or took too long."""
+
+
 class GateError(StoppedError):
     """The gate let nothing pass. Attributes: `rules`, the names of the rules that stopped the run."""
 

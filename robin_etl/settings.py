@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -24,6 +24,8 @@ from robin_etl.private import resolve_local
 from robin_etl.redaction import hide_credentials, holds_password
 
 PREFIX = "ROBIN_ETL_"
+
+R = TypeVar("R")
 
 
 def _shipped_expectations() -> str:
@@ -74,6 +76,16 @@ class Settings(BaseSettings):
     done_marker: str = Field(
         "", description="Suffix, or name, of the file that marks an export as complete, such as `.done`."
     )
+    query: str = Field(
+        "", description="SQL file whose answer is a day's export: `:day` in it is that day."
+    )
+    query_url: SecretStr = Field(
+        SecretStr(""), description="SQLAlchemy address of the database that the query asks."
+    )
+    query_conn_id: str = Field("", description="Airflow connection of that database, instead.")
+    query_timeout: float = Field(
+        3600.0, gt=0, description="Seconds that the answer to the query for a day may take."
+    )
     max_export_size: int = Field(
         20_000_000_000, gt=0, description="Maximum size of an export in bytes, after decompression."
     )
@@ -114,7 +126,9 @@ class Settings(BaseSettings):
         description="Key that seals contacts in the ledger: 32 bytes in base64, then older ones.",
     )
     export_lag_days: int = Field(
-        0, ge=0, description="Days that an export's date is behind the day it is run."
+        0,
+        ge=0,
+        description="Days that an export's date is behind the day it is run; 1 with a query unless set.",
     )
     export_settle: float = Field(
         60.0, ge=0, description="Seconds that an export must not have changed before a DAG run takes it."
@@ -144,6 +158,8 @@ class Settings(BaseSettings):
 
     # What fsspec needs to open a location that names an Airflow connection, by that name.
     _storage: dict[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
+    # What opens the database of `query_conn_id`.
+    _connect: Callable[[], Any] | None = PrivateAttr(default=None)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What `repr` shows: of no location its password."""
@@ -216,7 +232,22 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"Settings that can't be used: {problems}.") from None
         except ValueError as error:
             raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}: {error}.") from None
-        return settings.locate_ledger()
+        return settings.date_query().locate_ledger()
+
+    def date_query(self) -> Settings:
+        """The same settings; a query asks for the day before unless they say which, since a day that is
+        not over can't be asked for. Raises `ConfigurationError` for a marker that no query writes.
+        """
+        if not self.query:
+            return self
+        if self.done_marker:
+            raise ConfigurationError(
+                "ROBIN_ETL_DONE_MARKER and ROBIN_ETL_QUERY are both set, and a query writes no marker: "
+                "its answer is put in place once it is whole. Leave the marker out."
+            )
+        if "export_lag_days" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"export_lag_days": 1})
 
     def locate_ledger(self) -> Settings:
         """The same settings, the ledger's location with its schema in it."""
@@ -237,6 +268,34 @@ class Settings(BaseSettings):
         settings = self.model_copy()
         settings._storage = dict(storage)  # noqa: SLF001 (a copy of its own)
         return settings
+
+    def connecting(self, connect: Callable[[], Any]) -> Settings:
+        """The same settings with what opens the database that `query_conn_id` names."""
+        settings = self.model_copy()
+        settings._connect = connect  # noqa: SLF001 (a copy of its own)
+        return settings
+
+    def connect_query(self, open_address: Callable[[str, float], R]) -> R:
+        """The database that the query asks: as Airflow's connection opens it, or as `open_address` does
+        from its address and the seconds it may take.
+
+        Raises `ConfigurationError` where neither is set, both are, or the connection is not known here.
+        """
+        address = self.query_url.get_secret_value()
+        if bool(address) == bool(self.query_conn_id):
+            raise ConfigurationError(
+                "ROBIN_ETL_QUERY is set, and so must be either ROBIN_ETL_QUERY_URL, the address of the "
+                "database, or in Airflow ROBIN_ETL_QUERY_CONN_ID, a connection."
+            )
+        if address:
+            return open_address(address, self.query_timeout)
+        if self._connect is None:
+            raise ConfigurationError(
+                f"ROBIN_ETL_QUERY_CONN_ID names the connection {self.query_conn_id}, which only "
+                "Airflow's tasks know. On the command line set ROBIN_ETL_QUERY_URL instead."
+            )
+        database: R = self._connect()
+        return database
 
     def path(self, location: str) -> UPath:
         """The path at a location, with the options of the connection it names, if it does.

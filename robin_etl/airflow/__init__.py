@@ -14,4 +14,4 @@ Handed = dict[str, Any]
 Shop = dict[str, Any]
 
 # Settings that belong in a connection alone.
-SECRETS = frozenset(("api_key", "api_secret", "customer_key", "contact_key"))
+SECRETS = frozenset(("api_key", "api_secret", "customer_key", "contact_key", "query_url"))

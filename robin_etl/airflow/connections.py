@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.settings import BUCKETS, Settings, connection_in
 
-LOCATIONS = ("exports", "runs", "expectations")
+LOCATIONS = ("exports", "runs", "expectations", "query")
+
+# Databases that are known without their provider, by the type of the connection.
+_BACKENDS = {"postgres": "postgresql", "mysql": "mysql", "sqlite": "sqlite"}
 
 
 def get_connection(conn_id: str) -> Any:
@@ -35,6 +40,59 @@ def open_storage(settings: Settings, locations: Iterable[str] = LOCATIONS) -> Se
             if conn_id is not None and (scheme in BUCKETS or _has_connection(conn_id))
         }
     )
+
+
+def name_database(settings: Settings) -> Settings:
+    """The settings with what opens the database of the Airflow connection that a query asks, if it names
+    one; a task opens it when it asks.
+    """
+    if not settings.query_conn_id:
+        return settings
+    conn_id, seconds = settings.query_conn_id, settings.query_timeout
+    return settings.connecting(partial(_open_database, conn_id, seconds))
+
+
+def make_url(conn_id: str, backend: str = "postgresql") -> sa.URL:
+    """The address of the database of an Airflow connection."""
+    database = get_connection(conn_id)
+    if backend == "sqlite":
+        return sa.URL.create(backend, database=database.host)
+    return sa.URL.create(
+        backend,
+        username=database.login,
+        password=database.password,
+        host=database.host,
+        port=database.port,
+        database=database.schema,
+    )
+
+
+def _open_database(conn_id: str, seconds: float) -> Any:
+    """SQLAlchemy's engine for a connection, as the hook of its type makes it."""
+    connection = get_connection(conn_id)
+    try:
+        hook = connection.get_hook()
+    except AirflowException as error:  # no provider of that type is installed
+        if (backend := _BACKENDS.get(connection.conn_type)) is None:
+            raise ConfigurationError(
+                f"The Airflow connection {conn_id} is of the type {connection.conn_type}, whose "
+                "provider is not installed. Install it on the workers, or set ROBIN_ETL_QUERY_URL."
+            ) from error
+        from robin_etl.exports.query import open_database  # noqa: PLC0415 (imports pandas)
+
+        return open_database(make_url(conn_id, backend), seconds)
+    if not hasattr(hook, "get_sqlalchemy_engine"):
+        raise ConfigurationError(
+            f"The Airflow connection {conn_id} is of the type {connection.conn_type}, which is no "
+            "database that SQLAlchemy asks. Name another in ROBIN_ETL_QUERY_CONN_ID."
+        )
+    try:
+        return hook.get_sqlalchemy_engine()
+    except (ImportError, sa.exc.ArgumentError) as error:
+        raise ConfigurationError(
+            f"The Airflow connection {conn_id} can't be opened by SQLAlchemy ({type(error).__name__}): "
+            "its driver is not installed, or it lacks what an address needs."
+        ) from error
 
 
 def _find_options(scheme: str, conn_id: str) -> Mapping[str, Any]:

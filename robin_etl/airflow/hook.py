@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import sqlalchemy as sa
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.log import mask_secret
 
 from robin_etl.airflow import DEFAULT_CONN_ID, SECRETS, Shop
-from robin_etl.airflow.connections import get_connection, open_storage
+from robin_etl.airflow.connections import get_connection, make_url, name_database, open_storage
 from robin_etl.core import payload
 from robin_etl.delivery import Client, Meaning
 from robin_etl.exceptions import AuthenticationError, ConfigurationError, RobinEtlError
@@ -78,7 +77,7 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
                 "as fsspec takes it, such as FSSPEC_SFTP_PASSWORD, or name a connection: "
                 "sftp://connection@host/folder."
             )
-        return open_storage(settings)
+        return name_database(open_storage(settings))
 
     def get_conn(self) -> Client:
         """A client for the connection's ROBIN; use it as a context manager."""
@@ -129,24 +128,12 @@ def _read_connection(conn_id: str) -> dict[str, Any]:
     if connection.host:
         values["base_url"] = _format_address(connection.host, connection.schema, connection.port)
     if extras.get("ledger_conn_id"):
-        values["ledger"] = _read_ledger_url(extras["ledger_conn_id"])
+        url = make_url(extras["ledger_conn_id"])
+        values["ledger"] = url.render_as_string(hide_password=False)
     for secret in ("ledger", "customer_key", "contact_key"):
         if secret in values:
             mask_secret(values[secret])
     return values
-
-
-def _read_ledger_url(conn_id: str) -> str:
-    database = get_connection(conn_id)
-    url = sa.URL.create(
-        "postgresql",
-        username=database.login,
-        password=database.password,
-        host=database.host,
-        port=database.port,
-        database=database.schema,
-    )
-    return url.render_as_string(hide_password=False)
 
 
 def _read_variable(name: str) -> dict[str, Any]:

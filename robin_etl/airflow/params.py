@@ -29,6 +29,7 @@ def make_params() -> dict[str, Any]:
         "dry_run": _flag(
             "Dry run", "Everything but the posts and the ledger; keeps what would be sent."
         ),
+        "refresh": _flag("Ask again", "Ask QUERY again for days that it has answered."),
         "allow": Param(
             [],
             type=["array", "null"],

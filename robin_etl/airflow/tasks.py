@@ -145,6 +145,7 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
         "final": params.get("final", False),
         "dry_run": params.get("dry_run", False),
         "allow": tuple(params.get("allow") or ()),
+        "refresh": params.get("refresh", False),
     }
     if context["dag_run"].run_type in _BY_ITSELF:
         with Ledger.open(settings.ledger, read_only=options["dry_run"]) as ledger:

@@ -33,16 +33,25 @@ _allow_option = click.option(
     type=click.Choice(GUARDS),
     help=f"Let a guard pass, once for each: {', '.join(GUARDS)}.",
 )
+_refresh_option = click.option(
+    "--refresh", is_flag=True, help="Ask QUERY again for days that it has answered."
+)
 
 
 @click.command(short_help="Run one day.")
 @day_option("--date", "day", help="The export's date; default: today less EXPORT_LAG_DAYS.")
 @_dry_run_option
+@_refresh_option
 @_allow_option
 @click.argument("file", required=False)
 @json_option
 def run(
-    day: date | None, dry_run: bool, allow: tuple[str, ...], file: str | None, as_json: bool
+    day: date | None,
+    dry_run: bool,
+    refresh: bool,
+    allow: tuple[str, ...],
+    file: str | None,
+    as_json: bool,
 ) -> ExitCode:
     """Run all stages for one day: for that day's export, or for FILE.
 
@@ -65,6 +74,7 @@ def run(
             last=day,
             dry_run=dry_run,
             allow=allow,
+            refresh=refresh,
             exports=((day, file),) if file else (),
         ),
     )
@@ -74,9 +84,12 @@ def run(
 @click.command("catch-up", short_help="Run all outstanding days.")
 @day_option("--until", help="The last day; default: today less EXPORT_LAG_DAYS.")
 @_dry_run_option
+@_refresh_option
 @_allow_option
 @json_option
-def catch_up(until: date | None, dry_run: bool, allow: tuple[str, ...], as_json: bool) -> ExitCode:
+def catch_up(
+    until: date | None, dry_run: bool, refresh: bool, allow: tuple[str, ...], as_json: bool
+) -> ExitCode:
     """Run every day whose export was never read by a finished run, or has changed since.
 
     They are run as one range, at most CATCH_UP_DAYS back. A scheduled DAG run does the same.
@@ -103,15 +116,16 @@ def catch_up(until: date | None, dry_run: bool, allow: tuple[str, ...], as_json:
     if not planned.days:
         return _show_nothing_outstanding(planned, as_json=as_json)
     click.echo(f"Catching up: {planned.describe()}.", err=True)
-    scope = planned.make_scope("catch-up", dry_run=dry_run, allow=allow)
+    scope = planned.make_scope("catch-up", dry_run=dry_run, allow=allow, refresh=refresh)
     return _run_all(settings, Run.start(settings.runs, scope), as_json=as_json)
 
 
 @click.command(short_help="Run days again that left something aside.")
 @_dry_run_option
+@_refresh_option
 @_allow_option
 @json_option
-def retry(dry_run: bool, allow: tuple[str, ...], as_json: bool) -> ExitCode:
+def retry(dry_run: bool, refresh: bool, allow: tuple[str, ...], as_json: bool) -> ExitCode:
     """Run the days again of which rows are quarantined, rejected, held back or waiting.
 
     Mend their cause first: the export, the profile, or what ROBIN said.
@@ -142,6 +156,7 @@ def retry(dry_run: bool, allow: tuple[str, ...], as_json: bool) -> ExitCode:
         days=tuple(one.day for one in found),
         dry_run=dry_run,
         allow=allow,
+        refresh=refresh,
     )
     return _run_all(settings, Run.start(settings.runs, scope), as_json=as_json)
 
@@ -151,10 +166,17 @@ def retry(dry_run: bool, allow: tuple[str, ...], as_json: bool) -> ExitCode:
 @day_option("--to", "last", required=True, help="The last day, included.")
 @click.option("--final", is_flag=True, help="Send only the last version of each order.")
 @_dry_run_option
+@_refresh_option
 @_allow_option
 @json_option
 def backfill(
-    first: date, last: date, final: bool, dry_run: bool, allow: tuple[str, ...], as_json: bool
+    first: date,
+    last: date,
+    final: bool,
+    dry_run: bool,
+    refresh: bool,
+    allow: tuple[str, ...],
+    as_json: bool,
 ) -> ExitCode:
     """Run a range of days as one; a day without an export is skipped.
 
@@ -176,6 +198,7 @@ def backfill(
             is_history=True,
             dry_run=dry_run,
             allow=allow,
+            refresh=refresh,
         ),
     )
     return _run_all(settings, started, as_json=as_json)
@@ -185,6 +208,7 @@ def backfill(
 @day_option("--from", "first", help="The first day.")
 @day_option("--to", "last", help="The last day, included.")
 @day_option("--date", "day", help="The day of a FILE without a date in its name.")
+@_refresh_option
 @_allow_option
 @click.argument("files", nargs=-1)
 @json_option
@@ -192,6 +216,7 @@ def baseline(
     first: date | None,
     last: date | None,
     day: date | None,
+    refresh: bool,
     allow: tuple[str, ...],
     files: tuple[str, ...],
     as_json: bool,
@@ -224,6 +249,7 @@ def baseline(
             last=last,
             final=True,
             allow=allow,
+            refresh=refresh,
             is_history=True,
             exports=exports,
         ),

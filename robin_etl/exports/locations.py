@@ -117,6 +117,22 @@ def find_exports(
     return ordered
 
 
+def name_file(location: str, day: date, suffix: str) -> str:
+    """The one name that a day's file of that form has there; raises `ConfigurationError` where it may
+    have several, or none.
+    """
+    pattern = location
+    if not _DATE_FIELD.search(location):
+        pattern = f"{location.rstrip('/')}/{DEFAULT_NAME}{suffix}"
+    name = _fill_in_date(pattern, day)
+    if _SPECIAL.search(name) or not name.endswith(suffix) or not can_list(location):
+        raise ConfigurationError(
+            f"ROBIN_ETL_EXPORTS is {location}, where no answer to ROBIN_ETL_QUERY can be kept: set it "
+            f"to a folder, or to a pattern with {{date}} and no wildcard that ends in {suffix}."
+        )
+    return name
+
+
 def look_at(path: UPath) -> ExportFile | None:
     """A file as it is now; None where there is none, or its storage does not say."""
     try:

@@ -15,12 +15,13 @@ from typing import Any
 
 from robin_etl.core.words import count
 from robin_etl.exceptions import ExportError
-from robin_etl.exports import locations, streams
+from robin_etl.exports import locations, profiles, streams
 from robin_etl.exports.locations import ExportFile
 from robin_etl.ledger import ExportRecord, Ledger, UnchangedExport
 from robin_etl.ledger.exports import MISSING
 from robin_etl.ledger.runs import DEGRADED, DONE, FINISHED, STOPPED
 from robin_etl.settings import Settings
+from robin_etl.stages.answers import is_over
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +85,21 @@ def draw_calendar(
         records[one.day].append(one)
     newest = until if is_expected else max([*found, *conflicts, *records], default=known_from)
     first = max(known_from, newest - timedelta(days=days))
-    shown = locations.list_days(first, newest) if found or records else []
+    shown = locations.list_days(first, newest) if found or records or settings.query else []
+    can_be_asked = _find_askable(settings, ledger, shown)
+    if settings.query:
+        shown = [day for day in shown if day in {*found, *conflicts, *records, *can_be_asked}]
     rejected = ledger.deliveries.rejected_days() if shown else {}
     judged = [
-        (DayState(day, OUTSTANDING, "it has two exports", _name_run(records[day])), ())
+        (DayState(day, OUTSTANDING, "it has two exports", _name_run(records.get(day, ()))), ())
         if day in conflicts
-        else _judge(day, found.get(day, ()), records[day], rejected.get(f"{day}", 0))
+        else _judge(
+            day,
+            found.get(day, ()),
+            records.get(day, ()),
+            rejected.get(f"{day}", 0),
+            can_be_asked=day in can_be_asked,
+        )
         for day in shown
     ]
     return Calendar(
@@ -125,12 +135,27 @@ def find_days_to_retry(ledger: Ledger) -> tuple[DayState, ...]:
     )
 
 
+def _find_askable(settings: Settings, ledger: Ledger, days: Sequence[date]) -> set[date]:
+    """The days that a query can be asked for, if there is one: those that are over."""
+    if not settings.query:
+        return set()
+    zone, now = profiles.find_zone(settings), ledger.engine.clock()
+    return {day for day in days if is_over(day, zone, now)}
+
+
 def _judge(
-    day: date, files: Sequence[ExportFile], records: Sequence[ExportRecord], rejected: int
+    day: date,
+    files: Sequence[ExportFile],
+    records: Sequence[ExportRecord],
+    rejected: int,
+    *,
+    can_be_asked: bool = False,
 ) -> tuple[DayState, tuple[UnchangedExport, ...]]:
     """A day's state, and its files that were written anew or moved and have the same bytes as before."""
     run = _name_run(records)
     finished = [one for one in records if one.outcome in FINISHED]
+    if not files and not finished and can_be_asked:
+        return DayState(day, OUTSTANDING, "the query was not asked for it yet", run), ()
     if not files and not finished:
         why = "its export is gone" if any(one.outcome == STOPPED for one in records) else "no export"
         return DayState(day, MISSING, why, run), ()

@@ -37,6 +37,7 @@ class CatchUp:
         final: bool = False,
         dry_run: bool = False,
         allow: tuple[str, ...] = (),
+        refresh: bool = False,
     ) -> Scope:
         """The run over these days; `with_own` the last one whether or not it is outstanding."""
         days = {one.day for one in self.days} | ({self.until} if with_own else set())
@@ -49,6 +50,7 @@ class CatchUp:
             final=final,
             dry_run=dry_run,
             allow=allow,
+            refresh=refresh,
         )
 
 

@@ -24,6 +24,7 @@ from robin_etl.gate import EXPORT_SUITE, Suite, SuiteCheck, load_suite
 from robin_etl.ledger import ExportRecord, Ledger
 from robin_etl.ledger.binding import fingerprint_customer_key
 from robin_etl.settings import Settings
+from robin_etl.stages.answers import land_answers
 from robin_etl.stages.exports_found import (
     Found,
     describe_found,
@@ -75,6 +76,7 @@ def extract_exports(settings: Settings, run: Run, ledger: Ledger) -> Extracted:
     Raises `BindingError`, `ExportMissingError`, `ExportError` or `GateError`.
     """
     profile = profiles.load_configured(settings)
+    land_answers(settings, run.scope, profile, ledger.engine.clock)
     found, left_out = find_files(settings, run)
     while True:
         kept = describe_found(settings, run, ledger, found, left_out)

@@ -24,7 +24,8 @@ class Scope:
     """What a run is about: the days `first` to `last`, of them only `days` if any are named, or named
     `exports` (day and path) instead. `missing` are days between that have no export.
 
-    `allow` names the guards that it may pass; `is_history` says that its orders may be old.
+    `allow` names the guards that it may pass; `is_history` says that its orders may be old; `refresh`
+    that a query is asked again for days that it has answered.
     """
 
     command: str
@@ -34,6 +35,7 @@ class Scope:
     dry_run: bool = False
     allow: tuple[str, ...] = ()
     is_history: bool = False
+    refresh: bool = False
     exports: tuple[tuple[date, str], ...] = ()
     days: tuple[date, ...] = ()
     missing: tuple[date, ...] = ()

@@ -46,7 +46,7 @@ class PeriodTotal:
 
 def total_by(settings: Settings, ledger: Ledger, period: str) -> list[PeriodTotal]:
     """The totals of each period (`PERIODS`) in the profile's time zone, oldest first."""
-    zone = ZoneInfo(settings.timezone or profiles.load_profile(settings.profile).timezone or "UTC")
+    zone = ZoneInfo(profiles.find_zone(settings))
     is_whole_hours = not _has_odd_offset(zone)
     counted = ledger.states.totals_by(_HOUR if is_whole_hours else _MINUTE)
     moments = pd.to_datetime(

@@ -2,6 +2,7 @@
 
 from robin_etl.exports.profiles.loading import (
     find_fitting,
+    find_zone,
     list_shipped,
     load_configured,
     load_profile,
@@ -17,6 +18,7 @@ __all__ = [
     "Refunds",
     "Status",
     "find_fitting",
+    "find_zone",
     "list_shipped",
     "load_configured",
     "load_profile",

@@ -39,6 +39,11 @@ def load_configured(settings: Settings) -> Profile:
     return profile.complete(settings)
 
 
+def find_zone(settings: Settings) -> str:
+    """The time zone in which the shop's days begin: as settings say, or else its profile."""
+    return settings.timezone or load_profile(settings.profile).timezone or "UTC"
+
+
 def find_fitting(columns: Iterable[str]) -> Profile | None:
     """The shipped profile that a file with these columns fits best, if any does."""
     there = set(columns)

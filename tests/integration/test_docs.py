@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -376,3 +377,87 @@ def test_the_page_on_the_contact_key(tmp_path: Path, place: Callable[..., Shell]
     shell = place()
     shell.run("robin-etl run --date 2026-11-01; cp -r exports backup")
     follow("how-to/contact-key.md", shell)
+
+
+def fill(path: Path, *statements: str) -> str:
+    """A shop's database in SQLite; its address."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+    return f"sqlite:///{path}"
+
+
+def test_the_page_on_queries(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shop = fill(
+        tmp_path / "shop.db",
+        "create table orders (number, email, total numeric, refunded numeric, placed_at, updated_at, "
+        "status)",
+        """insert into orders values
+        ('1001', 'ann@example.com', 99.95, 10, '2026-10-31 23:30:00', '2026-11-01 09:00:00', 'paid'),
+        ('1002', 'bob@example.com', 5, 0, '2026-11-01 10:00:00', '2026-11-01 10:00:00', 'cancelled'),
+        ('1003', 'cat@example.com', 12, 0, '2026-11-01 11:00:00', '2026-11-01 22:59:59', 'paid'),
+        ('1004', 'dan@example.com', 7, 0, '2026-11-01 11:00:00', '2026-11-01 11:00:00', 'on hold'),
+        ('1005', 'eve@example.com', 9, 0, '2026-11-01 23:00:00', '2026-11-01 23:00:00', 'paid')""",
+    )
+    woocommerce = fill(
+        tmp_path / "woocommerce.db",
+        """create table wp_wc_orders (id integer, status text, currency text, type text,
+        total_amount numeric, billing_email text, date_created_gmt text, date_updated_gmt text,
+        parent_order_id integer)""",
+        """insert into wp_wc_orders values
+        (101, 'wc-completed', 'EUR', 'shop_order', 50, 'ann@example.com', '2026-10-30 10:00:00',
+            '2026-10-30 11:00:00', 0),
+        (102, 'wc-completed', 'EUR', 'shop_order_refund', -10, null, '2026-11-01 09:00:00',
+            '2026-11-01 09:00:00', 101),
+        (103, 'wc-processing', 'EUR', 'shop_order', 8.5, 'ann@example.com', '2026-11-01 10:00:00',
+            '2026-11-01 10:00:00', 0),
+        (104, 'wc-on-hold', 'EUR', 'shop_order', 4, 'bob@example.com', '2026-11-01 10:00:00',
+            '2026-11-01 10:00:00', 0),
+        (105, 'wc-processing', 'GBP', 'shop_order', 4, 'bob@example.com', '2026-11-01 10:00:00',
+            '2026-11-01 10:00:00', 0),
+        (106, 'wc-processing', 'EUR', 'shop_order', 4, 'bob@example.com', '2026-11-02 10:00:00',
+            '2026-11-02 10:00:00', 0)""",
+        """create table wp_posts (ID integer, post_type text, post_status text, post_date_gmt text,
+        post_modified_gmt text, post_parent integer)""",
+        """insert into wp_posts select id, type, status, date_created_gmt, date_updated_gmt,
+        parent_order_id from wp_wc_orders""",
+        "create table wp_postmeta (post_id integer, meta_key text, meta_value text)",
+        """insert into wp_postmeta
+        select id, '_billing_email', billing_email from wp_wc_orders where type = 'shop_order'
+        union all select id, '_order_currency', currency from wp_wc_orders
+        union all select id, '_order_total', printf('%.2f', total_amount) from wp_wc_orders
+        union all select id, '_refund_amount', printf('%.2f', -total_amount) from wp_wc_orders
+            where type = 'shop_order_refund'""",
+    )
+    prestashop = fill(
+        tmp_path / "prestashop.db",
+        "create table ps_customer (id_customer integer, email text)",
+        "insert into ps_customer values (1, 'ann@example.com'), (2, 'bob@example.com')",
+        "create table ps_currency (id_currency integer, iso_code text)",
+        "insert into ps_currency values (1, 'EUR')",
+        "create table ps_order_state (id_order_state integer, logable integer)",
+        "insert into ps_order_state values (2, 1), (4, 1), (6, 0), (7, 1), (8, 0), (10, 0)",
+        "create table ps_configuration (name text, value text)",
+        """insert into ps_configuration values ('PS_OS_CANCELED', '6'), ('PS_OS_REFUND', '7'),
+        ('PS_OS_ERROR', '8'), ('PS_OS_PAYMENT', '2'), ('PS_SHOP_NAME', 'Shop')""",
+        """create table ps_orders (id_order integer, id_customer integer, id_currency integer,
+        current_state integer, total_paid_tax_incl numeric, date_add text, date_upd text)""",
+        """insert into ps_orders values
+        (7, 1, 1, 4, 60.5, '2026-10-20 10:00:00', '2026-10-21 10:00:00'),
+        (8, 2, 1, 6, 30, '2026-10-31 10:00:00', '2026-11-01 00:00:00'),
+        (9, 1, 1, 2, 20, '2026-11-01 00:30:00', '2026-11-01 00:31:00'),
+        (10, 2, 1, 10, 15, '2026-11-01 12:00:00', '2026-11-01 12:00:00'),
+        (11, 2, 1, 2, 15, '2026-11-02 00:00:00', '2026-11-02 00:00:00')""",
+        """create table ps_order_slip (id_order integer, total_products_tax_incl numeric,
+        total_shipping_tax_incl numeric, date_add text)""",
+        "insert into ps_order_slip values (7, 4, 1, '2026-11-01 15:00:00')",
+    )
+    follow(
+        "how-to/query.md",
+        place(),
+        instead={
+            "postgresql://reader:…@db.shop.example/shop": shop,
+            "mysql+pymysql://reader:…@db.shop.example/wordpress": woocommerce,
+            "mysql+pymysql://reader:…@db.shop.example/prestashop": prestashop,
+        },
+    )

@@ -230,6 +230,35 @@ def test_the_ledger_may_be_an_airflow_connection(
     assert hook().get_settings().ledger == "postgresql://me:p%40ss@db/l"
 
 
+@pytest.mark.parametrize(
+    ("conn_type", "words"),
+    [
+        ("unheard_of", "of the type unheard_of, whose provider is not installed"),
+        ("http", "of the type http, which is no database"),
+        ("", "no Airflow connection warehouse"),
+    ],
+)
+def test_a_connection_that_is_no_database_is_a_sentence_once_the_query_is_asked(
+    conn_type: str, words: str, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBIN_ETL_QUERY", "orders.sql")
+    monkeypatch.setenv("ROBIN_ETL_QUERY_CONN_ID", "warehouse")
+    if conn_type:
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": conn_type, "host": "x"}))
+    settings = hook().get_settings()
+    with pytest.raises(ConfigurationError, match=words):
+        settings.connect_query(lambda *_: None)
+
+
+def test_the_address_of_a_query_belongs_in_no_variable_and_no_dag_file(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_ROBIN_DEFAULT", '{"QUERY_URL": "postgresql://me:s3cr3t@db/shop"}')
+    with pytest.raises(ConfigurationError, match="query_url") as refused:
+        hook().get_settings()
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_a_hooks_client_posts(connection: Any, sandbox: Sandbox) -> None:
     order = {"order_number": "1", "email_address": "a@x.nl", "revenue": 1}
     order |= {"order_date": "2026-03-01T00:00:00Z", "is_first_order": True}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -141,10 +143,44 @@ def module_sandbox() -> Any:
         yield running
 
 
+# A provider as those of databases are, for SQLite, whose own is not among what tests install.
+HOOK = """
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+
+class ShopHook(DbApiHook):
+    conn_name_attr = "shop_conn_id"
+    default_conn_name = "shop_default"
+    conn_type = "shop_database"
+    hook_name = "Shop"
+
+    @property
+    def sqlalchemy_url(self):
+        return f"sqlite:///{self.connection.host}"
+"""
+PROVIDER = """
+def describe():
+    hook = {"connection-type": "shop_database", "hook-class-name": "shop_database.ShopHook"}
+    return {"package-name": "shop", "name": "Shop", "description": "", "connection-types": [hook]}
+"""
+
+
+def install_provider(folder: Path) -> None:
+    (folder / "shop_database.py").write_text(HOOK)
+    (folder / "shop_provider.py").write_text(PROVIDER)
+    about = folder / "shop-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(
+        "[apache_airflow_provider]\nprovider_info=shop_provider:describe\n"
+    )
+
+
 @pytest.fixture(scope="module")
 def airflow(airflow_home: Path, shop: Path, module_sandbox: Sandbox) -> Any:
     """Runs the DAG once; gives its state, its tasks' states and what they handed on."""
     (shop / "exports").mkdir()
+    install_provider(airflow_home)
     with processes.started(
         [sys.executable, "-c", DRIVER, str(DAGS)],
         env=environment(airflow_home, shop, module_sandbox.url),
@@ -543,6 +579,38 @@ def test_a_manual_run_of_a_day_is_of_that_day_alone_and_names_what_is_outstandin
     run_days(settings, "2026-09-01")
     (extra,) = airflow(day="2026-09-03", env=env)["events"]
     assert (extra["first"], extra["outstanding"]) == (1, ["2026-09-02"])
+
+
+@pytest.mark.parametrize("conn_type", ["sqlite", "shop_database"])
+def test_a_query_is_asked_through_a_connection_and_nothing_is_waited_for(
+    conn_type: str,
+    airflow: Play,
+    own_shop: tuple[Settings, dict[str, str]],
+    module_sandbox: Sandbox,
+    tmp_path: Path,
+) -> None:
+    _, env = own_shop
+    database = tmp_path / "shop-of-secrets.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("create table orders (number, email, total, placed_on)")
+        connection.execute(f"insert into orders values ('{conn_type}', 'a@x.nl', 10, '2026-09-01')")
+    (tmp_path / "orders.sql").write_text(
+        "select number as order_number, email as email_address, total as revenue, "
+        "placed_on as order_date from orders where placed_on = :day"
+    )
+    env |= {
+        "ROBIN_ETL_QUERY": str(tmp_path / "orders.sql"),
+        "ROBIN_ETL_QUERY_CONN_ID": "warehouse",
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": conn_type, "host": str(database)}),
+    }
+    result = airflow(day="2026-09-02", env=env)
+    assert result["tasks"] == {stage: ["success"] for stage in STAGES}, result["log"]
+    assert module_sandbox.robin.orders[conn_type]["revenue"] == 10
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("update orders set total = 8")
+    (extra,) = airflow(day="2026-09-02", conf={"refresh": True}, env=env)["events"]
+    assert extra["return"] == 1
+    assert "shop-of-secrets" not in json.dumps(result["xcoms"]) + result["log"]
 
 
 def test_an_export_that_has_only_just_changed_is_waited_for(

@@ -39,7 +39,7 @@ TABLE = """create table orders (
 )"""
 SQL = """-- The orders of :day, whoever changed them: 10:30
 select order_number, email_address, revenue, placed_at as order_date
-from orders where changed_on = :day order by order_number;
+from orders where changed_on = :day and order_number like '%' order by order_number;
 """
 
 

@@ -34,6 +34,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.utils.db import initdb
 
 initdb()
+from airflow import settings
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.models.asset import AssetEvent
 from airflow.models.xcom import XComModel
 from airflow.providers.standard.operators.hitl import HITLOperator
@@ -60,13 +63,17 @@ def answer_at_once(task, context):
 
 HITLOperator.execute = answer_at_once
 usual = dict(os.environ)
-for line in sys.stdin:
-    asked = json.loads(line)
+
+def play(given):
+    global asked
+    asked = given
     os.environ.update(asked.get("env", {}))
     questions.clear()
-    bag = DagBag(dag_folder=sys.argv[1])  # anew, since a test run leaves its parameters in the DAG
+    settings.DAGS_FOLDER = asked.get("dags", sys.argv[1])
+    # Anew, since a test run leaves its parameters in the DAG.
+    bag = DagBag(dag_folder=settings.DAGS_FOLDER)
     assert not bag.import_errors, bag.import_errors
-    dag = bag.dags["robin_orders"]
+    dag = bag.dags[asked.get("dag", "robin_orders")]
     for task in dag.tasks:
         task.retries = asked.get("retries", 0)
         task.retry_delay = timedelta(0)
@@ -86,22 +93,55 @@ for line in sys.stdin:
             run_conf=asked.get("conf"),
         )
     except Exception as error:
-        print("RESULT " + json.dumps({"state": "refused", "words": str(error)}), flush=True)
-        continue
+        return {"state": "refused", "words": str(error)}
     finally:
         os.environ.clear()
         os.environ.update(usual)
     with create_session() as session:
         rows = session.query(XComModel.task_id, XComModel.value).filter(XComModel.run_id == run.run_id)
-        xcoms = [[task, str(value)] for task, value in rows]
+        xcoms = [[task, str(value)] for task, value in rows.filter(XComModel.dag_id == run.dag_id)]
         events = session.query(AssetEvent).filter(AssetEvent.source_run_id == run.run_id)
-        extras = [event.extra for event in events]
+        events = list(events.filter(AssetEvent.source_dag_id == run.dag_id))
+        extras, assets = [event.extra for event in events], [event.asset.name for event in events]
     states, tries = {}, {}
     for ti in run.get_task_instances():
         states.setdefault(ti.task_id, []).append(str(ti.state))
         tries[ti.task_id] = ti.try_number
     result = {"state": str(run.state), "tasks": states, "tries": tries, "xcoms": xcoms, "events": extras}
-    result |= {"day": day, "questions": questions}
+    return result | {"day": day, "questions": questions, "assets": assets}
+
+def play_together(several):
+    # Each in a process of its own, which has all that this one has imported, but not its connections.
+    # What it writes of the DAGs is there already, since it does not ask whether another writes it too.
+    import great_expectations, robin_etl.airflow.tasks  # once for all
+
+    settings.DAGS_FOLDER = several[0]["dags"]
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db()
+    (bundle,) = manager.get_all_dag_bundles()
+    bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    sync_bag_to_db(bag, bundle.name, bundle.version)
+    settings.dispose_orm()
+    children = []
+    for asked in several:
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            settings.configure_orm()
+            os.write(writing, json.dumps(play(asked)).encode())
+            os._exit(0)
+        os.close(writing)
+        children.append((child, reading))
+    results = []
+    for child, reading in children:
+        with open(reading) as answer:
+            results.append(json.loads(answer.read() or '{"state": "died"}'))
+        os.waitpid(child, 0)
+    settings.configure_orm()
+    return {"results": results}
+
+for line in sys.stdin:
+    given = json.loads(line)
+    result = play_together(given["together"]) if "together" in given else play(given)
     print("RESULT " + json.dumps(result), flush=True)
 """
 
@@ -127,6 +167,8 @@ def environment(home: Path, shop: Path, url: str) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        # Of DAGs that run together the one that finds the database locked waits for it.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=120",
         "AIRFLOW_CONN_ROBIN_DEFAULT": json.dumps(connection),
         "ROBIN_ETL_EXPORT_SETTLE": "0",
         "ROBIN_ETL_ON_GUARD": "fail",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
+    SettingsError,
 )
 from upath import UPath
 
@@ -22,8 +26,10 @@ from robin_etl.core.sealing import Sealer
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.private import resolve_local
 from robin_etl.redaction import hide_credentials, holds_password
+from robin_etl.shops import Places, SettingsFile, check_apart
 
 PREFIX = "ROBIN_ETL_"
+_CONFIG = f"{PREFIX}CONFIG"
 
 R = TypeVar("R")
 
@@ -59,6 +65,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
+    shop: str = Field("", description="Which shop of a file with several.")
     base_url: str = Field("https://api.robinhq.com", description="Address of ROBIN.")
     api_key: SecretStr = Field(SecretStr(""), description="API key.")
     api_secret: SecretStr = Field(SecretStr(""), description="API secret.")
@@ -210,29 +217,63 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the base class names it)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (likewise)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        sources = (init_settings, env_settings)
-        if config := os.environ.get(f"{PREFIX}CONFIG"):
-            return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=config))
-        return sources
+        file = SettingsFile.read(os.environ.get(_CONFIG))
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(file.common))
 
     @classmethod
     def read(cls, **overrides: Any) -> Settings:
-        """The settings as they are; `overrides` win. Raises `ConfigurationError` with a sentence."""
-        config = os.environ.get(f"{PREFIX}CONFIG")
-        if config and not Path(config).is_file():
-            raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}, and there is no such file.")
+        """The settings as they are, of one shop where the file has several; `overrides` win.
+
+        What is said of the shop, in the environment or the file, comes before what is said of all.
+        Raises `ConfigurationError` with a sentence, also where another shop has the same places.
+        """
+        file = SettingsFile.read(os.environ.get(_CONFIG))
+        shop = str(
+            overrides.get("shop") or os.environ.get(f"{PREFIX}SHOP") or file.common.get("shop", "")
+        )
+        file.find_shop(shop)
+        if file.shops and not overrides.keys() - {"shop"}:
+            check_apart(dict(cls._find_places(file, shop)), file.path)
+        return cls._build(file, shop, overrides).date_query().locate_ledger()
+
+    @classmethod
+    def _build(cls, file: SettingsFile, shop: str, overrides: Mapping[str, Any]) -> Settings:
+        """The settings of a shop before its ledger is located."""
+        of_shop = f" of the shop {shop}" if shop else ""
         try:
-            settings = cls(**overrides)
+            own = {**file.find_shop(shop), **cls._read_environment(shop)}
+            return cls(**{**own, **overrides, "shop": shop})
         except ValidationError as error:
             # Pydantic's own text would show the value, which may be a secret.
             problems = "; ".join(
                 f"{PREFIX}{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}"
                 for one in error.errors(include_input=False, include_url=False)
             )
-            raise ConfigurationError(f"Settings that can't be used: {problems}.") from None
-        except ValueError as error:
-            raise ConfigurationError(f"ROBIN_ETL_CONFIG names {config}: {error}.") from None
-        return settings.date_query().locate_ledger()
+            raise ConfigurationError(f"Settings{of_shop} that can't be used: {problems}.") from None
+        except SettingsError as error:
+            raise ConfigurationError(f"Settings{of_shop} that can't be used: {error}.") from None
+
+    @classmethod
+    def _read_environment(cls, shop: str) -> dict[str, Any]:
+        """What the environment says of one shop alone: `ROBIN_ETL_NL_API_KEY` of the shop nl."""
+        if not shop:
+            return {}
+        for name in cls.model_fields:
+            if (other := f"{shop}_{name}") in cls.model_fields:
+                raise ConfigurationError(
+                    f"A shop can't be called {shop}: {PREFIX}{other.upper()} is a setting of all shops."
+                )
+        found = EnvSettingsSource(cls, env_prefix=f"{PREFIX}{shop.upper()}_")()
+        return {name: value for name, value in found.items() if name != "shop"}
+
+    @classmethod
+    def _find_places(cls, file: SettingsFile, shop: str) -> Iterator[tuple[str, Places]]:
+        """Where each shop's things are, of those that the settings can be read of; this one first."""
+        for name in sorted(file.shops, key=lambda one: one != shop):
+            with suppress(ConfigurationError):
+                settings = cls._build(file, name, {})
+                named = {one.name: getattr(settings, one.name) for one in fields(Places)}
+                yield name, Places(**named)
 
     def date_query(self) -> Settings:
         """The same settings; a query asks for the day before unless they say which, since a day that is
@@ -319,9 +360,10 @@ class Settings(BaseSettings):
         """
         key, secret = self.api_key.get_secret_value(), self.api_secret.get_secret_value()
         if not (key and secret):
-            absent = "ROBIN_ETL_API_KEY" if not key else "ROBIN_ETL_API_SECRET"
+            absent = "API_KEY" if not key else "API_SECRET"
+            of_shop = f", nor {PREFIX}{self.shop.upper()}_{absent}" if self.shop else ""
             raise ConfigurationError(
-                f"{absent} is not set; ROBIN's API key and secret are needed to {to}."
+                f"{PREFIX}{absent} is not set{of_shop}; ROBIN's API key and secret are needed to {to}."
             )
         return key, secret
 
@@ -345,3 +387,8 @@ class Settings(BaseSettings):
 
     def digest_key(self) -> bytes:
         return self.customer_key.get_secret_value().encode()
+
+
+def list_shops() -> list[str]:
+    """The names of the shops in the file that `ROBIN_ETL_CONFIG` names; raises `ConfigurationError`."""
+    return list(SettingsFile.read(os.environ.get(_CONFIG)).shops)

@@ -9,6 +9,7 @@ import click
 
 from robin_etl.cli import days
 from robin_etl.cli.results import ExitCode, json_option, print_json
+from robin_etl.cli.shops import read_settings
 
 if TYPE_CHECKING:
     from robin_etl.exports.drafting import Question
@@ -23,10 +24,9 @@ def check(file: str, as_json: bool) -> ExitCode:
     Example: robin-etl check data/exports/orders_2026-11-01.csv
     """
     from robin_etl.cli import tables
-    from robin_etl.settings import Settings
     from robin_etl.stages import check
 
-    checked = check.check(Settings.read(), file, days.parse_day(file, days.today()))
+    checked = check.check(read_settings(), file, days.parse_day(file, days.today()))
     if as_json:
         print_json(checked.as_json())
     else:
@@ -89,10 +89,9 @@ def draft_profile(file: str) -> ExitCode:
     from robin_etl.cli import tables
     from robin_etl.exports import profiles, sampling
     from robin_etl.exports.drafting import draft_profile
-    from robin_etl.settings import Settings
     from robin_etl.stages import check
 
-    settings = Settings.read()
+    settings = read_settings()
     sample = sampling.read_everything(settings.path(file), settings.max_export_size)
     answers: dict[str, str] = {}
     draft = draft_profile(sample, answers)

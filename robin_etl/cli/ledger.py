@@ -10,6 +10,7 @@ import click
 from robin_etl.cli import days
 from robin_etl.cli.days import day_option
 from robin_etl.cli.results import ExitCode, json_option, print_json
+from robin_etl.cli.shops import read_settings
 from robin_etl.core.words import count
 from robin_etl.exceptions import RobinEtlError
 
@@ -36,9 +37,8 @@ def status(limit: int, by: str | None, as_json: bool) -> None:
     """
     from robin_etl.cli import tables
     from robin_etl.ledger import Ledger
-    from robin_etl.settings import Settings
 
-    settings = Settings.read()
+    settings = read_settings()
     with Ledger.open(settings.ledger, read_only=True) as opened:
         if by:
             from robin_etl.stages.totals import total_by
@@ -120,10 +120,9 @@ def verify_ledger(as_json: bool) -> ExitCode:
     """
     from robin_etl.ledger import Ledger
     from robin_etl.ledger.verify import verify
-    from robin_etl.settings import Settings
     from robin_etl.stages.run import locate_journals
 
-    settings = Settings.read()
+    settings = read_settings()
     with Ledger.open(settings.ledger, read_only=True) as opened:
         verification = verify(opened, locate_journals(settings.path(settings.runs)))
     if as_json:
@@ -143,9 +142,8 @@ def backup_ledger(target: str, as_json: bool) -> None:
     Example: robin-etl ledger backup /backups/ledger-2026-11-01.db
     """
     from robin_etl.ledger.backup import backup
-    from robin_etl.settings import Settings
 
-    size = backup(Settings.read().ledger, target)
+    size = backup(read_settings().ledger, target)
     if as_json:
         print_json({"target": target, "bytes": size})
     else:
@@ -163,10 +161,9 @@ def write_snapshot(as_json: bool) -> None:
     Example: robin-etl ledger snapshot
     """
     from robin_etl.ledger import Ledger
-    from robin_etl.settings import Settings
     from robin_etl.stages.run import locate_journals
 
-    settings = Settings.read()
+    settings = read_settings()
     journals = locate_journals(settings.path(settings.runs))
     with Ledger.open(settings.ledger) as opened:
         orders = opened.write_snapshot(journals, "ledger-snapshot")
@@ -189,10 +186,9 @@ def restore_ledger(backup: str | None, as_json: bool) -> ExitCode:
     """
     from robin_etl.ledger import Binding
     from robin_etl.ledger.restore import bring_up, restore
-    from robin_etl.settings import Settings
     from robin_etl.stages.run import locate_journals
 
-    settings = Settings.read()
+    settings = read_settings()
     settings.credentials(to="restore a ledger")
     journals, wanted = locate_journals(settings.path(settings.runs)), Binding.of(settings)
     if backup is None:
@@ -213,10 +209,9 @@ def rebuild_ledger(name: str | None, as_json: bool) -> ExitCode:
     """
     from robin_etl.ledger import Binding
     from robin_etl.ledger.restore import rebuild
-    from robin_etl.settings import Settings
     from robin_etl.stages.run import locate_journals
 
-    settings = Settings.read()
+    settings = read_settings()
     settings.credentials(to="make a ledger anew")
     journals, wanted = locate_journals(settings.path(settings.runs)), Binding.of(settings)
     restored = rebuild(settings.ledger, journals, wanted, name=name)
@@ -247,11 +242,10 @@ def retract_baseline(first: date, last: date, yes: bool, as_json: bool) -> None:
     """
     from robin_etl.ledger import Binding, Ledger
     from robin_etl.ledger.retract import plan_retraction, retract
-    from robin_etl.settings import Settings
     from robin_etl.stages.run import locate_journals
 
     days.check_range(first, last)
-    settings = Settings.read()
+    settings = read_settings()
     settings.credentials(to="take a baseline back")
     journals = locate_journals(settings.path(settings.runs))
     with Ledger.open(settings.ledger) as opened:
@@ -289,9 +283,8 @@ def reseal_contacts(remove: bool, as_json: bool) -> None:
     Example: robin-etl ledger reseal
     """
     from robin_etl.ledger import Ledger
-    from robin_etl.settings import Settings
 
-    settings = Settings.read()
+    settings = read_settings()
     with Ledger.open(settings.ledger) as opened, opened.lock.hold("ledger reseal"):
         contacts = opened.contacts
         number = contacts.remove_all() if remove else contacts.reseal(settings.require_sealer())
@@ -313,9 +306,8 @@ def bind_ledger(moved: bool, as_json: bool) -> None:
     """
     from robin_etl.delivery import check_address
     from robin_etl.ledger import Binding, Ledger
-    from robin_etl.settings import Settings
 
-    settings = Settings.read()
+    settings = read_settings()
     settings.credentials(to="bind a ledger")
     check_address(settings.base_url)
     now = Binding.of(settings)
@@ -333,9 +325,8 @@ def bind_ledger(moved: bool, as_json: bool) -> None:
 def _show_deliveries(nothing: str, *, order: str | None, as_json: bool) -> None:
     from robin_etl.cli import tables
     from robin_etl.ledger import Ledger
-    from robin_etl.settings import Settings
 
-    with Ledger.open(Settings.read().ledger, read_only=True) as opened:
+    with Ledger.open(read_settings().ledger, read_only=True) as opened:
         deliveries = opened.deliveries.rejected() if order is None else opened.deliveries.history(order)
     if as_json:
         print_json([delivery.as_json() for delivery in deliveries])

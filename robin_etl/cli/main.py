@@ -8,18 +8,19 @@ import sys
 import click
 
 from robin_etl import __version__, signals
-from robin_etl.cli import exports, ledger, runs, sandbox, upkeep
+from robin_etl.cli import exports, ledger, runs, sandbox, shops, upkeep
 from robin_etl.cli.results import ExitCode
 from robin_etl.exceptions import ConfigurationError, RobinEtlError
 from robin_etl.redaction import hide_credentials
 
-COMMANDS = (
+# Those that read settings, and so are about one shop.
+OF_A_SHOP = (
     *(runs.run, runs.catch_up, runs.retry, runs.backfill, runs.baseline),
     *(exports.check, exports.profile),
     *(ledger.status, ledger.history, ledger.rejected, ledger.ledger),
     *(upkeep.forget, upkeep.prune),
-    *(sandbox.sandbox, sandbox.demo),
 )
+COMMANDS = (*map(shops.take_shop, OF_A_SHOP), shops.shops, sandbox.sandbox, sandbox.demo)
 
 # With --debug these would log requests' headers and parameters.
 _CHATTY = ("urllib3", "sqlalchemy", "great_expectations", "fsspec", "asyncio")
@@ -27,6 +28,7 @@ _CHATTY = ("urllib3", "sqlalchemy", "great_expectations", "fsspec", "asyncio")
 
 @click.group(
     commands=COMMANDS,
+    params=[shops.make_shop_option()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
 )
 @click.version_option(__version__, prog_name="robin-etl")
@@ -35,7 +37,7 @@ def cli(debug: bool) -> None:
     """Send ROBIN exactly the orders that are new or have changed, every day.
 
     Settings come from the environment (ROBIN_ETL_BASE_URL, ROBIN_ETL_API_KEY, …) or from a TOML
-    file that ROBIN_ETL_CONFIG names.
+    file that ROBIN_ETL_CONFIG names, which may have several shops.
 
     Complete commands in the shell: eval "$(_ROBIN_ETL_COMPLETE=bash_source robin-etl)"
 

@@ -13,6 +13,7 @@ from robin_etl import observer
 from robin_etl.cli import days
 from robin_etl.cli.days import day_option
 from robin_etl.cli.results import ExitCode, json_option, print_json
+from robin_etl.cli.shops import read_settings
 from robin_etl.core.guards import GUARDS
 from robin_etl.core.words import count
 from robin_etl.exceptions import GuardError, RobinEtlError
@@ -57,11 +58,10 @@ def run(
 
     Example: robin-etl run --date 2026-11-01 --dry-run
     """
-    from robin_etl.settings import Settings
     from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
-    settings = Settings.read()
+    settings = read_settings()
     if file:
         day = days.parse_day(file, day)
     elif day is None:
@@ -97,11 +97,10 @@ def catch_up(
     Example: robin-etl catch-up
     """
     from robin_etl.ledger import Ledger
-    from robin_etl.settings import Settings
     from robin_etl.stages.catch_up import keep_findings, plan_catch_up
     from robin_etl.stages.run import Run
 
-    settings = Settings.read()
+    settings = read_settings()
     until = until or days.today() - timedelta(days=settings.export_lag_days)
     with Ledger.open(settings.ledger, read_only=dry_run) as ledger:
         planned = plan_catch_up(settings, ledger, until)
@@ -133,12 +132,11 @@ def retry(dry_run: bool, refresh: bool, allow: tuple[str, ...], as_json: bool) -
     Example: robin-etl retry --dry-run
     """
     from robin_etl.ledger import Ledger
-    from robin_etl.settings import Settings
     from robin_etl.stages.calendar import find_days_to_retry
     from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
-    settings = Settings.read()
+    settings = read_settings()
     with Ledger.open(settings.ledger, read_only=True) as ledger:
         found = find_days_to_retry(ledger)
     if not found:
@@ -182,11 +180,10 @@ def backfill(
 
     Example: robin-etl backfill --from 2024-01-01 --to 2026-10-31 --dry-run
     """
-    from robin_etl.settings import Settings
     from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
-    settings = Settings.read()
+    settings = read_settings()
     days.check_range(first, last)
     started = Run.start(
         settings.runs,
@@ -228,13 +225,12 @@ def baseline(
     Example: robin-etl baseline --from 2020-01-01 --to 2026-10-31
     """
     from robin_etl import pipeline
-    from robin_etl.settings import Settings
     from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     if bool(files) == bool(first or last) or bool(first) != bool(last):
         raise click.UsageError("Give either --from and --to, or the FILEs to acknowledge.")
-    settings = Settings.read()
+    settings = read_settings()
     exports: tuple[tuple[date, str], ...] = ()
     if first and last:
         days.check_range(first, last)

@@ -7,6 +7,7 @@ from datetime import timedelta
 import click
 
 from robin_etl.cli.results import ExitCode, json_option, print_json
+from robin_etl.cli.shops import read_settings
 from robin_etl.core.words import count, name_some
 
 
@@ -22,10 +23,9 @@ def forget(address: str, everything: bool, as_json: bool) -> ExitCode:
 
     Example: robin-etl forget ann@example.com
     """
-    from robin_etl.settings import Settings
     from robin_etl.upkeep import forget
 
-    erased = forget.forget_customer(Settings.read(), address, everything=everything)
+    erased = forget.forget_customer(read_settings(), address, everything=everything)
     if as_json:
         print_json(vars(erased))
         return ExitCode.DEGRADED if erased.left else ExitCode.DONE
@@ -55,10 +55,9 @@ def prune(older_than: int, as_json: bool) -> None:
 
     Example: robin-etl prune --older-than 90
     """
-    from robin_etl.settings import Settings
     from robin_etl.upkeep import prune
 
-    removed = prune.prune_runs(Settings.read(), timedelta(days=older_than))
+    removed = prune.prune_runs(read_settings(), timedelta(days=older_than))
     if as_json:
         print_json({"removed": removed})
     else:

@@ -330,6 +330,12 @@ def test_the_page_on_trials(tmp_path: Path, place: Callable[..., Shell], sandbox
         follow("how-to/trial.md", place(), instead=theirs)
 
 
+def test_the_page_on_several_shops(tmp_path: Path, place: Callable[..., Shell]) -> None:
+    shop(tmp_path)
+    (tmp_path / "de" / "exports").mkdir(parents=True)
+    follow("how-to/several-shops.md", place())
+
+
 def test_the_page_on_the_customer_key(tmp_path: Path, place: Callable[..., Shell]) -> None:
     shop(tmp_path)
     shell = place(ROBIN_ETL_CUSTOMER_KEY="the-old-key")

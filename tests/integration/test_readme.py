@@ -30,7 +30,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 FENCED = re.compile(r"^ *```(\w*).*?\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
 # robin-etl where a shell would run it, with its arguments up to what ends a command there.
-CALL = re.compile(r"(?:^|[$(] ?|\b[A-Z_]+=\S+ |\bbin/)robin-etl((?: +[^\s|&;<>#]+)+)", re.MULTILINE)
+CALL = re.compile(r"(?:^|[$(] ?|\b[A-Z_]+=\S+ |\bbin/)robin-etl((?: +[^\s|&;<>#)]+)+)", re.MULTILINE)
 
 # Names in capitals that are no settings of ours.
 OTHERS = {
@@ -71,6 +71,8 @@ def command_of(arguments: list[str]) -> tuple[str, click.Command, list[str]]:
     command: click.Command = cli
     name = []
     rest = list(arguments)
+    if "--shop" in rest:
+        del rest[rest.index("--shop") : rest.index("--shop") + 2]
     while isinstance(command, click.Group) and rest:
         at = next((at for at, word in enumerate(rest) if not word.startswith("-")), None)
         if at is None:
@@ -108,7 +110,7 @@ def test_every_command_is_on_a_page() -> None:
 def test_every_setting_on_a_page_exists(page: str) -> None:
     settings = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
     settings |= {f"{PREFIX}{name}" for name in settings}
-    text = TEXTS[page].replace("_ROBIN_ETL_COMPLETE", "")
+    text = re.sub(rf"{PREFIX}(NL|DE)_", PREFIX, TEXTS[page].replace("_ROBIN_ETL_COMPLETE", ""))
     assert set(re.findall(rf"{PREFIX}([A-Z_]+[A-Z])", text)) <= settings
     capitals = set(re.findall(r"`([A-Z]{4,}(?:_[A-Z]+)*)`", text))
     assert capitals <= settings | OTHERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -127,17 +128,48 @@ def test_three_shops_of_one_file_run_at_once_in_one_database_each_with_its_own_r
         f"https://{name}.example.com" for name in names
     }
     assert held["us"]["order_date"] == "2026-03-01T04:30:00Z"
-    with database.connect() as connection:
-        keys = [
-            connection.execute(sa.text(f"select customer_key from {name}.meta")).scalar_one()
-            for name in names
-        ]
-        orders = [
-            connection.execute(sa.text(f"select revenue from {name}.orders")).scalar_one()
-            for name in names
-        ]
+    with database.connect() as opened:
+        keys, orders = (
+            [opened.execute(sa.text(f"select {what} from {name}.{table}")).scalar() for name in names]
+            for what, table in (("customer_key", "meta"), ("revenue", "orders"))
+        )
     database.dispose()
     assert len(set(keys)) == 3
     assert orders == [1050, 2000, 3025]
     for name in names:
         assert len([*(tmp_path / f"{name}-runs").glob("2026-03-01.*/report.html")]) == 1
+
+
+def test_each_shop_of_a_file_is_run_by_its_name_against_its_own_robin(
+    tmp_path: Path, quick_command: Path
+) -> None:
+    with ExitStack() as stack:
+        robins = {name: Robin(KEY, SECRET, limits=()) for name in ("nl", "de")}
+        lines = [f'api_key = "{KEY}"']
+        for name, robin in robins.items():
+            (tmp_path / name).mkdir()
+            rows = f"{HEADER}\n1,ann@{name}.example.com,10,2026-03-01\n"
+            (tmp_path / name / "orders_2026-03-01.csv").write_text(rows)
+            lines += [f"[shops.{name}]", f'base_url = "{stack.enter_context(Sandbox(robin)).url}"']
+            lines += [f'exports = "{name}"', f'ledger = "{name}.db"', f'runs = "{name}-runs"']
+        (tmp_path / "shops.toml").write_text("\n".join(lines))
+        there = {name: value for name, value in os.environ.items() if not name.startswith("ROBIN_ETL_")}
+        there |= {"ROBIN_ETL_CONFIG": "shops.toml"}
+        there |= {f"ROBIN_ETL_{name.upper()}_API_SECRET": SECRET for name in robins}
+
+        def robin_etl(*arguments: str) -> processes.Completed:
+            return processes.run([quick_command, *arguments], env=there, cwd=tmp_path)
+
+        assert robin_etl("shops").stdout.split() == ["nl", "de"]
+        unnamed = robin_etl("run", "--date", "2026-03-01")
+        assert unnamed.returncode == 2
+        assert "shops.toml has several shops: nl, de. Say which one with --shop" in unnamed.stderr
+        assert robin_etl("--shop", "nl", "run", "--date", "2026-03-01").returncode == 0
+        assert robins["de"].orders == {}
+        assert robin_etl("run", "--shop", "de", "--date", "2026-03-01").returncode == 0
+        for name, robin in robins.items():
+            assert robin.orders["1"]["email_address"] == f"ann@{name}.example.com"
+            assert robin.statuses == {201: 1}
+            status = json.loads(robin_etl("--shop", name, "status", "--json").stdout)
+            assert status["orders"] == 1
+            assert len(status["runs"]) == 1

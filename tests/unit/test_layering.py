@@ -24,7 +24,7 @@ FLOORS = (
     ("reports", "delivery", "gate"),
     ("exports", "ledger"),
     ("settings",),
-    ("core", "sandbox"),
+    ("core", "sandbox", "shops"),
     ("observer", "signals", "exceptions"),
     ("redaction", "private"),
 )

@@ -10,7 +10,7 @@ export TMPDIR := $(CACHE)/tmp
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest wheel release constraints clean
+.PHONY: install demo test test-airflow test-celery test-browser unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest wheel release constraints clean
 
 install: $(STAMP)
 
@@ -37,6 +37,11 @@ test-airflow: install
 
 test-celery: install
 	$(BIN)/python -m tests.airflow_backfill --executor CeleryExecutor
+
+# What a person sees, in Debian's chromium with chromium-driver. With --renew-images it takes docs/images anew.
+test-browser: install
+	$(UV) pip install --quiet --python $(BIN)/python --group browser
+	$(BIN)/python -m pytest -n 0 tests/browser
 
 unit: install
 	$(BIN)/python -m pytest tests/unit --dist load

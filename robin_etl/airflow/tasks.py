@@ -17,6 +17,7 @@ from robin_etl.airflow.days import find_days
 from robin_etl.airflow.failures import notify, stop_retries
 from robin_etl.airflow.hook import RobinHook
 from robin_etl.airflow.log import TaskLog
+from robin_etl.airflow.messages import describe_question
 from robin_etl.core.words import count
 from robin_etl.exceptions import GuardError, StoppedError
 from robin_etl.ledger import Ledger
@@ -24,7 +25,7 @@ from robin_etl.ledger.runs import DEGRADED
 from robin_etl.observer import Result
 from robin_etl.settings import Settings
 from robin_etl.stages.catch_up import plan_catch_up
-from robin_etl.stages.records import Plan, Scope
+from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
@@ -74,11 +75,12 @@ def plan(extracted: list[Handed], shop: Shop) -> Handed:
         if not isinstance(tripped, GuardError) or is_dry_run() or settings.on_guard == "fail":
             raise
         log.warning("%s", tripped)
-        planned = Run.open(location, path_of=settings.path).plan.read()
+        run = Run.open(location, path_of=settings.path)
+        page = f"`{location}/{Run.page.name}`"
         return {
             "run": location,
             "guards": list(tripped.guards),
-            "question": _describe_question(planned, f"{tripped}", f"{location}/{Run.page.name}"),
+            "question": describe_question(run.plan.read(), run.scope, page),
         }
 
 
@@ -197,18 +199,3 @@ def _run_stage(stage: Callable[..., Result], location: str, shop: Shop, *argumen
         counts = stage(settings, run, *arguments, observer=TaskLog()).counts()
     handed = {name: value for name, value in counts.items() if isinstance(value, int) or name in _HANDED}
     return {"run": location, **handed}
-
-
-def _describe_question(planned: Plan, sentence: str, page: str) -> str:
-    """What a person is asked, in Markdown: the guards' sentence, counts and money, and where more is."""
-    lines = [
-        f"{name}: {total.changes:,}, {total.difference / 100:+,.2f}"
-        for name, total in planned.kinds.items()
-    ]
-    # In fences, since order numbers are a stranger's text.
-    facts = "\n".join([sentence, "", *lines]).replace("`", "'")
-    return (
-        f"```text\n{facts}\n```\n\n{count(planned.changes, 'change')} in "
-        f"{count(planned.requests, 'request')}. The whole plan is in the run's report, `{page}`.\n\n"
-        "**Approve** posts it. **Reject** stops the run, and nothing is posted."
-    )

@@ -405,9 +405,12 @@ def test_where_a_guard_trips_a_person_is_asked_and_nothing_is_posted_unless_appr
     (question,) = result["questions"]
     assert question["subject"] == "May this run pass: old_orders?"
     assert question["options"] == ["Approve", "Reject"]
+    assert "--allow" not in question["body"]
+    assert max(map(len, question["body"].partition("\n```\n")[0].splitlines())) <= 90
     for words in (
-        "The guard old_orders stopped 2026-06-12: 25 of 25",
-        "first: 25, +250.00",
+        "old_orders: 25 of 25 new orders",
+        "| first | 25 | +250.00 |",
+        "25 changes of 2026-06-12 in 1 request.",
         "report.html",
     ):
         assert words in question["body"]

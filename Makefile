@@ -66,8 +66,9 @@ BENCHMARKS := core gate ledger_growth million_new_orders million_order_day basel
 bench: install
 	for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark || exit 1; done
 
-# The long one: half an hour or more. `make test` runs a short one.
+# The long ones: half an hour or more. `make test` runs a short soak, and a stride through the fault matrix.
 soak: install
+	$(BIN)/python -m tests.matrix
 	$(BIN)/python -m tests.soak --runs 200 --ledger sqlite
 	$(BIN)/python -m tests.soak --runs 200 --ledger postgresql
 

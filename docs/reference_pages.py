@@ -100,8 +100,8 @@ def run_files() -> Iterator[str]:
     yield "for each time that a run held its posting lock: `<revision>-<moment>.<run>.jsonl`. A line is"
     yield f"a move, its name first ({', '.join(MOVES)}), or closes a"
     yield "transaction with the ledger's revision before and after. The first line says whose it is, and"
-    yield "the columns of a state. There are no addresses in it. A `.snapshot.jsonl` has all that the ledger"
-    yield "held at its revision."
+    yield "the columns of a state. There are no addresses in it. A `.snapshot.jsonl` has all that"
+    yield "the ledger held at its revision."
     kinds = {Run: "Of the run", Partition: "Of each partition"}
     for holder, title in kinds.items():
         yield ""

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from robin_etl.redaction import hide_credentials, make_printable
 
+# What a sentence says that stops a run before its first change.
+NOTHING_POSTED = "Nothing was posted"
+
 
 class RobinEtlError(Exception):
     """The root of all errors that robin-etl raises on purpose. Its sentence is safe to show."""
 
     def __init__(self, message: str) -> None:
         super().__init__(make_printable(hide_credentials(message)))
+
+    def say_instead(self, words: str, other: str) -> None:
+        """Replace words of the sentence, where it has them, by what is known only further out."""
+        self.args = (str(self).replace(words, other), *self.args[1:])
 
 
 class StoppedError(RobinEtlError):

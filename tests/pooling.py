@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
-_ENCRYPTION = (80877103, 80877104)  # requests for TLS or GSSAPI, which are answered with no
+ENCRYPTION = (80877103, 80877104)  # requests for TLS or GSSAPI, which are answered with no
 _END_OF_TURN = (b"Q", b"S")  # a simple query, or a sync behind an extended one
 
 
@@ -55,10 +55,10 @@ class Pooler:
 
     def _attend(self, client: socket.socket) -> None:
         with suppress(OSError, EOFError):
-            start = _read_start(client)
-            while struct.unpack("!i", start[4:8])[0] in _ENCRYPTION:
+            start = read_start(client)
+            while struct.unpack("!i", start[4:8])[0] in ENCRYPTION:
                 client.sendall(b"N")
-                start = _read_start(client)
+                start = read_start(client)
             session, greeting = self._open_session(start)
             client.sendall(greeting)
             if not self.is_sticky:
@@ -70,7 +70,7 @@ class Pooler:
         while True:
             kind, turn = b"", b""
             while kind not in _END_OF_TURN:
-                kind, message = _read(client)
+                kind, message = read_message(client)
                 if kind == b"X":
                     return
                 turn += message
@@ -80,7 +80,7 @@ class Pooler:
             session.sendall(turn)
             kind = b""
             while kind != b"Z":
-                kind, message = _read(session)
+                kind, message = read_message(session)
                 client.sendall(message)
             state = message[-1:]
             if state == b"I" and not self.is_sticky:
@@ -105,7 +105,7 @@ class Pooler:
         session.sendall(start)
         greeting, kind = b"", b""
         while kind != b"Z":
-            kind, message = _read(session)
+            kind, message = read_message(session)
             greeting += message
         return session, greeting
 
@@ -123,12 +123,12 @@ def pooled(url: str, choose: Callable[[int], int], *, is_sticky: bool = False) -
         thread.join()
 
 
-def _read_start(client: socket.socket) -> bytes:
+def read_start(client: socket.socket) -> bytes:
     head = _read_exactly(client, 4)
     return head + _read_exactly(client, struct.unpack("!i", head)[0] - 4)
 
 
-def _read(peer: socket.socket) -> tuple[bytes, bytes]:
+def read_message(peer: socket.socket) -> tuple[bytes, bytes]:
     head = _read_exactly(peer, 5)
     return head[:1], head + _read_exactly(peer, struct.unpack("!i", head[1:])[0] - 4)
 

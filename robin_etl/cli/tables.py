@@ -110,6 +110,8 @@ def _describe_outcome(summary: Summary) -> Iterator[tuple[str, str]]:
     for words, orders, style in orders_to_name:
         if orders:
             yield f"{words}: {_name_orders(orders)}.", style
+    if erased := summary.loaded.erased:
+        yield f"In doubt, but not settled, since the customer was erased: {count(erased, 'order')}.", ""
     if delivered.remarked:
         yield f"ROBIN took {count(delivered.remarked, 'change')} and spoke of errors:", "yellow"
         for words in delivered.remarks:
@@ -246,15 +248,26 @@ def show_status(
 
 def _describe_doubt(doubt: OpenDoubt) -> Iterator[str]:
     if doubt.since is not None:
-        since = doubt.since[:16].replace("T", " ")
         orders = count(len(doubt.orders), "order")
         yield (
-            f"In doubt since {since}: {orders} ({_name_orders(doubt.orders)}). The next run sends again "
-            "first what was sent."
+            f"In doubt since {_name_minute(doubt.since)}: {orders} ({_name_orders(doubt.orders)}). The "
+            "next run sends again first what was sent."
         )
-    if doubt.under_way:
-        changes = count(doubt.under_way, "change")
-        yield f"Under way, unless the run that sent them died: {changes}."
+    if doubt.under_way_since is not None:
+        orders = count(len(doubt.under_way), "order")
+        yield (
+            f"Under way since {_name_minute(doubt.under_way_since)}: {orders} "
+            f"({_name_orders(doubt.under_way)}). If the run that sent them died, they are in doubt."
+        )
+    if doubt.erased:
+        yield (
+            f"In doubt, but never to be settled, since the customer was erased: "
+            f"{count(doubt.erased, 'order')}."
+        )
+
+
+def _name_minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
 
 
 def show_calendar(calendar: Calendar) -> None:

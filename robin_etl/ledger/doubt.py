@@ -30,6 +30,12 @@ _SENT = ("request", "position", "order_number", "kind", "payload")
 _LOGGED = ("run", "wave", "doubt", "sent_at")
 _BOTH = DELIVERIES.join(REQUESTS, REQUESTS.c.id == DELIVERIES.c.request)
 
+_COUNT_ERASED = (
+    sa.select(sa.func.count())
+    .select_from(_BOTH)
+    .where(schema.IS_DOUBTFUL, REQUESTS.c.doubt == OPEN, DELIVERIES.c.order_number == FORGOTTEN)
+)
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -37,12 +43,14 @@ class Doubt:
     order_number, kind, payload, run, wave, doubt, sent_at; `is_accepted` and `is_rejected` by a later
     request; `is_same` where that one had the same payload and was accepted.
 
-    `requests`: the numbers of their requests. `dead`: the runs among theirs that died.
+    `requests`: the numbers of their requests. `dead`: the runs among theirs that died. `erased`: how
+    many deliveries in doubt can't be settled, since their customer was forgotten.
     """
 
     rows: pd.DataFrame
     requests: tuple[int, ...]
     dead: tuple[str, ...]
+    erased: int = 0
 
     @property
     def open(self) -> pd.DataFrame:
@@ -76,8 +84,10 @@ class DoubtLog:
         runs = sa.select(RUNS.c.run).where(RUNS.c.outcome == RUNNING, RUNS.c.run != run)
         with self._engine.read() as connection:
             unfinished = set(connection.execute(runs).scalars())
+            erased = int(connection.execute(_COUNT_ERASED).scalar_one())
         rows = self._add_fate(rows)
-        return Doubt(rows, tuple(requests), tuple(sorted(unfinished & set(rows["run"]))))
+        dead = tuple(sorted(unfinished & set(rows["run"])))
+        return Doubt(rows, tuple(requests), dead, erased)
 
     def take_over(self, run: str) -> Doubt:
         """The same, with what dead runs and earlier tries left as sending. Needs the posting lock, held
@@ -133,12 +143,22 @@ class DoubtLog:
 
     def describe_open(self) -> OpenDoubt:
         """What the next run sends again first; and what is under way, or was as its run died."""
-        rows = self.read().open
-        under_way = sa.select(sa.func.count()).select_from(_BOTH).where(schema.UNDER_WAY)
+        found = self.read()
+        rows = found.open
+        names = (DELIVERIES.c.order_number, REQUESTS.c.sent_at)
+        is_known = DELIVERIES.c.order_number != FORGOTTEN
+        query = sa.select(*names).select_from(_BOTH).where(schema.UNDER_WAY, is_known)
         with self._engine.read() as connection:
-            number = connection.execute(under_way).scalar_one()
-        since = rows["sent_at"].min() if len(rows) else None
-        return OpenDoubt(tuple(sorted(rows["order_number"])), since, number)
+            under_way = pd.DataFrame(
+                connection.execute(query).all(), columns=["order_number", "sent_at"]
+            )
+        return OpenDoubt(
+            orders=tuple(sorted(rows["order_number"])),
+            since=rows["sent_at"].min() if len(rows) else None,
+            under_way=tuple(sorted(set(under_way["order_number"]))),
+            under_way_since=under_way["sent_at"].min() if len(under_way) else None,
+            erased=found.erased,
+        )
 
     def _read_rows(self) -> tuple[list[int], pd.DataFrame]:
         names = [*(DELIVERIES.c[name] for name in _SENT), *(REQUESTS.c[name] for name in _LOGGED)]

@@ -133,13 +133,16 @@ class AnswerCount:
 
 @dataclass(frozen=True)
 class OpenDoubt:
-    """The orders in doubt, and since when, if any are; and how many changes are `under_way`, in a run
-    that is posting or in one that died.
+    """The orders in doubt, and since when, if any are; those `under_way` in a run that is posting, or
+    were so in one that died; and how many deliveries in doubt can't be settled, since their customer was
+    erased.
     """
 
     orders: tuple[str, ...]
     since: str | None
-    under_way: int
+    under_way: tuple[str, ...]
+    under_way_since: str | None
+    erased: int
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

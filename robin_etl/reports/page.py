@@ -95,6 +95,7 @@ class RunPage:
     held_back: tuple[str, ...]
     in_doubt: tuple[str, ...]
     undecided: tuple[str, ...]
+    erased: int
     remarked: int
     remarks: tuple[str, ...]
     quarantine: tuple[QuarantineLine, ...]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -62,7 +63,8 @@ def settle_doubt(settings: Settings, run: Run, ledger: Ledger, observer: Observe
     if not found.requests:
         return
     # Before anything is sent, so that the run reports it, however it ends.
-    note_found(run, Loaded(interrupted_runs=found.dead, in_doubt=found.orders, doubtful=found.requests))
+    in_doubt = Loaded(interrupted_runs=found.dead, in_doubt=found.orders, doubtful=found.requests)
+    note_found(run, replace(in_doubt, erased=found.erased or None))
     chunks, lost = _find_chunks(run, ledger, found.open)
     if chunks:
         with open_sender(settings, run, ledger, _observe_answers(observer)) as sender:
@@ -86,8 +88,9 @@ def note_undecided(run: Run, ledger: Ledger, lost: tuple[str, ...] = ()) -> None
 
 
 def find_doubt(ledger: Ledger) -> tuple[str, ...]:
-    """The orders that would be sent again."""
-    return ledger.doubts.describe_open().orders
+    """The orders that would be sent again, those that a dead run left under way among them."""
+    found = ledger.doubts.describe_open()
+    return tuple(sorted({*found.orders, *found.under_way}))
 
 
 def note_found(run: Run, found: Loaded) -> None:

@@ -62,6 +62,7 @@ def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | Non
         held_back=summary.delivered.held_back,
         in_doubt=summary.delivered.in_doubt,
         undecided=summary.delivered.undecided,
+        erased=summary.loaded.erased or 0,
         remarked=summary.delivered.remarked,
         remarks=summary.delivered.remarks,
         quarantine=tuple(_describe_quarantine(run)),

@@ -244,9 +244,10 @@ class Loaded:
 
     `interrupted_runs`: dead runs whose doubt this one reports; `in_doubt`: orders that earlier runs and
     tries left so, in the requests `doubtful`; `undecided`: those of them that ROBIN may hold as before
-    or as sent; `held_back`: orders behind a rejected change. Of the rest only one is known, by the kind
-    of run: orders `acknowledged` without a post, or what a dry run `would_post`, in how many requests,
-    and which orders in doubt it `would_settle` before.
+    or as sent; `erased`: how many could not be settled, since their customer was erased; `held_back`:
+    orders behind a rejected change. Of the rest only one is known, by the kind of run: orders
+    `acknowledged` without a post, or what a dry run `would_post`, in how many requests, and which orders
+    in doubt it `would_settle` before.
     """
 
     interrupted_runs: tuple[str, ...] = ()
@@ -258,10 +259,11 @@ class Loaded:
     acknowledged: int | None = None
     would_post: int | None = None
     would_request: int | None = None
+    erased: int | None = None
 
     def counts(self) -> Counts:
-        """What the run's kind has: acknowledged, or would_post and would_request."""
-        names = ("acknowledged", "would_post", "would_request")
+        """What the run's kind has: acknowledged, or would_post and would_request; and erased."""
+        names = ("acknowledged", "would_post", "would_request", "erased")
         counts = {name: number for name in names if (number := getattr(self, name)) is not None}
         return counts | ({"would_settle": list(self.would_settle)} if self.would_settle else {})
 
@@ -415,6 +417,7 @@ class Summary:
                 would_post=content.get("would_post"),
                 would_request=content.get("would_request"),
                 would_settle=tuple(content.get("would_settle", ())),
+                erased=content.get("erased"),
             ),
             warnings=names("warnings"),
             missing=tuple(map(date.fromisoformat, content.get("missing", ()))),

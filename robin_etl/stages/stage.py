@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
-from robin_etl.exceptions import InterruptedRunError, RobinEtlError
+from robin_etl.core.words import count
+from robin_etl.exceptions import NOTHING_POSTED, InterruptedRunError, RobinEtlError
 from robin_etl.ledger import Ledger
+from robin_etl.ledger.deliveries import ACCEPTED
 from robin_etl.observer import Observer, Result, StageEnded, StageStarted
 from robin_etl.settings import Settings
+from robin_etl.stages.records import Loaded
 from robin_etl.stages.report import close_stopped_run
 from robin_etl.stages.run import Run
 
@@ -39,10 +43,31 @@ def run_stage(
         try:
             result = _do(work, ledger)
         except RobinEtlError as error:
+            _admit_posts(error, run, ledger)
             close_stopped_run(settings, run, ledger, str(error))
             raise
     observer(StageEnded(name, result, partition))
     return result
+
+
+def _admit_posts(error: RobinEtlError, run: Run, ledger: Ledger) -> None:
+    """Let a stop's sentence be true of a run that has posted before: what was in doubt, or an earlier
+    try's changes.
+    """
+    if run.scope.dry_run or NOTHING_POSTED not in str(error):
+        return
+    with suppress(RobinEtlError):
+        deliveries = ledger.deliveries.deliveries_of(run.id)
+        posted = set(deliveries["order_number"][deliveries["outcome"] == ACCEPTED])
+        in_doubt = set((run.loaded.find() or Loaded()).in_doubt)
+        if posted and posted <= in_doubt:
+            settled = count(len(posted), "order")
+            error.say_instead(
+                NOTHING_POSTED, f"No change was posted ({settled} in doubt, settled before)"
+            )
+        elif posted:
+            told = count(len(posted), "order")
+            error.say_instead(NOTHING_POSTED, f"No more was posted (ROBIN took {told} before)")
 
 
 def _do(work: Callable[[Ledger], R], ledger: Ledger) -> R:

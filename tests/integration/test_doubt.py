@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from robin_etl import pipeline
+from robin_etl.core.payload import make_changes
 from robin_etl.exceptions import BindingError, LedgerBusyError, RobinEtlError, RobinUnavailableError
 from robin_etl.ledger import Ledger
 from robin_etl.sandbox.faults import Fault, Faults
@@ -284,7 +285,14 @@ def test_an_order_lost_and_then_refused_within_one_run_is_named_too(shop: Shop) 
     assert patient.run(1)["orders_undecided"] == []
 
 
-def test_a_customer_who_was_forgotten_is_neither_sent_nor_named_again(shop: Shop) -> None:
+def last_run(shop: Shop) -> str:
+    with shop.open_ledger() as ledger:
+        return ledger.runs.latest(1)[0].run
+
+
+def test_a_customer_who_was_forgotten_is_not_sent_again_and_counted_once(
+    shop: Shop, quick_command: Path
+) -> None:
     shop.export(DAYS[0], "1,ann@x.nl,10,2026-03-01", "2,bob@x.nl,20,2026-03-01")
     shop.lose(1)
     with pytest.raises(RobinUnavailableError):
@@ -292,10 +300,20 @@ def test_a_customer_who_was_forgotten_is_neither_sent_nor_named_again(shop: Shop
     shop.robin.faults = Faults()
     forget.forget_customer(shop.settings, "ann@x.nl")
     shop.export(DAYS[0], "2,bob@x.nl,25,2026-03-01")
-    summary = shop.run(1)
-    assert summary["orders_in_doubt"] == ["2"]
+    said = "since the customer was erased: 1 order."
+    there = environment(shop.settings, CHUNK_SIZE="2")
+    status = processes.run([quick_command, "status"], env=there, succeeds=True)
+    assert f"In doubt, but never to be settled, {said}" in status.stdout
+    done = processes.run([quick_command, "run", "--date", DAYS[0]], env=there, succeeds=True)
+    assert f"In doubt, but not settled, {said}" in done.stdout
+    (page,) = Path(shop.settings.runs).glob(f"{last_run(shop)}/report.html")
+    assert said in page.read_text()
+    assert "doubt, ROBIN may have seen twice: 2." in done.stdout
     assert shop.held() == {"1": 10.0, "2": 25.0}
     assert shop.complaints() == []
+    again = processes.run([quick_command, "run", "--date", DAYS[0]], env=there, succeeds=True)
+    assert "erased" not in again.stdout
+    assert "erased" not in processes.run([quick_command, "status"], env=there).stdout
 
 
 def test_a_dry_run_says_what_it_would_settle_and_sends_nothing(shop: Shop, quick_command: Path) -> None:
@@ -324,13 +342,56 @@ def test_status_says_what_is_in_doubt_and_since_when(shop: Shop, quick_command: 
     with pytest.raises(RobinUnavailableError):
         shop.run(1)
     said = json.loads(status("--json"))["in_doubt"]
-    assert (said["orders"], said["under_way"]) == (["1", "2"], 0)
+    assert (said["orders"], said["under_way"]) == (["1", "2"], [])
     since = said["since"][:16].replace("T", " ")
     assert f"In doubt since {since}: 2 orders (1, 2). The next run sends again first" in status()
     shop.robin.faults = Faults()
     shop.run(1)
-    assert json.loads(status("--json"))["in_doubt"] == {"orders": [], "since": None, "under_way": 0}
+    assert not any(json.loads(status("--json"))["in_doubt"].values())
     assert "In doubt" not in status()
+
+
+def test_what_a_run_had_under_way_as_it_died_is_in_status_and_in_a_dry_run(
+    shop: Shop, quick_command: Path
+) -> None:
+    shop.export(DAYS[0], *rows(1))
+    started = start_run(shop, 1)
+    for stage in (pipeline.extract, pipeline.classify, pipeline.validate, pipeline.plan):
+        stage(shop.settings, started)
+    changes = make_changes(started.partitions[0].changes.read())
+    with shop.open_ledger() as ledger:
+        ledger.deliveries.begin(started.id, changes[:2])
+    there = environment(shop.settings, CHUNK_SIZE="2")
+    status = processes.run([quick_command, "status"], env=there, succeeds=True).stdout
+    assert "Under way since 20" in status
+    assert ": 2 orders (1, 2). If the run that sent them died, they are in doubt." in status
+    asked: processes.Arguments = [quick_command, "run", "--date", DAYS[0], "--dry-run"]
+    assert "In doubt, would be sent again first: 1, 2." in processes.run(asked, env=there).stdout
+    assert shop.run(1)["orders_in_doubt"] == ["1", "2"]
+
+
+@pytest.mark.parametrize("stopping", ["guard", "gate"])
+def test_a_run_that_is_stopped_after_it_settled_a_doubt_says_so(
+    shop: Shop, quick_command: Path, stopping: str
+) -> None:
+    shop.export(DAYS[0], *rows(1))
+    shop.lose(2)
+    with pytest.raises(RobinUnavailableError):
+        shop.run(1)
+    shop.robin.faults = Faults()
+    if stopping == "gate":
+        shop.export(DAYS[0], *(f"{n},nobody,5,2026-03-01" for n in range(20)))
+    else:
+        shop.export(DAYS[0], *rows(1, corrected=-5))
+    guards = json.dumps({"returns": 0, "returns_share": 0})
+    there = environment(shop.settings, CHUNK_SIZE="2", GUARDS=guards)
+    asked: processes.Arguments = [quick_command, "run", "--date", DAYS[0]]
+    stopped = processes.run(asked, env=there)
+    assert stopped.returncode == 1
+    assert "No change was posted (2 orders in doubt, settled before)" in stopped.stderr
+    assert "Nothing was posted" not in stopped.stderr
+    again = processes.run(asked, env=there)
+    assert "Nothing was posted" in again.stderr
 
 
 @pytest.fixture

@@ -266,33 +266,6 @@ def fail_commit(ledger: Ledger, at: int, name: str = "accepted") -> None:
     ledger.engine.keep_moves = breaking  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
-def test_a_commit_that_fails_after_robin_has_answered_is_made_up_for_and_nothing_is_sent_twice(
-    any_shop: Shop, at: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop = any_shop
-    run_until(shop, 1)
-    shop.export(DAYS[1], *rows(2))
-    opened = Ledger.open
-
-    def opening(location: str, **options: Any) -> Ledger:
-        ledger = opened(location, **options)
-        fail_commit(ledger, at)
-        return ledger
-
-    with monkeypatch.context() as patched:  # a real disk fails at no chosen commit
-        patched.setattr(Ledger, "open", opening)
-        with pytest.raises(LedgerError, match="the disk is full"):
-            shop.run(2)
-    shop.export(DAYS[1], *rows(2, corrected=5))
-    summary = shop.run(2)
-    # What was to leave next had been logged in the same transaction.
-    assert set(summary["orders_in_doubt"]) <= set(NUMBERS[2 * at : 2 * at + 2])
-    assert shop.held() == amounts(2, corrected=5)
-    assert shop.robin.read_state()["complaints"] == []
-    check_verified(shop)
-
-
 def test_a_request_that_could_not_be_logged_never_left_and_its_number_is_another_ones(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,10 +158,11 @@ def test_what_a_dead_run_left_as_sending_is_in_doubt_at_the_next_start(ledger_ur
     with Ledger.open(ledger_url) as ledger:
         ledger.deliveries.begin("run-1", [delivery("2"), delivery("1")])
         assert ledger.doubts.has_open()
-        assert ledger.doubts.describe_open() == OpenDoubt((), None, 2)
+        found = ledger.doubts.describe_open()
+        assert found == OpenDoubt((), None, ("1", "2"), found.under_way_since, erased=0)
     with Ledger.open(ledger_url) as ledger:
-        found = ledger.doubts.take_over("run-2")
-        assert (found.orders, found.requests) == (("1", "2"), (1,))
+        taken = ledger.doubts.take_over("run-2")
+        assert (taken.orders, taken.requests) == (("1", "2"), (1,))
         assert ledger.doubts.describe_open().orders == ("1", "2")
         assert set(ledger.deliveries.deliveries_of("run-1")["outcome"]) == {IN_DOUBT}
 

@@ -76,7 +76,8 @@ class Settings(BaseSettings):
         "robin", description="Format of the export: the name of a shipped profile, or a TOML file."
     )
     timezone: str = Field(
-        "", description="Time zone of dates without an offset; overrides the profile's."
+        "",
+        description="Time zone of the shop, and of dates without an offset unless the profile states one.",
     )
     currency: str = Field("", description="The only currency that is sent, such as EUR.")
     webstore_url: str = Field("", description="Web store of orders whose row names none.")

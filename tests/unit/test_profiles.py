@@ -122,6 +122,23 @@ def test_shopware_is_read_with_semicolons_in_utc_whatever_its_encoding(tmp_path:
     assert export.orders.cells["billing_city"].tolist() == ["Köln", "Bonn"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "setting", "zone"),
+    [
+        (['extends = "shopware6"'], "Europe/Amsterdam", "UTC"),
+        (['extends = "robin"', 'timezone = "Asia/Tokyo"'], "Europe/Amsterdam", "Asia/Tokyo"),
+        (['extends = "robin"'], "Europe/Amsterdam", "Europe/Amsterdam"),
+        (['extends = "robin"'], "", "UTC"),
+        (['extends = "shopware6"', 'timezone = ""'], "Europe/Amsterdam", "Europe/Amsterdam"),
+    ],
+)
+def test_a_time_zone_that_a_profile_states_holds_and_the_setting_fills_what_it_leaves_open(
+    lines: list[str], setting: str, zone: str, tmp_path: Path
+) -> None:
+    profile = profiles.load_profile(shop(tmp_path, *lines))
+    assert profile.complete(Settings.read(timezone=setting)).timezone == zone
+
+
 def test_line_items_add_up_exactly_wherever_in_the_file_they_are() -> None:
     export = read(FILES / "line-items.csv", "line-items")
     assert pass_gate(export) == [

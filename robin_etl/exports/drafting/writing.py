@@ -111,7 +111,6 @@ def write_dates(found: FoundFormats, fitting: Profile | None) -> Iterator[Line]:
         yield Line("date_language", found.language, "of the months' names")
     if found.is_utc:
         yield Line("timezone", "UTC", "the column's name says so")
-        yield Line("timezone_is_fixed", value=True)
     elif found.is_local:
         remark = "dates have no offset: ROBIN_ETL_TIMEZONE says where the shop is"
         yield Line("timezone", "", remark)

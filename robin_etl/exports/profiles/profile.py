@@ -232,12 +232,8 @@ class Profile(BaseModel):
     )
     timezone: Zone = Field(
         "UTC",
-        description="Time zone of dates without an offset; blank if ROBIN_ETL_TIMEZONE must state it.",
-    )
-    timezone_is_fixed: bool = Field(
-        default=False,
-        description="Whether the file says its time zone itself, which ROBIN_ETL_TIMEZONE then does not "
-        "override.",
+        description="Time zone of dates without an offset, whatever ROBIN_ETL_TIMEZONE says; blank if that "
+        "must state it. A profile without this key leaves it to the setting, or else to UTC.",
     )
     grain: Literal["order", "line"] = Field(
         "order",
@@ -356,7 +352,8 @@ class Profile(BaseModel):
 
         Raises `ConfigurationError` where that is left to them and they don't.
         """
-        zone = self.timezone if self.timezone_is_fixed else settings.timezone or self.timezone
+        is_stated = "timezone" in self.model_fields_set and self.timezone
+        zone = self.timezone if is_stated else settings.timezone or self.timezone
         currency = self.currency
         missing = []
         if not zone:

@@ -16,7 +16,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.observer import Observer, ignore
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import classify_rows
-from robin_etl.stages.destination import check_destination, require_credentials
+from robin_etl.stages.destination import check_destination, check_not_lost, require_credentials
 from robin_etl.stages.doubt import settle_before_comparing
 from robin_etl.stages.extract import extract_exports
 from robin_etl.stages.load import acknowledge_changes, post_changes, rehearse_posts
@@ -56,13 +56,15 @@ def extract(settings: Settings, run: Run, observer: Observer = ignore) -> Extrac
     """Settle what is in doubt, read the run's exports, let the gate set rows aside, and write the rest
     in partitions.
 
-    Raises `BindingError` where the ledger belongs to another ROBIN or customer key,
-    `ExportMissingError`, `ExportError` or `GateError`, and what stops delivery.
+    Raises `BindingError` where the ledger belongs to another ROBIN or customer key, `LedgerError` where
+    it was lost, or is older than its journals, `ExportMissingError`, `ExportError` or `GateError`, and
+    what stops delivery.
     """
 
     def work(ledger: Ledger) -> Extracted:
         check_destination(settings, run, ledger)
         if not run.scope.dry_run:
+            check_not_lost(settings, run, ledger)
             ledger.check_age(run.journals)
         settle_before_comparing(settings, run, ledger, observer)
         return extract_exports(settings, run, ledger)

@@ -28,5 +28,5 @@ def describe_question(plan: Plan, scope: Scope, page: str) -> str:
         f"| kind | changes | difference |\n| --- | --: | --: |\n{money}\n\n"
         f"{count(plan.changes, 'change')} of {name_days(scope.first, scope.last)} in "
         f"{count(plan.requests, 'request')}. The whole plan is in the run's report: {page}\n\n"
-        "**Approve** posts it, for this run alone. **Reject** stops the run, and nothing is posted."
+        "**Approve** posts it, for this run alone. **Reject** stops the run, and none of it is posted."
     )

@@ -49,6 +49,10 @@ class Binding:
             customer_key=fingerprint_customer_key(settings),
         )
 
+    def is_same_robin(self, other: Binding) -> bool:
+        """Whether both are of one account of one ROBIN, under whatever customer key."""
+        return (self.address, self.account) == (other.address, other.account)
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from robin_etl.delivery import check_address
-from robin_etl.exceptions import BindingError
+from robin_etl.exceptions import BindingError, LedgerError
 from robin_etl.ledger import Binding, Ledger
 from robin_etl.ledger.binding import fingerprint_customer_key
+from robin_etl.ledger.journal import Journals, list_ledgers
 from robin_etl.settings import Settings
 from robin_etl.stages.run import Run
 
@@ -17,6 +18,25 @@ def check_destination(settings: Settings, run: Run, ledger: Ledger) -> None:
     require_credentials(settings, run)
     check_address(settings.base_url)
     ledger.bindings.check(Binding.of(settings))
+
+
+def check_not_lost(settings: Settings, run: Run, ledger: Ledger) -> None:
+    """Raise `LedgerError` where the ledger holds nothing, and journals are there of another one of the
+    same ROBIN. A baseline may begin anew.
+    """
+    if run.scope.is_baseline or ledger.states.has_any() or ledger.deliveries.has_any():
+        return
+    wanted = Binding.of(settings)
+    for name in list_ledgers(run.journals):
+        bound = Journals(run.journals, name).read_binding()
+        if name != ledger.id and bound and bound.is_same_robin(wanted):
+            raise LedgerError(
+                f"The ledger is empty, and {run.journals} has the journals of another one ({name}) "
+                "that told this ROBIN: it was lost, or ROBIN_ETL_LEDGER names another place. Nothing "
+                "was posted, since every order would be told as a new one. Run robin-etl ledger "
+                "rebuild, which makes it anew from them. If a new one is meant, begin with robin-etl "
+                "baseline, or move that folder away."
+            )
 
 
 def bind_ledger(settings: Settings, run: Run, ledger: Ledger) -> None:

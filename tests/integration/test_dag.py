@@ -485,14 +485,15 @@ def test_a_range_and_a_backfill_say_that_their_orders_are_history_and_a_day_does
 def test_a_header_without_rows_after_a_week_of_orders_is_red_unless_a_backfill_asks_for_it(
     airflow: Play, export: Export, shop: Path, module_sandbox: Sandbox
 ) -> None:
-    ledger = str(shop / "busy-ledger.db")
+    # A ledger of its own has run files of its own: beside another's journals it is taken for lost.
+    ledger, runs = str(shop / "busy-ledger.db"), str(shop / "busy-runs")
     settings = Settings.read(
         base_url=module_sandbox.url,
         api_key=KEY,
         api_secret=SECRET,
         exports=str(shop / "exports"),
         ledger=ledger,
-        runs=str(shop / "runs"),
+        runs=runs,
         rate_limits="100000/s",
     )
     for day in range(12, 19):
@@ -500,7 +501,8 @@ def test_a_header_without_rows_after_a_week_of_orders_is_red_unless_a_backfill_a
         export(placed, *(f"{day}-{n},b{n}@x.nl,10,{placed}" for n in range(100)))
     run_days(settings, "2026-06-12", "2026-06-18")
     export("2026-06-19")
-    asked: dict[str, Any] = {"day": "2026-06-19", "env": {"ROBIN_ETL_LEDGER": ledger}}
+    env = {"ROBIN_ETL_LEDGER": ledger, "ROBIN_ETL_RUNS": runs}
+    asked: dict[str, Any] = {"day": "2026-06-19", "env": env}
     stopped = airflow(**asked, run_type="scheduled")
     assert stopped["state"] == "failed"
     assert stopped["tasks"]["plan"] == ["failed"]

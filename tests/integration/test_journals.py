@@ -121,6 +121,26 @@ def test_a_journal_has_what_robin_acknowledged_and_no_contact(any_shop: Shop) ->
     check_verified(any_shop)
 
 
+def test_an_empty_ledger_beside_the_journals_of_another_posts_nothing_unless_it_is_meant(
+    shop: Shop, quick_command: Path
+) -> None:
+    run_until(shop, 2)
+    before = dump(shop)
+    lose(shop)
+    requests = shop.robin.faults.requests
+    there = environment(shop.settings)
+    stopped = processes.run([quick_command, "run", "--date", DAYS[1]], env=there)
+    assert stopped.returncode == 1
+    assert "The ledger is empty, and" in stopped.stderr
+    assert "robin-etl ledger rebuild" in stopped.stderr
+    processes.run([quick_command, "ledger", "rebuild"], env=there, succeeds=True)
+    assert dump(shop) == before
+    assert shop.robin.faults.requests == requests
+    lose(shop)
+    baseline(shop, 1, 2)
+    assert shop.run(2)["requests"] == 0
+
+
 @pytest.mark.parametrize("with_backup", [True, False])
 def test_a_lost_ledger_is_put_back_and_holds_what_robin_holds(
     shop: Shop, tmp_path: Path, with_backup: bool

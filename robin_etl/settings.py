@@ -77,7 +77,8 @@ class Settings(BaseSettings):
     )
     timezone: str = Field(
         "",
-        description="Time zone of the shop, and of dates without an offset unless the profile states one.",
+        description="The shop's time zone, and that of dates without an offset unless the profile "
+        "states one.",
     )
     currency: str = Field("", description="The only currency that is sent, such as EUR.")
     webstore_url: str = Field("", description="Web store of orders whose row names none.")

@@ -20,6 +20,7 @@ from robin_etl.exceptions import ExportError
 from robin_etl.exports import archives, choosing
 from robin_etl.exports.cells import FileCells
 from robin_etl.exports.fitting import check_style, require_columns
+from robin_etl.exports.json_list import read_json
 from robin_etl.exports.jsonl import read_jsonl
 from robin_etl.exports.locations import PLAIN, SUFFIXES, ExportFile, look_at
 from robin_etl.exports.mapping import CUT_OFF, Orders, map_cells, mark_cut_off
@@ -42,6 +43,9 @@ from robin_etl.exports.text import read_text
 
 # A batch is as many rows as that much text holds.
 _BATCH_BYTES = 8 << 20
+
+# Spreadsheets of other forms, which are not read.
+_OTHER_SHEETS = (".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def read_batches(
         read = source.read_cells(profile, batch_bytes, most_bytes, only)
         if profile.grain == "line":
             read = iter([_join(read)])
-        read = _check_columns(read, profile, str(path), at_once=not suffix.startswith(".jsonl"))
+        read = _check_columns(read, profile, str(path), at_once=not suffix.startswith(".json"))
         is_first = True
         if only is None:
             for cells, lines, is_last in _look_ahead(read):
@@ -137,9 +141,10 @@ def find_suffix(path: UPath) -> str:
     name = path.name.lower()
     suffix = max((known for known in SUFFIXES if name.endswith(known)), key=len, default=None)
     if suffix is None:
+        advice = " Save it as .xlsx or .csv there." if name.endswith(_OTHER_SHEETS) else ""
         raise ExportError(
             f"{path} is not an export: its name ends in none of {', '.join(PLAIN)} (.gz or .zip "
-            "behind), .zip, .parquet or .xlsx.",
+            f"behind), .zip, .parquet or .xlsx.{advice}",
             path=str(path),
         )
     return suffix
@@ -178,12 +183,13 @@ class _Source:
         if self._suffix == ".xlsx":
             return read_spreadsheet(self._stream, profile, self._path, most_bytes)
         read, suffix = open_text(self._stream, self._bytes, self._suffix, self._path)
+        read = bound(read, self._path, most_bytes)
+        if suffix == ".json":
+            return read_json(read, self._path, batch_bytes, profile.sources)
         encoding = "utf-8" if suffix == ".jsonl" else profile.encoding
-        blocks = split_into_blocks(
-            bound(read, self._path, most_bytes), encoding, self._path, batch_bytes
-        )
+        blocks = split_into_blocks(read, encoding, self._path, batch_bytes)
         if suffix == ".jsonl":
-            return read_jsonl(self._sieve(blocks, profile, only), self._path)
+            return read_jsonl(self._sieve(blocks, profile, only), self._path, profile.sources)
         blocks = cut_margins(blocks, profile, self._path)
         blocks = self._sieve(blocks, profile, only)
         return read_text(notice_end(blocks, self._notice), profile, self._path)

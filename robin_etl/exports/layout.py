@@ -86,7 +86,9 @@ def _rate_encoding(content: bytes, name: str) -> float:
     known = sum(
         1 for word in re.split(r"[,;\t|\r\n\"]", header) if is_known_column(word) and not word.isascii()
     )
-    return score / (len(foreign) or 1) + 5 * known
+    cells = {cell for cell in re.split(r"[,;\t|\r\n\"]", text) if not cell.isascii() and len(cell) <= 40}
+    statuses = sum(1 for cell in sorted(cells)[:200] if vocabulary.is_known_status(cell))
+    return score / (len(foreign) or 1) + 5 * known + statuses
 
 
 def find_delimiter(text: str) -> str:

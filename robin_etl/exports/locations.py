@@ -19,7 +19,7 @@ from robin_etl.redaction import hide_credentials
 
 # The forms of an export, by the ends of their names; those of text may be packed.
 TEXTS = (".csv", ".tsv", ".txt")
-PLAIN = (*TEXTS, ".jsonl")
+PLAIN = (*TEXTS, ".jsonl", ".json")
 SUFFIXES = (
     *(suffix + packed for suffix in PLAIN for packed in ("", ".gz", ".zip")),
     *(".zip", ".parquet", ".xlsx"),

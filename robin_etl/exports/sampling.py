@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, BinaryIO
 
 import pandas as pd
@@ -16,6 +17,7 @@ from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import layout, spreadsheet
 from robin_etl.exports.files import find_suffix, open_text
+from robin_etl.exports.json_list import read_json
 from robin_etl.exports.jsonl import read_jsonl
 from robin_etl.exports.layout import Layout, Record
 from robin_etl.exports.mapping import CUT_OFF, SURPLUS
@@ -56,7 +58,7 @@ class Sample:
     @property
     def is_text(self) -> bool:
         """Whether it is delimited text."""
-        return self.suffix not in (".jsonl", ".parquet", ".xlsx")
+        return self.suffix not in (".jsonl", ".json", ".parquet", ".xlsx")
 
 
 def take_sample(path: UPath) -> Sample:
@@ -78,15 +80,14 @@ def _read(path: UPath, most_bytes: int, *, is_whole: bool) -> Sample:
             return _read_sheet(stream, shown, most_bytes)
         read, suffix = open_text(stream, stream, suffix, shown)
         read = bound(read, shown, most_bytes)
-        if suffix == ".jsonl":
-            blocks = split_into_blocks(read, "utf-8", shown, _BEGINNING_BYTES)
-            parts = [
-                cells
-                for cells, _ in (
-                    read_jsonl(blocks, shown) if is_whole else [next(read_jsonl(blocks, shown))]
-                )
-            ]
-            cells = pd.concat(parts, ignore_index=True)
+        if suffix in (".jsonl", ".json"):
+            if suffix == ".json":
+                parts = read_json(read, shown, _BEGINNING_BYTES)
+            else:
+                blocks = split_into_blocks(read, "utf-8", shown, _BEGINNING_BYTES)
+                parts = read_jsonl(blocks, shown)
+            wanted = parts if is_whole else islice(parts, 1)
+            cells = pd.concat([cells for cells, _ in wanted], ignore_index=True)
             return Sample(cells if is_whole else cells.head(_BEGINNING_ROWS), suffix=suffix)
         content = b"".join(iter(lambda: read(_BLOCK_BYTES), b"")) if is_whole else _read_beginning(read)
         return _read_text(content, suffix, shown, is_whole=is_whole)

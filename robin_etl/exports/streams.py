@@ -25,7 +25,7 @@ Block = tuple[int, bytes]
 Cells = tuple[pd.DataFrame, pd.Series]
 
 # More of either is no export, and would take memory without bound.
-_MOST_LINE_BYTES = 64 << 20
+MOST_LINE_BYTES = 64 << 20
 _MOST_COLUMNS = 10_000
 _DIGEST_BYTES = 16
 _BLOCK_BYTES = 1 << 20
@@ -137,7 +137,7 @@ def split_into_blocks(read: Read, encoding: str, path: str, size: int) -> Iterat
             block = block.removeprefix(codecs.BOM_UTF8)
         end = len(block) if not data else block.rfind(b"\n") + 1
         block, rest = block[:end], block[end:]
-        if len(rest) > _MOST_LINE_BYTES:
+        if len(rest) > MOST_LINE_BYTES:
             raise _make_line_error(path, line)
         if block or (is_first and not data):
             yield line, block
@@ -212,7 +212,7 @@ def _name_likely(error: UnicodeDecodeError) -> str:
 
 def _make_line_error(path: str, line: int) -> ExportError:
     return ExportError(
-        f"{path} has a line of more than {_MOST_LINE_BYTES:,} bytes (line {line}). It is no export, or "
+        f"{path} has a line of more than {MOST_LINE_BYTES:,} bytes (line {line}). It is no export, or "
         "its lines end in another way; write it again.",
         path=path,
     )

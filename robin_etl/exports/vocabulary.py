@@ -31,9 +31,12 @@ def _load() -> Mapping[str, Any]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
+@cache
 def load_columns(meaning: str) -> Mapping[str, tuple[str, ...]]:
     """The names of columns of that meaning by language, the likeliest first."""
-    return {language: tuple(words) for language, words in _load()["columns"][meaning].items()}
+    return {
+        language: tuple(map(simplify, words)) for language, words in _load()["columns"][meaning].items()
+    }
 
 
 @cache
@@ -41,18 +44,25 @@ def list_column_words() -> frozenset[str]:
     """Every name of a column that is known."""
     return frozenset(
         word
-        for by_language in _load()["columns"].values()
-        for words in by_language.values()
+        for meaning in _load()["columns"]
+        for words in load_columns(meaning).values()
         for word in words
     )
 
 
+@cache
 def load_statuses() -> Mapping[str, tuple[str, ...]]:
     """What words of a status begin with, by meaning, in the order in which they are looked for."""
     return {
-        meaning: tuple(word for words in by_language.values() for word in words)
+        meaning: tuple(simplify(word) for words in by_language.values() for word in words)
         for meaning, by_language in _load()["statuses"].items()
     }
+
+
+def is_known_status(text: str) -> bool:
+    """Whether a word of a text begins as one of a status does, accents and all."""
+    simple = f" {simplify(text)}"
+    return any(f" {word}" in simple for words in load_statuses().values() for word in words)
 
 
 @cache

@@ -21,6 +21,7 @@ _SIGNS = (
     r"[\d.,][\d.,'\s\pZ\x{2019}-]*?(?P<behind>[^\s\pZ\d,'()+\x{2212}\x{2019}-]*?)[\s\pZ)+\x{2212}-]*\z"
 )
 _MOST_SIGNS = 6
+_WITHOUT_CENTS = ("JPY", "KRW", "VND", "HUF")
 _LEAST_SHARE = 0.95
 _COMMA, _POINT = "a decimal comma", "a decimal point"
 
@@ -80,7 +81,7 @@ def find_style(
     if most < _LEAST_SHARE * len(text):
         return _ask_mark(text, best, marks, ask, "they are written in several ways")
     if len(marks) > 1 and not _read_alike(text, best):
-        return _ask_mark(text, best, marks, ask, "each has three digits behind its only mark")
+        return _choose_mark(text, best, marks, ask)
     if len(marks) > 1:
         # No amount has cents. A semicolon between cells leaves the comma to the amounts.
         mark = "," if sample.is_text and sample.layout.delimiter == ";" else "."
@@ -92,6 +93,42 @@ def find_style(
     read = text[_are_read(text, style)]
     example = max(read.head(200), key=lambda one: sum(not letter.isdigit() for letter in one))
     return FoundStyle(style, f"all {len(text):,} different amounts are so, such as {example}{unread}")
+
+
+def choose_currency(found: FoundStyle, ask: Ask) -> FoundStyle:
+    """The style with the signs of one currency; a file that has those of several, and no column that
+    says which an order is in, is asked about.
+    """
+    signs = found.style.signs
+    if _share_currency(signs):
+        return found
+    answer = ask(
+        Question(
+            "currency_signs",
+            "which of these does the shop report in? The amounts are in several currencies, and no "
+            "column says which. Orders in another can't be read, and are quarantined.",
+            signs,
+        )
+    )
+    kept = tuple(sign for sign in signs if answer and _share_currency((sign, answer)))
+    why = found.why if answer else f"the signs {' '.join(signs)} stand for several currencies"
+    style = AmountStyle(found.style.mark, found.style.separator, kept)
+    return FoundStyle(style, why, is_decided=found.is_decided and answer is not None)
+
+
+def _share_currency(signs: Sequence[str]) -> bool:
+    """Whether there is a currency that all of these signs may stand for."""
+    known = vocabulary.load_currencies().values()
+    meant = [one.lower() for one in signs if any(one.lower() in those for those in known)]
+    return not meant or any(set(meant) <= set(those) for those in known)
+
+
+def _has_no_cents(signs: Sequence[str]) -> bool:
+    """Whether all signs are of currencies without cents."""
+    known = vocabulary.load_currencies()
+    return bool(signs) and all(
+        any(sign.lower() in known[code] for code in _WITHOUT_CENTS) for sign in signs
+    )
 
 
 def _widen(style: AmountStyle) -> AmountStyle:
@@ -108,6 +145,16 @@ def _read_alike(text: pd.Series, best: dict[str, AmountStyle]) -> bool:
     point, comma = (parse_amounts(text, style) for style in best.values())
     same = pc.equal(pc.cast(point, pa.decimal128(38, 10)), pc.cast(comma, pa.decimal128(38, 10)))
     return bool(pc.all(same).as_py())
+
+
+def _choose_mark(
+    text: pd.Series, best: dict[str, AmountStyle], marks: list[str], ask: Ask
+) -> FoundStyle:
+    """What three digits behind an only mark are: thousands, where a currency has no cents."""
+    if _has_no_cents(best[marks[0]].signs):
+        grouped = next(mark for mark in marks if best[mark].separator)
+        return FoundStyle(best[grouped], "the currency has no cents")
+    return _ask_mark(text, best, marks, ask, "each has three digits behind its only mark")
 
 
 def _ask_mark(

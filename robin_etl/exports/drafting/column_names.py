@@ -14,18 +14,21 @@ from robin_etl.exceptions import ExportError
 from robin_etl.exports import vocabulary
 from robin_etl.exports.drafting import amount_styles, date_formats
 from robin_etl.exports.drafting.questions import Ask, Question
+from robin_etl.exports.json_objects import EACH
 from robin_etl.exports.naming import name_columns
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 
 _TAXES = r"(?:tax|taxes|vat|btw|mwst|ust|iva|tva|moms|mva|alv|podatek|dph|afa|kdv|gst)"
 _GROSS = re.compile(
-    rf"\b(?:(?:incl?|including|inkl|inclusief|ttc)\b(?: {_TAXES}\b)?"
-    rf"|(?:con|com|avec|z|s|with) {_TAXES}\b|(?<=\w )(?:brutto|bruto|gross)\b)"
+    rf"\b(?:(?:incl?|including|inkl|inclusief|ttc|sis|vc|vcetne)\b(?: {_TAXES}\b)?"
+    rf"|(?:con|com|cu|avec|z|s|med|with) {_TAXES}\b|{_TAXES} (?:inclu|incl|inkl|compres|dahil)\w*"
+    r"|(?<=\w )(?:brutto|bruto|gross)\b)|税込み?"
 )
 _NET = re.compile(
     rf"\b(?:(?:excl?|ex|excluding|exkl|exclusief|ht|netto|net|zzgl)\b(?: {_TAXES}\b)?"
-    rf"|(?:sin|sem|bez|sans|before|without) {_TAXES}\b)"
+    rf"|(?:sin|sem|bez|sans|fara|uden|uten|utan|ilman|before|without) {_TAXES}\b"
+    rf"|{_TAXES} (?:exclu|excl|exkl|esclus|haric|nelkul)\w*)|税抜き?"
 )
 _CODE = re.compile(r"\b(?:eur|usd|gbp|chf|sek|dkk|nok|pln|czk|huf|ron|base|shop currency)\b")
 # Names that are another thing behind any of these words, which come from the middle of longer names.
@@ -36,10 +39,13 @@ _SHORT_BUT_CLEAR = {
 }
 _CENTS = re.compile(r"\b(?:cents?|centen|centimes|minor units?|pence|grosze)\b")
 _DOTTED = r"\A[0-2]?\d\.[0-5]\d\Z"  # a time of day, in a column of that name
+_ID = re.compile(r"\bids?\Z")
+_NUMBERS = {"number", "nummer", "numero", "numer", "cislo", "order name"}
 _OF_PAYMENT = re.compile(r"pa[iy]|financ|betaal|zahl|pag|betal|plat")
 _OF_SHIPPING = re.compile(
     r"ship|deliver|fulfil|verz|versand|liefer|levering|livr|spediz|envio|env\u00edo"
 )
+_TEST = re.compile(r"(?:is )?test(?: ?(?:mode|order|bestelling|bestellung|commande|ordre))?")
 _OF_ITEM = re.compile(r"\b(?:item|line|lineitem|product|sku|unit|row|article|artikel)\b")
 
 
@@ -84,6 +90,16 @@ class _Name:
     is_net: bool
 
 
+def drop_sums(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without sums of lists in JSON, but for those of refunds."""
+    kept = [
+        column
+        for column in rows.columns
+        if f".{EACH}." not in column or _rate(_simplify(column), "refunded")
+    ]
+    return rows[kept]
+
+
 def find_columns(sample: Sample, ask: Ask) -> Found:
     """What each column is. Raises `ExportError` where none names a customer."""
     rows = sample.rows
@@ -99,7 +115,9 @@ def find_columns(sample: Sample, ask: Ask) -> Found:
         return [
             name.column
             for rate, _, name in ranked
-            if rate and (not kind or kinds[name.column] & set(kind))
+            if rate
+            and (not kind or kinds[name.column] & set(kind))
+            and (meaning == "refunded" or f".{EACH}." not in name.column)
         ]
 
     emails = _find_emails(rows, kinds, find("email_address", "email"))
@@ -171,6 +189,16 @@ def is_in_cents(column: str) -> bool:
 def is_in_utc(column: str) -> bool:
     """Whether a date's name says that it is in UTC."""
     return bool(re.search(r"\b(?:utc|gmt)\b", vocabulary.simplify(column)))
+
+
+def is_after_refunds(column: str) -> bool:
+    """Whether an amount's name says that refunds are taken off it already."""
+    return bool(re.match(r"(?:current|remaining)\b", vocabulary.simplify(column)))
+
+
+def is_test(column: str) -> bool:
+    """Whether a column's name says that it tells test orders."""
+    return bool(_TEST.fullmatch(vocabulary.simplify(column)))
 
 
 def is_of_item(column: str) -> bool:
@@ -300,13 +328,15 @@ def _find_number(
     ]
     # A word for many things is taken only where most of its cells differ.
     named = [column for column in named if len(rows) < 3 or len(rows[column].drop_duplicates()) > 1]
-    if named:
-        return named[0]
     unique = [
         column
         for column in rows.columns
         if column not in taken and rows[column].notna().all() and rows[column].is_unique
     ]
+    if named:
+        # What a system counts by itself is an id; what customers are told stands beside it.
+        told = [one for one in named[1:] if vocabulary.simplify(one) in _NUMBERS and one in unique]
+        return told[0] if told and _ID.search(vocabulary.simplify(named[0])) else named[0]
     answer = ask(
         Question(
             "columns.order_number",

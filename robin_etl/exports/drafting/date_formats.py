@@ -18,10 +18,11 @@ _ANSWERS = {"the day": _DAY_FIRST, "the month": _MONTH_FIRST}
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _DOTTED_HALF = r"(?i)(?<=\d)\s?[ap]\.\s?m\.?\Z"
 _NO_MONTH = re.compile(
-    rf"(?:{_MONTH}|AM|PM|T|Z|UTC|GMT|[hu年月日時分]|uur|uhr|at|om|um|kl|klo)\Z", re.IGNORECASE
+    rf"(?:{_MONTH}|AM|PM|T|Z|UTC|GMT|[hu年月日時分]|uur|uhr|at|om|um|kl|klo|à|às|a|o|alle|las)\Z",
+    re.IGNORECASE,
 )
 _TIME = re.compile(
-    r"(?P<between>T|,? +(?:(?:at|om|um|kl\.?|klo\.?|à|alle|a las|o|-) +)?)"
+    r"(?P<between>T|,? +(?:(?:at|om|um|kl\.?|klo\.?|à|às|alle|a las|o|-) +)?)"
     r"(?P<hour>\d{1,2})(?P<first>[:.hH])(?P<minute>\d{2})"
     r"(?:(?P<second_mark>[:.])(?P<second>\d{2})(?P<fraction>[.,]\d{1,9})?)?"
     r"(?P<word> ?(?i:uur|uhr|h|u)\.?)?(?P<half> ?[AaPp][Mm])?"

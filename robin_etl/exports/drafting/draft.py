@@ -54,7 +54,7 @@ def draft_profile(sample: Sample, answers: Mapping[str, str] | None = None) -> D
             "be. Have the shop system write the names of the columns above the rows.",
             path=sample.path,
         )
-    trimmed = replace(sample, rows=sample.rows.apply(columns.trim))
+    trimmed = replace(sample, rows=column_names.drop_sums(sample.rows).apply(columns.trim))
     drafter = _Drafter(trimmed, answers or {})
     lines = list(drafter.extend(fitting) if fitting else drafter.write_whole())
     return Draft(writing.write_lines(lines), drafter.questions)
@@ -76,7 +76,7 @@ class _Drafter:
         worth = revenue.find_revenue(rows, found, grain, self.ask)
         yield Line(remark=f"Columns of the file: {writing.name_columns(list(rows.columns), _NAMED)}")
         yield from writing.write_layout(self._sample, None)
-        yield from self._write_amounts(worth.columns)
+        yield from self._write_amounts(worth.columns, has_currency=bool(found.currency))
         yield from self._write_dates(found)
         yield Line("grain", grain.name, grain.why)
         if grain.is_continued:
@@ -92,6 +92,7 @@ class _Drafter:
         yield from writing.write_currency(rows, found.currency)
         if worth.refunds:
             yield from writing.write_refunds(worth.refunds)
+        yield from writing.write_tests(rows)
         yield from writing.suggest_leaving_out(rows, found)
 
     def extend(self, fitting: Profile) -> Iterator[Line]:
@@ -102,7 +103,7 @@ class _Drafter:
         yield Line("extends", fitting.name)
         yield from writing.write_layout(self._sample, fitting)
         money = [column.name for one in fitting.money.values() for column in one.columns]
-        yield from self._write_amounts(money, fitting)
+        yield from self._write_amounts(money, fitting, has_currency=fitting.currency is not None)
         found = column_names.take_from(fitting, rows)
         yield from self._write_dates(found, fitting)
         grain = revenue.find_grain(rows, found)
@@ -118,11 +119,15 @@ class _Drafter:
             self.questions.append(question)
         return answer
 
-    def _write_amounts(self, names: list[str], fitting: Profile | None = None) -> Iterator[Line]:
+    def _write_amounts(
+        self, names: list[str], fitting: Profile | None = None, *, has_currency: bool
+    ) -> Iterator[Line]:
         there = [self._sample.rows[name] for name in names if name in self._sample.rows]
         found = amount_styles.find_style(
             there, fitting.amount_style if fitting else None, self._sample, self.ask
         )
+        if not has_currency:
+            found = amount_styles.choose_currency(found, self.ask)
         yield from writing.write_style(found, fitting)
 
     def _write_dates(self, found: Found, fitting: Profile | None = None) -> Iterator[Line]:

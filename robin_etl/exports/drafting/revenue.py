@@ -189,7 +189,7 @@ def _find_by_total(reading: _Reading, total: str) -> Worth:
         expression += f" + {_place(reading, tax, is_summed=is_summed)}"
         used.append(tax)
         why += "; it is before tax"
-    expression, more = _subtract_refunded(reading, expression)
+    expression, more = _subtract_refunded(reading, expression, used)
     agreement = _compare_with_items(reading, total) if not is_summed else ""
     return Worth(expression, f"{why}{agreement}", [*used, *more], refunds)
 
@@ -216,7 +216,7 @@ def _find_by_items(reading: _Reading, ask: Ask) -> Worth:
         column = amounts.get(meaning)
         if not column or column in used or _is_zero(reading, column):
             continue
-        if meaning == "tax" and (is_gross or not (is_net or _decide_tax(column, used, ask))):
+        if meaning == "tax" and (is_gross or not (is_net or _decide_tax(column, base, ask))):
             continue
         own_sign = _flip(sign) if meaning == "discount" and _is_negative(reading, column) else sign
         part = f" {own_sign} {reading.name(column, optional=True)}"
@@ -234,7 +234,7 @@ def _find_by_items(reading: _Reading, ask: Ask) -> Worth:
     if is_base_summed:
         expression = f"sum({expression})"
     expression += "".join(outside)
-    expression, more = _subtract_refunded(reading, expression)
+    expression, more = _subtract_refunded(reading, expression, used)
     refunds = _find_refunds(reading.rows, reading.found, used[0])
     return Worth(expression, why, [*used, *more], refunds)
 
@@ -262,12 +262,12 @@ def _ask_total(reading: _Reading, ask: Ask) -> Worth:
     return Worth(named, "as answered", used)
 
 
-def _decide_tax(column: str, used: list[str], ask: Ask) -> bool:
+def _decide_tax(column: str, base: str, ask: Ask) -> bool:
     """Whether a tax is to be added to prices that don't say whether it is in them."""
     answer = ask(
         Question(
             "columns.revenue",
-            f"is the tax in column {column} to be added to {' times '.join(used[:2])}?",
+            f"is the tax in column {column} to be added to {base}, or already in it?",
             ("added", "already in it"),
         )
     )
@@ -292,10 +292,10 @@ def _place(reading: _Reading, column: str, *, is_summed: bool) -> str:
     return f"sum({part})" if is_summed else part
 
 
-def _subtract_refunded(reading: _Reading, expression: str) -> tuple[str, list[str]]:
+def _subtract_refunded(reading: _Reading, expression: str, used: list[str]) -> tuple[str, list[str]]:
     """The expression less what was refunded, if a column says so."""
     refunded = reading.found.amounts.get("refunded")
-    if not refunded:
+    if not refunded or any(map(column_names.is_after_refunds, used)):
         return expression, []
     sign = "+" if _is_negative(reading, refunded) else "-"
     is_summed = reading.is_line and reading.varies(refunded)

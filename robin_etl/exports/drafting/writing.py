@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from robin_etl.exports import expressions
+from robin_etl.exports.drafting import column_names
 from robin_etl.exports.drafting.column_names import Found
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _WIDTH = 105
+# What says yes, by what says no.
+_YES = {
+    "false": "true",
+    "0": "1",
+    "no": "yes",
+    "n": "y",
+    "nee": "ja",
+    "nein": "ja",
+    "non": "oui",
+    "off": "on",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,10 @@ def write_style(found: FoundStyle, fitting: Profile | None) -> Iterator[Line]:
     if fitting and style == fitting.amount_style:
         return
     if not found.is_decided:
-        yield Line(remark=f'QUESTION: is decimal_mark "." or ","? {found.why}')
+        yield Line(
+            remark=f"QUESTION: how are amounts written? Say decimal_mark, and the currency_signs "
+            f"of the shop's currency; {found.why}"
+        )
         # Neither is right before somebody has said it, and a profile without it would take the point.
         yield Line("decimal_mark", "?")
         return
@@ -186,6 +201,20 @@ def write_refunds(refunds: Refunds) -> Iterator[Line]:
         yield Line("values", list(refunds.values), "rows of refunds, taken off the order's others")
 
 
+def write_tests(rows: pd.DataFrame) -> Iterator[Line]:
+    """The table that leaves out test orders, where a column tells them."""
+    told = {}
+    for column in filter(column_names.is_test, rows.columns):
+        values = {str(value).lower() for value in rows[column].dropna().unique()}
+        if values and values <= _YES.keys() | set(_YES.values()):
+            told[column] = sorted({_YES.get(value, value) for value in values})
+    if told:
+        yield Line()
+        yield Line("[leave_out]")
+    for column, words in told.items():
+        yield Line(column, words, "test orders are none")
+
+
 def suggest_leaving_out(rows: pd.DataFrame, found: Found) -> Iterator[Line]:
     """A remark on columns by which a shop may have rows left out."""
     words = (
@@ -202,6 +231,8 @@ def suggest_leaving_out(rows: pd.DataFrame, found: Found) -> Iterator[Line]:
     )
     for column in rows.columns:
         if not any(word in column.lower() for word in words) or column in found.status:
+            continue
+        if column_names.is_test(column):
             continue
         values = rows[column].dropna().value_counts()
         if 1 < len(values) <= 12:

@@ -232,8 +232,8 @@ class Profile(BaseModel):
     )
     timezone: Zone = Field(
         "UTC",
-        description="Time zone of dates without an offset, whatever ROBIN_ETL_TIMEZONE says; blank if that "
-        "must state it. A profile without this key leaves it to the setting, or else to UTC.",
+        description="Time zone of dates without an offset, whatever ROBIN_ETL_TIMEZONE says; blank if "
+        "that must state it. A profile without this key leaves it to the setting, or else to UTC.",
     )
     grain: Literal["order", "line"] = Field(
         "order",

@@ -285,14 +285,24 @@ class Engine:
         return listing(column, type_=sa.JSON)
 
     def select_keys(self, keys: pd.Series) -> sa.Select[Any]:
-        """Any number of keys as one parameter. Sorted, they touch each page of the index once."""
+        """Any number of keys as one parameter."""
+        return self._select_json(sa.literal(self.encode_keys(keys), sa.String))
+
+    def select_given_keys(self, name: str) -> sa.Select[Any]:
+        """The same of keys that a parameter of this name gives, when the statement is executed."""
+        return self._select_json(sa.bindparam(name, type_=sa.String))
+
+    @staticmethod
+    def encode_keys(keys: pd.Series) -> str:
+        """Keys as that parameter takes them. Sorted, they touch each page of the index once."""
         distinct = pc.unique(pa.array(keys, pa.large_string(), from_pandas=True)).drop_null()
-        text = json.dumps(distinct.take(pc.sort_indices(distinct)).to_pylist())
+        return json.dumps(distinct.take(pc.sort_indices(distinct)).to_pylist())
+
+    def _select_json(self, text: sa.ColumnElement[Any]) -> sa.Select[Any]:
         if self.is_postgresql:
-            parameter = sa.cast(sa.literal(text, sa.String), sa.JSON)
-            table = sa.func.json_array_elements_text(parameter).table_valued("value")
+            table = sa.func.json_array_elements_text(sa.cast(text, sa.JSON)).table_valued("value")
         else:
-            table = sa.func.json_each(sa.literal(text, sa.String)).table_valued("value")
+            table = sa.func.json_each(text).table_valued("value")
         return sa.select(sa.cast(table.c.value, sa.String).label("value"))
 
     def stamp(self) -> str:

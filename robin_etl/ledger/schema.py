@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 # Opening a ledger of a newer version is refused; an older one is brought up to this by `migrations`,
 # where each version has a file.
-VERSION = 6
+VERSION = 7
 
 # Order numbers and dates are compared byte by byte on every database, as Python compares them.
 _TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
@@ -30,6 +30,11 @@ META = sa.Table(
     sa.Column("address", _TEXT),
     sa.Column("account", _TEXT),
     sa.Column("customer_key", _TEXT),
+    # What all orders come to (`totals`).
+    sa.Column("told_orders", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("told_first_orders", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("told_revenue", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("newest_day", _TEXT),
     # What the ledger is known by, wherever it lies: its journals bear it.
     sa.Column("ledger", _TEXT, nullable=False),
 )

@@ -21,6 +21,7 @@ from robin_etl.core import columns
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import Totals
 from robin_etl.ledger.schema import COUNT_TRANSACTION, META, ORDERS
+from robin_etl.ledger.totals import NOTHING, KeptTotals, total_states
 
 _MOMENT = len("2017-04-05T12:34:56Z")
 
@@ -32,6 +33,7 @@ class OrderStates:
         self._engine = engine
         insert = _replace_known(engine.insert(ORDERS))
         self._upsert = engine.compile(insert, columns.STATE_COLUMNS)
+        self._totals = KeptTotals(engine)
 
     # Look-ups
 
@@ -132,17 +134,13 @@ class OrderStates:
 
     def totals(self) -> Totals:
         """What the ledger holds."""
-        is_first = sa.and_(ORDERS.c.is_first_order == sa.true(), ORDERS.c.is_cancelled == sa.false())
-        flagged = sa.func.sum(sa.case((is_first, 1), else_=0))
-        query = sa.select(
-            sa.func.count().filter(ORDERS.c.is_told == sa.true()).label("orders"),
-            sa.func.coalesce(flagged, 0).label("first_orders"),
-            sa.func.coalesce(sa.func.sum(ORDERS.c.revenue), 0).label("revenue"),
-            sa.func.max(ORDERS.c.day).label("newest_day"),
-        )
         with self._engine.read() as connection:
-            row = connection.execute(query).one()
-        return Totals(int(row.orders), int(row.first_orders), int(row.revenue), row.newest_day)
+            return self._totals.read(connection)
+
+    def compare_totals(self) -> tuple[Totals, Totals]:
+        """The same, and what all orders come to at the same moment: the cost grows with the ledger."""
+        with self._engine.read_snapshot() as connection:
+            return self._totals.read(connection), self._totals.add_up(connection)
 
     def oldest_day(self) -> date | None:
         """The oldest day that any state is of; None where there is none."""
@@ -171,8 +169,10 @@ class OrderStates:
         """Take over these states, each in the order of `columns.STATE_COLUMNS`; none move nothing."""
         rows = list(states)
         if rows:
-            with self._engine.write() as connection:
+            with self._engine.transaction(), self._engine.write() as connection:
+                held = self._totals.of(connection, (row[0] for row in rows))
                 connection.exec_driver_sql(self._upsert, rows)
+                self._totals.move(connection, held, total_states(rows))
                 self._engine.execute_once(connection, COUNT_TRANSACTION)
 
     def baseline(self, states: pd.DataFrame) -> None:
@@ -185,16 +185,19 @@ class OrderStates:
         with self._engine.transaction(), self._engine.write() as connection:
             if self._engine.is_postgresql:
                 self._copy(connection, ordered)
-                self._engine.execute_once(connection, COUNT_TRANSACTION)
             else:
                 connection.exec_driver_sql("PRAGMA cache_size=-262144")  # since it touches every page
-                self.acknowledge(columns.iterate_states(ordered))
+                connection.exec_driver_sql(self._upsert, list(columns.iterate_states(ordered)))
+            self._totals.recount(connection)
+            self._engine.execute_once(connection, COUNT_TRANSACTION)
 
     def remove(self, order_numbers: pd.Series) -> None:
         """Forget the states of these orders."""
         numbers = self._engine.select_keys(order_numbers)
-        with self._engine.write() as connection:
+        with self._engine.transaction(), self._engine.write() as connection:
+            held = self._totals.of(connection, order_numbers)
             connection.execute(ORDERS.delete().where(ORDERS.c.order_number.in_(numbers)))
+            self._totals.move(connection, held, NOTHING)
             self._engine.execute_once(connection, COUNT_TRANSACTION)
 
     def _copy(self, connection: sa.Connection, states: pd.DataFrame) -> None:

@@ -101,7 +101,8 @@ class Verification:
     """`orders` in the ledger, of which `delivered` were sent to ROBIN and not only acknowledged by a
     baseline. `missing`: sent, but not in the ledger; `differing`: in it otherwise than ROBIN accepted
     last. The first hundred of each by name. `baselines`: whether there were any, which may have moved
-    orders without a delivery. `journaled`: how it compares with its journals, if there are any.
+    orders without a delivery. `is_miscounted`: whether the totals that the ledger keeps are not those of
+    its orders. `journaled`: how it compares with its journals, if there are any.
     """
 
     orders: int
@@ -109,12 +110,14 @@ class Verification:
     missing: tuple[str, ...]
     differing: tuple[str, ...]
     baselines: bool
+    is_miscounted: bool = False
     journaled: Journaled | None = None
 
     @property
     def is_right(self) -> bool:
         is_as_journaled = self.journaled is None or self.journaled.is_right
-        return not self.missing and (self.baselines or not self.differing) and is_as_journaled
+        is_as_sent = not self.missing and (self.baselines or not self.differing)
+        return is_as_sent and not self.is_miscounted and is_as_journaled
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -132,6 +135,12 @@ class Verification:
             yield f"In the ledger otherwise than sent{why}: {', '.join(self.differing[:_SHOWN])}."
         if not (self.missing or self.differing):
             yield "The ledger's state follows from its delivery log."
+        if self.is_miscounted:
+            yield (
+                "The totals that the ledger keeps are not those of its orders: something else than "
+                "robin-etl has changed it. Run robin-etl ledger rebuild, which makes it anew from its "
+                "journals and keeps this one beside it."
+            )
         if self.journaled is None:
             yield (
                 "No journal of this ledger is under ROBIN_ETL_RUNS: it can't be made anew from any. The "
@@ -155,12 +164,14 @@ def verify(ledger: Ledger, journals: UPath | None = None) -> Verification:
         is_known = batch["day"].notna()
         missing += batch["order_number"][~is_known].tolist()
         differing += batch["order_number"][is_known & differ_from_payload(batch)].tolist()
+    kept, counted = ledger.states.compare_totals()
     return Verification(
-        orders=ledger.states.totals().orders,
+        orders=counted.orders,
         delivered=delivered,
         missing=tuple(missing[:_NAMED]),
         differing=tuple(differing[:_NAMED]),
         baselines=ledger.runs.has("baseline"),
+        is_miscounted=kept != counted,
         journaled=_compare_with_journals(ledger, journals) if journals else None,
     )
 

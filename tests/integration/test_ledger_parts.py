@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
@@ -62,6 +63,36 @@ def test_states_move_forward_and_are_removed(engine: Engine) -> None:
     assert known.orders_of("c2").tolist() == ["2"]
     known.remove(keys("1"))
     assert (known.totals().orders, known.revision()) == (1, 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_totals_are_those_of_all_orders_after_any_moves(engine: Engine, seed: int) -> None:
+    chance = random.Random(seed)
+    known = OrderStates(engine)
+    for _ in range(30):
+        numbers = chance.sample("abcdefgh", chance.randint(1, 4))
+        some = states(
+            *(
+                {
+                    "order_number": number,
+                    "revenue": chance.randint(0, 500),
+                    "day": f"2026-03-0{chance.randint(1, 9)}",
+                    "is_first_order": chance.random() < 0.5,
+                    "is_cancelled": chance.random() < 0.3,
+                    "is_told": chance.random() < 0.7,
+                }
+                for number in numbers
+            )
+        )
+        match chance.choice(["acknowledge", "baseline", "remove"]):
+            case "acknowledge":
+                known.acknowledge(columns.iterate_states(some))
+            case "baseline":
+                known.baseline(some)
+            case "remove":
+                known.remove(keys(*numbers))
+        kept, counted = known.compare_totals()
+        assert kept == counted == known.totals()
 
 
 def test_taking_no_states_over_moves_nothing(engine: Engine) -> None:

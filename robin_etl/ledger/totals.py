@@ -64,7 +64,7 @@ class KeptTotals:
         """Take over that what was `before` is now `after`: nothing, where the orders were removed."""
         newest, until_now = after.newest_day or "", before.newest_day or ""
         by = (getattr(after, name) - getattr(before, name) for name in _COUNTS)
-        connection.exec_driver_sql(self._move, (*by, newest, newest))
+        connection.exec_driver_sql(self._move, (*by, after.newest_day, after.newest_day))
         # Only what is taken back goes back in time; then all orders have to be looked through.
         if newest < until_now == connection.execute(sa.select(META.c.newest_day)).scalar_one():
             left = sa.select(sa.func.max(ORDERS.c.day)).scalar_subquery()

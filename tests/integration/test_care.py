@@ -233,7 +233,7 @@ def test_a_damaged_file_is_a_sentence_that_says_what_to_do(
     done = ledger_command("verify")
     assert done.returncode == 1
     assert "damaged" in done.stderr
-    assert "baseline" in done.stderr
+    assert "ledger rebuild" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,5 @@
-"""How long a ledger takes to be made anew from its journals, and to be verified against them.
+"""How long a ledger takes to be made anew from its journals, and to be verified against them; and how
+long a snapshot takes to be written, and a ledger to be made from that alone.
 
     python -m benchmarks.rebuild [--size small|full]
 
@@ -19,6 +20,7 @@ from benchmarks import measuring
 from benchmarks.delivery import changes
 from robin_etl.core import payload
 from robin_etl.ledger import Binding, Ledger
+from robin_etl.ledger.journal import Journals
 from robin_etl.ledger.restore import rebuild
 from robin_etl.ledger.verify import verify
 
@@ -57,8 +59,22 @@ def main() -> None:
         with Ledger.open(str(folder / "anew.db")) as ledger:
             assert verify(ledger, journals).is_right
         verified = time.perf_counter() - began
+        began = time.perf_counter()
+        with Ledger.open(str(folder / "ledger.db")) as ledger:
+            assert ledger.write_snapshot(journals, "benchmark") == number
+        written = time.perf_counter() - began
+        first, snapshot = Journals(journals, restored.ledger).list_files()
+        first.unlink()
+        began = time.perf_counter()
+        assert rebuild(str(folder / "again.db"), journals, BINDING).orders == number
+        made = time.perf_counter() - began
+        snapshot_size = snapshot.stat().st_size
     print(f"{number:,} orders, {size / 1e6:,.0f} MB of journals ({size / number:.0f} bytes an order)")
     peak = measuring.peak_mb()
+    print(
+        f"a snapshot of {snapshot_size / 1e6:,.0f} MB written in {written:.1f} s, made anew from it in "
+        f"{made:.1f} s"
+    )
     print(f"made anew in {rebuilt:.1f} s, verified in {verified:.1f} s; {peak:.0f} MB at most")
 
 

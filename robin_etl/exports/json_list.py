@@ -109,7 +109,8 @@ class _Text:
             try:
                 value, end = DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                if self._is_at_end or len(self._text) - self._at > MOST_LINE_BYTES:
+                is_too_long = len(self._text) - self._at > MOST_LINE_BYTES
+                if self._is_at_end or is_too_long or isinstance(error, RecursionError):
                     raise make_syntax_error(self._path, self._line, error) from error
                 self._fill()
                 continue

@@ -23,6 +23,7 @@ from upath import UPath
 from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
 from robin_etl.exports import files, locations, profiles
+from robin_etl.exports.jsonl import read_jsonl
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.text import read_lines
 
@@ -134,8 +135,39 @@ def test_cells_beyond_the_header_are_kept_apart(tmp_path: Path, place: int) -> N
     assert export.orders.rows["order_number"].notna().sum() == 3
 
 
+def test_an_object_of_a_list_is_numbered_by_the_line_it_begins_on(tmp_path: Path) -> None:
+    order = {"order_number": "1", "email_address": "a@x.nl", "revenue": 1.10, "order_date": "2026-03-01"}
+    text = json.dumps({"orders": [order, order]}, indent=1)
+    export = read(written(tmp_path, text, "orders.json"))
+    assert export.orders.lines.tolist() == [3, 9]
+    assert values(export)["revenue"] == 110
+
+
+def test_numbers_in_lists_of_objects_are_added_up_exactly_and_texts_are_not(tmp_path: Path) -> None:
+    refunds = [
+        {"total": "-0.10", "why": "late"},
+        {"total": -0.2, "why": 7, "parts": [{"n": 1}, {"n": 2}]},
+    ]
+    order = {
+        "order_number": "1",
+        "email_address": "a@x.nl",
+        "order_date": "2026-03-01",
+        "refunds": refunds,
+    }
+    lines = [{**order, "revenue": 1}, {**order, "order_number": "2", "revenue": 1, "refunds": []}]
+    path = written(tmp_path, "\n".join(map(json.dumps, lines)), "orders.jsonl")
+    [cells] = [cells for cells, _ in read_jsonl(iter([(1, path.read_bytes())]), "it")]
+    assert cells["refunds.*.total"].fillna("").tolist() == ["-0.30", ""]
+    assert cells["refunds.*.parts.*.n"].fillna("").tolist() == ["3", ""]
+    assert "refunds.*.why" not in cells
+    revenue = ROBIN.columns.model_copy(update={"revenue": "revenue + [refunds.*.total]?"})
+    orders = read(path, ROBIN.model_copy(update={"columns": revenue})).orders
+    assert orders.rows["revenue"].tolist() == [70, 100]
+
+
 def test_a_header_without_rows_is_a_day_without_orders(tmp_path: Path) -> None:
-    for name, content in (("o.csv", HEADER + "\n"), ("p.csv", HEADER), ("o.jsonl", "\n")):
+    empty = (("o.csv", HEADER + "\n"), ("p.csv", HEADER), ("o.jsonl", "\n"), ("o.json", "[]"))
+    for name, content in empty:
         export = read(written(tmp_path, content, name))
         assert export.orders.rows.empty
         assert str(export.orders.rows["revenue"].dtype) == "Int64"
@@ -160,9 +192,16 @@ def test_an_unknown_column_is_ignored_even_twice(tmp_path: Path) -> None:
         ("orders.jsonl", b'{"order_number": 1}\n{oops}', "not JSON on line 2"),
         ("orders.jsonl", b"[1]", "something else than an object on line 1"),
         ("orders.jsonl", b'{"order_number": 1}', "has no columns email_address"),
+        ("orders.json", b'[{"order_number": 1}\n, 2]', "something else than an object on line 2"),
+        ("orders.json", b'[{"order_number": 1},\n{"a"', "is not JSON on line 2"),
+        ("orders.json", b'[{"order_number": 1}', "ends within its list of orders"),
+        ("orders.json", b'[{"order_number": 1}{}]', "is no list of objects"),
+        ("orders.json", b'{"shop": "x", "customers": [{}]}', "an object without a list of orders"),
+        ("orders.json", b"7", "is no list of objects"),
+        ("orders.json", b'[{"order_number": "\xff"}]', "is not UTF-8"),
         ("orders.parquet", b"PAR1 not", "not a readable Parquet"),
         ("orders.xlsx", b"PK", "not a readable spreadsheet"),
-        ("orders.xls", b"PK", "its name ends in none of"),
+        ("orders.xls", b"PK", "its name ends in none of .* Save it as .xlsx or .csv there"),
     ],
 )
 def test_what_is_no_export_is_one_error_that_names_the_file(
@@ -374,6 +413,8 @@ ALIKE = {
     "a.csv.gz": gzip.compress(_as_csv()),
     "a.jsonl": "\n".join(map(json.dumps, NUMBERED)).encode(),
     "escaped.jsonl": "\n".join(map(json.dumps, NUMBERED)).replace('"07"', '"\\u0030\\u0037"').encode(),
+    "a.json": json.dumps(NUMBERED, indent=1).encode(),
+    "wrapped.json": json.dumps({"count": 40, "links": ["x"], "Orders": NUMBERED, "next": None}).encode(),
     "a.parquet": _as_parquet(),
 }
 

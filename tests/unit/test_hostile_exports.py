@@ -163,9 +163,22 @@ def repetitive_parquet() -> bytes:
         ("o.csv", lambda: ",".join(map(str, range(10_001))).encode(), "10,001 columns on line 1"),
         ("o.jsonl", lambda: json.dumps({f"{n}": 1 for n in range(10_001)}).encode(), "10,001 columns"),
         ("o.jsonl", lambda: b"[" * 100_000, "is not JSON on line 1"),
+        ("o.json", lambda: b"[" * 100_000, "is not JSON on line 1"),
+        ("o.json", lambda: b"[" + b'{"a": 1},' * 200_000, "more than 1,000,000 bytes"),
         ("o.csv", lambda: csv('"' + "x" * 200_000), "can't be read as csv"),
     ],
-    ids=["gzip bomb", "csv", "jsonl", "parquet", "columns", "keys", "nested", "cell"],
+    ids=[
+        "gzip bomb",
+        "csv",
+        "jsonl",
+        "parquet",
+        "columns",
+        "keys",
+        "nested",
+        "list",
+        "long list",
+        "cell",
+    ],
 )
 def test_what_is_far_too_much_is_an_error_not_memory(
     tmp_path: Path, name: str, content: Callable[[], bytes], words: str
@@ -177,7 +190,7 @@ def test_what_is_far_too_much_is_an_error_not_memory(
 def test_a_line_without_an_end_is_an_error_not_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "_MOST_LINE_BYTES", 1_000)
+    monkeypatch.setattr(streams, "MOST_LINE_BYTES", 1_000)
     with pytest.raises(ExportError, match=r"a line of more than 1,000 bytes \(line 2\)"):
         batches(tmp_path, "o.csv", csv("x" * 5_000), batch_bytes=500)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import vocabulary
-from robin_etl.exports.drafting import amount_styles, date_formats
+from robin_etl.exports.drafting import amount_styles, date_formats, flags
 from robin_etl.exports.drafting.questions import Ask, Question
 from robin_etl.exports.json_objects import EACH
 from robin_etl.exports.naming import name_columns
@@ -45,7 +45,6 @@ _OF_PAYMENT = re.compile(r"pa[iy]|financ|betaal|zahl|pag|betal|plat")
 _OF_SHIPPING = re.compile(
     r"ship|deliver|fulfil|verz|versand|liefer|levering|livr|spediz|envio|env\u00edo"
 )
-_TEST = re.compile(r"(?:is )?test(?: ?(?:mode|order|bestelling|bestellung|commande|ordre))?")
 _OF_ITEM = re.compile(r"\b(?:item|line|lineitem|product|sku|unit|row|article|artikel)\b")
 
 
@@ -103,8 +102,9 @@ def drop_sums(rows: pd.DataFrame) -> pd.DataFrame:
 def find_columns(sample: Sample, ask: Ask) -> Found:
     """What each column is. Raises `ExportError` where none names a customer."""
     rows = sample.rows
-    names = [_simplify(column) for column in rows.columns]
-    kinds = {name.column: _look_at(rows[name.column]) for name in names}
+    told = {flag.column for _, flag in flags.find_flags(rows)}
+    names = [_simplify(column) for column in rows.columns if column not in told]
+    kinds = {column: _look_at(rows[column]) for column in rows.columns}
 
     def find(meaning: str, *kind: str) -> list[str]:
         ranked = sorted(
@@ -141,7 +141,9 @@ def find_columns(sample: Sample, ask: Ask) -> Found:
         email_address=emails[:2],
         phone_number=phones,
         order_date=date,
-        status=_find_statuses(find("status", "word")),
+        status=_find_statuses(
+            [one for one in find("status", "word", "digits") if not _is_place(rows, one)]
+        ),
         paid_at=next((one for one in find("paid_at", "date") if one not in date), ""),
         cancelled_at=next((one for one in find("cancelled_at", "date", "blank") if one not in date), ""),
         currency=next(iter(find("currency", "code")), ""),
@@ -193,12 +195,7 @@ def is_in_utc(column: str) -> bool:
 
 def is_after_refunds(column: str) -> bool:
     """Whether an amount's name says that refunds are taken off it already."""
-    return bool(re.match(r"(?:current|remaining)\b", vocabulary.simplify(column)))
-
-
-def is_test(column: str) -> bool:
-    """Whether a column's name says that it tells test orders."""
-    return bool(_TEST.fullmatch(vocabulary.simplify(column)))
+    return bool(re.match(r"(?:current|remaining)\b|total sales\Z", vocabulary.simplify(column)))
 
 
 def is_of_item(column: str) -> bool:
@@ -248,6 +245,8 @@ def _look_at(text: pd.Series) -> frozenset[str]:
         kinds.add("phone")
     if some.str.fullmatch(r"[A-Za-z]{3}").mean() > 0.9:
         kinds.add("code")
+    if some.nunique() <= 20 and some.str.fullmatch(r"\d{1,3}").all():
+        kinds.add("digits")
     if date_formats.are_times(some):
         kinds.add("time")
     elif date_formats.are_dates(some):
@@ -345,6 +344,12 @@ def _find_number(
         )
     )
     return answer or ""
+
+
+def _is_place(rows: pd.DataFrame, column: str) -> bool:
+    """Whether a column of states is one of a country's, such as NY."""
+    cells = rows[column].dropna()
+    return vocabulary.simplify(column) == "state" and bool(cells.str.fullmatch(r"[A-Za-z]{2}").all())
 
 
 def _find_statuses(named: list[str]) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class _Drafter:
         """The lines of a profile that stands alone."""
         rows = self._sample.rows
         found = column_names.find_columns(self._sample, self.ask)
-        grain = revenue.find_grain(rows, found)
+        grain = revenue.find_grain(rows, found, self.ask)
         worth = revenue.find_revenue(rows, found, grain, self.ask)
         yield Line(remark=f"Columns of the file: {writing.name_columns(list(rows.columns), _NAMED)}")
         yield from writing.write_layout(self._sample, None)
@@ -92,7 +92,7 @@ class _Drafter:
         yield from writing.write_currency(rows, found.currency)
         if worth.refunds:
             yield from writing.write_refunds(worth.refunds)
-        yield from writing.write_tests(rows)
+        yield from writing.write_left_out(rows, meaning.unpaid)
         yield from writing.suggest_leaving_out(rows, found)
 
     def extend(self, fitting: Profile) -> Iterator[Line]:
@@ -106,7 +106,7 @@ class _Drafter:
         yield from self._write_amounts(money, fitting, has_currency=fitting.currency is not None)
         found = column_names.take_from(fitting, rows)
         yield from self._write_dates(found, fitting)
-        grain = revenue.find_grain(rows, found)
+        grain = revenue.find_grain(rows, found, self.ask)
         if fitting.grain == "order" and grain.is_repeated and grain.name == "line":
             yield Line("grain", "line", grain.why)
         meaning = statuses.find_statuses(rows, found, self.ask, fitting)

@@ -55,8 +55,10 @@ class Worth:
         return Worth("", f"it may be {self.expression}", self.columns, self.refunds)
 
 
-def find_grain(rows: pd.DataFrame, found: Found) -> Grain:
-    """What a row is, by which cells repeat, and which are blank, within an order."""
+def find_grain(rows: pd.DataFrame, found: Found, ask: Ask) -> Grain:
+    """What a row is, by which cells repeat, and which are blank, within an order. Rows of one order
+    whose amounts differ are asked about, unless something says that they are items.
+    """
     if not found.order_number or found.order_number not in rows:
         return Grain("order", "no column of order numbers")
     numbers = rows[found.order_number]
@@ -73,9 +75,24 @@ def find_grain(rows: pd.DataFrame, found: Found) -> Grain:
         return Grain("order", f"no order number repeats in {len(rows):,} rows")
     several = int(numbers[numbers.duplicated()].nunique())
     why = f"{several:,} order numbers are on several rows"
-    if items or _is_any_refund(rows, found):
+    if items or _is_any_refund(rows, found) or _are_items(rows, found, why, ask):
         return Grain("line", why, is_repeated=True)
-    return Grain("order", f"{why}, and nothing says that they are items: the last row counts")
+    return Grain("order", f"{why}, and they are no items: the last row counts")
+
+
+def _are_items(rows: pd.DataFrame, found: Found, why: str, ask: Ask) -> bool:
+    """Whether rows of an order are its items where nothing but their amounts speaks for that."""
+    if not (found.totals and _Reading(rows, found, Grain("line", "")).varies(found.totals[0])):
+        return False
+    answer = ask(
+        Question(
+            "grain",
+            "what are rows that share an order number and have different amounts?",
+            ("items that add up", "versions of which the last counts"),
+            why,
+        )
+    )
+    return bool(answer and answer.startswith("items"))
 
 
 def find_revenue(rows: pd.DataFrame, found: Found, grain: Grain, ask: Ask) -> Worth:
@@ -297,9 +314,29 @@ def _subtract_refunded(reading: _Reading, expression: str, used: list[str]) -> t
     refunded = reading.found.amounts.get("refunded")
     if not refunded or any(map(column_names.is_after_refunds, used)):
         return expression, []
+    if len(used) == 1 and _is_subtracted(reading, used[0], refunded):
+        return expression, []
     sign = "+" if _is_negative(reading, refunded) else "-"
     is_summed = reading.is_line and reading.varies(refunded)
     return f"{expression} {sign} {_place(reading, refunded, is_summed=is_summed)}", [refunded]
+
+
+def _is_subtracted(reading: _Reading, total: str, refunded: str) -> bool:
+    """Whether a total has its refunds taken off it already, as the amounts that it consists of show."""
+    amounts = reading.found.amounts
+    subtotal = amounts.get("subtotal")
+    if reading.is_line or not subtotal:
+        return False
+    parts = {name: reading.read(amounts[name]).fillna(0).abs() for name in _PARTS if amounts.get(name)}
+    refunds = reading.read(refunded).fillna(0).abs()
+    is_any = refunds > 0
+    base = reading.read(subtotal) + parts.get("shipping", 0) - parts.get("discount", 0) - refunds
+    rest = (reading.read(total) - base)[is_any].abs()
+    with_tax = (reading.read(total) - base - parts.get("tax", 0))[is_any].abs()
+    return bool(is_any.any() and min(rest.max(), with_tax.max()) < float(_CENT))
+
+
+_PARTS = ("shipping", "discount", "tax")
 
 
 def _is_negative(reading: _Reading, column: str) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from robin_etl.exports import vocabulary
 from robin_etl.exports.drafting.column_names import Found
+from robin_etl.exports.drafting.flags import Flag, find_flags
 from robin_etl.exports.drafting.questions import Ask, Question
 from robin_etl.exports.drafting.writing import Line
 from robin_etl.exports.profiles import Profile, Status
@@ -31,6 +32,7 @@ class FoundStatuses:
     cancelled_if_filled: str = ""
     pending_if_blank: str = ""
     blank: int = 0
+    unpaid: tuple[Flag, ...] = ()
 
 
 def find_statuses(
@@ -65,16 +67,46 @@ def find_statuses(
             undecided.append(value)
         else:
             meanings[value] = meaning
+    flags = [] if fitting else list(find_flags(rows))
+    flagged = _read_flags([one for one in flags if one[0] in (CANCELLED, REFUNDED)], rows, meanings, ask)
+    counts |= flagged.counts
+    meanings |= flagged.meanings
     paid_at = "" if found.status or not found.paid_at else found.paid_at
     blank = int(rows[paid_at].isna().sum()) if paid_at else 0
     return FoundStatuses(
-        columns=tuple(column for column in found.status if column in rows),
+        columns=(*(column for column in found.status if column in rows), *flagged.columns),
         counts=counts,
         meanings=meanings,
-        undecided=tuple(undecided),
+        undecided=(*undecided, *flagged.undecided),
         cancelled_if_filled=found.cancelled_at,
         pending_if_blank=paid_at if 0 < blank < len(rows) else "",
         blank=blank,
+        unpaid=tuple(flag for meaning, flag in flags if meaning == "paid"),
+    )
+
+
+def _read_flags(
+    flags: list[tuple[str, Flag]], rows: pd.DataFrame, known: Mapping[str, str], ask: Ask
+) -> FoundStatuses:
+    """What columns of yes and no say of orders, as further columns of the status. What yes means must be
+    the same in all of them.
+    """
+    counts: dict[str, int] = {}
+    meanings: dict[str, str] = {}
+    undecided = []
+    for meaning, flag in flags:
+        cells = rows[flag.column].dropna().str.lower()
+        for value in (*flag.yes, *flag.no):
+            means = meaning if value in flag.yes else ORDER
+            counts[value] = counts.get(value, 0) + int((cells == value).sum())
+            if {**known, **meanings}.get(value, means) != means:
+                words = f"what is an order whose {flag.column} is {value!r}?"
+                answer = ask(Question(f"status.{value}", words, MEANINGS))
+                means = answer or ORDER
+                undecided += [] if answer else [value]
+            meanings[value] = means
+    return FoundStatuses(
+        tuple(flag.column for _, flag in flags), counts, meanings, tuple(dict.fromkeys(undecided))
     )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from robin_etl.exports import expressions
-from robin_etl.exports.drafting import column_names
+from robin_etl.exports.drafting import flags
 from robin_etl.exports.drafting.column_names import Found
+from robin_etl.exports.drafting.flags import Flag
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _WIDTH = 105
-# What says yes, by what says no.
-_YES = {
-    "false": "true",
-    "0": "1",
-    "no": "yes",
-    "n": "y",
-    "nee": "ja",
-    "nein": "ja",
-    "non": "oui",
-    "off": "on",
-}
 
 
 @dataclass(frozen=True)
@@ -201,18 +191,16 @@ def write_refunds(refunds: Refunds) -> Iterator[Line]:
         yield Line("values", list(refunds.values), "rows of refunds, taken off the order's others")
 
 
-def write_tests(rows: pd.DataFrame) -> Iterator[Line]:
-    """The table that leaves out test orders, where a column tells them."""
-    told = {}
-    for column in filter(column_names.is_test, rows.columns):
-        values = {str(value).lower() for value in rows[column].dropna().unique()}
-        if values and values <= _YES.keys() | set(_YES.values()):
-            told[column] = sorted({_YES.get(value, value) for value in values})
-    if told:
+def write_left_out(rows: pd.DataFrame, unpaid: Sequence[Flag]) -> Iterator[Line]:
+    """The table that leaves out test orders, where a column tells them, and unpaid ones."""
+    tests = [flag for meaning, flag in flags.find_flags(rows) if meaning == "test"]
+    if tests or unpaid:
         yield Line()
         yield Line("[leave_out]")
-    for column, words in told.items():
-        yield Line(column, words, "test orders are none")
+    for flag in tests:
+        yield Line(flag.column, list(flag.yes), "test orders are none")
+    for flag in unpaid:
+        yield Line(flag.column, list(flag.no), "not paid yet")
 
 
 def suggest_leaving_out(rows: pd.DataFrame, found: Found) -> Iterator[Line]:
@@ -232,7 +220,7 @@ def suggest_leaving_out(rows: pd.DataFrame, found: Found) -> Iterator[Line]:
     for column in rows.columns:
         if not any(word in column.lower() for word in words) or column in found.status:
             continue
-        if column_names.is_test(column):
+        if flags.find_flag(rows, column):
             continue
         values = rows[column].dropna().value_counts()
         if 1 < len(values) <= 12:

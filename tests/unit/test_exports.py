@@ -160,8 +160,8 @@ def test_numbers_in_lists_of_objects_are_added_up_exactly_and_texts_are_not(tmp_
     assert cells["refunds.*.total"].fillna("").tolist() == ["-0.30", ""]
     assert cells["refunds.*.parts.*.n"].fillna("").tolist() == ["3", ""]
     assert "refunds.*.why" not in cells
-    revenue = ROBIN.columns.model_copy(update={"revenue": "revenue + [refunds.*.total]?"})
-    orders = read(path, ROBIN.model_copy(update={"columns": revenue})).orders
+    text = 'extends = "robin"\n[columns]\nrevenue = "revenue + [refunds.*.total]?"'
+    orders = read(path, profiles.parse_profile(text, "shop")).orders
     assert orders.rows["revenue"].tolist() == [70, 100]
 
 

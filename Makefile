@@ -10,7 +10,7 @@ export TMPDIR := $(CACHE)/tmp
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery test-browser unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest wheel release constraints clean
+.PHONY: install demo test test-airflow test-celery test-browser unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest test-install wheel release constraints clean
 
 install: $(STAMP)
 
@@ -30,9 +30,11 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
-# The long ones: 95 days of a real shop through a whole Airflow; a week on two Celery workers, which
-# needs redis-server.
+# The long ones: notices, deadlines, metrics, lineage and pages in a whole Airflow, and 95 days of a real
+# shop through one; a week on two Celery workers, which needs redis-server.
 test-airflow: install
+	$(UV) pip install --quiet --python $(BIN)/python --group airflow-home
+	$(BIN)/python -m pytest -n 0 tests/whole_airflow
 	$(BIN)/python -m tests.airflow_backfill
 
 test-celery: install
@@ -108,6 +110,10 @@ wheel: install
 # The same, and tries the wheel alone in empty environments, without Airflow and with it.
 release: install
 	$(BIN)/python -m tests.release
+
+# Follows docs/deployment.md on empty environments with pip and with uv, and the image's steps; minutes.
+test-install: install
+	$(BIN)/python -m tests.install
 
 # Names, versions and hashes only: no address of a package index is written.
 constraints: install

@@ -230,6 +230,9 @@ class Airflow:
     def get(self, path: str) -> Mapping[str, Any]:
         return self._ask("GET", path)
 
+    def patch(self, path: str, **fields: Any) -> Mapping[str, Any]:
+        return self._ask("PATCH", path, json=fields)
+
     def _ask(self, method: str, path: str, **given: Any) -> Mapping[str, Any]:
         token = requests.get(f"{self.url}/auth/token", timeout=ANSWERED).json()["access_token"]
         response = requests.request(

@@ -5,15 +5,26 @@ Imported whenever that file is parsed, so it imports little; a task imports the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import time, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetAlias, CronTriggerTimetable, task, task_group
+from airflow.sdk import (  # type: ignore[attr-defined]  # not all is in its stubs
+    DAG,
+    Asset,
+    AssetAlias,
+    CronTriggerTimetable,
+    DeadlineAlert,
+    task,
+    task_group,
+)
 from airflow.sdk.configuration import conf
 
 from robin_etl.airflow import DEFAULT_CONN_ID, SECRETS, Handed, Shop
 from robin_etl.airflow.approval import GuardApproval
+from robin_etl.airflow.deadline import ScheduledRunDeadline
+from robin_etl.airflow.links import ReportLink
+from robin_etl.airflow.notices import Callback, make_degraded_callbacks, make_failure_callbacks
 from robin_etl.airflow.params import make_params
 from robin_etl.airflow.sensor import ExportSensor
 
@@ -46,6 +57,10 @@ def robin_orders_dag(
     schedule: Any = "0 6 * * *",
     timezone: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    *,
+    notifiers: Sequence[Callback] = (),
+    due: time | None = None,
+    on_late: Any = None,
 ) -> DAG:
     """The DAG that tells ROBIN of one shop's orders; a file with three calls serves three shops.
 
@@ -53,11 +68,19 @@ def robin_orders_dag(
     Airflow's own), or anything else that Airflow takes, such as a list of assets. `settings` are the
     shop's, by their names in lower case (`{"exports": …, "profile": …}`); a secret belongs in the
     connection. After each run that was not a dry one, the asset named as the DAG has its outcome and
-    counts. Raises `ValueError` for a secret among the settings.
+    counts.
+
+    `notifiers` are Airflow's own, or other callables of one context: they are called for a task that
+    has failed for good, and for a degraded run where `ON_DEGRADED` is `notify`; in their templates
+    `robin` is a `Notice`. A scheduled run that is not done when it is `due`, in `timezone`, calls
+    `on_late`, one of Airflow's callbacks of a deadline. Raises `ValueError` for a secret among the
+    settings, and where only one of `due` and `on_late` is given.
     """
     timezone = timezone or conf.get("core", "default_timezone").replace("utc", "UTC")
     if secrets := SECRETS & {name.lower() for name in settings or {}}:
         raise ValueError(f"{', '.join(sorted(secrets))}: a secret belongs in the connection {conn_id}")
+    if (due is None) != (on_late is None):
+        raise ValueError("due and on_late belong together: by when, and what is called otherwise")
     shop: Shop = {"conn_id": conn_id, "timezone": timezone, "settings": dict(settings or {})}
     if isinstance(schedule, str):
         # Of itself Airflow starts a DAG's first run for up to a tenth of a day after its moment.
@@ -72,8 +95,9 @@ def robin_orders_dag(
             "retry_delay": timedelta(minutes=5),
             "retry_exponential_backoff": 2,
             "max_retry_delay": timedelta(hours=1),
-            "on_failure_callback": _make_failure_callback(shop),
+            "on_failure_callback": make_failure_callbacks(shop, notifiers),
         },
+        deadline=_make_deadline(due, timezone, on_late),
         params=make_params(),
         doc_md=_DOC.format(conn_id=conn_id),
         tags=["robin"],
@@ -93,7 +117,9 @@ def robin_orders_dag(
         wait >> extracted
         classified >> planned >> approve >> loaded
         reported = report.override(outlets=[_alias_of(dag_id)])(loaded, shop, dag_id)
-        alert(reported, shop)
+        for told in (planned, loaded, reported):
+            told.operator.operator_extra_links = (ReportLink(),)
+        alert.override(on_success_callback=make_degraded_callbacks(notifiers))(reported, shop)
     return dag
 
 
@@ -168,10 +194,8 @@ def _alias_of(asset: str) -> AssetAlias:
     return AssetAlias(f"{asset}_reported")
 
 
-def _make_failure_callback(shop: Shop) -> Callable[[Any], None]:
-    def call_on_failure(context: Any) -> None:
-        from robin_etl.airflow import failures
-
-        failures.notify(context, shop)
-
-    return call_on_failure
+def _make_deadline(due: time | None, timezone: str, on_late: Any) -> DeadlineAlert | None:
+    if due is None:
+        return None
+    reference = ScheduledRunDeadline(due.isoformat(), timezone)
+    return DeadlineAlert(reference, timedelta(), on_late, name=f"due at {due:%H:%M}")

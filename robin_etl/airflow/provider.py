@@ -16,6 +16,13 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "robin-etl",
         "name": "ROBIN",
         "description": "Orders of a web shop to ROBIN (CM.com Agent Inbox).",
+        "asset-uris": [
+            {
+                "schemes": ["robin"],
+                "handler": "robin_etl.airflow.assets.sanitize_uri",
+                "to_openlineage_converter": "robin_etl.airflow.assets.convert_to_openlineage",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "robin",

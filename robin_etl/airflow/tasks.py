@@ -12,17 +12,19 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from robin_etl import pipeline
-from robin_etl.airflow import Handed, Shop
+from robin_etl.airflow import Handed, Shop, lineage, notices
 from robin_etl.airflow.days import find_days
 from robin_etl.airflow.failures import notify, stop_retries
 from robin_etl.airflow.hook import RobinHook
+from robin_etl.airflow.links import make_run_url
 from robin_etl.airflow.log import TaskLog
 from robin_etl.airflow.messages import describe_question
+from robin_etl.airflow.metrics import Metrics
 from robin_etl.core.words import count
 from robin_etl.exceptions import GuardError, StoppedError
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.runs import DEGRADED
-from robin_etl.observer import Result
+from robin_etl.observer import Event, Observer, Result
 from robin_etl.settings import Settings
 from robin_etl.stages.catch_up import plan_catch_up
 from robin_etl.stages.records import Scope
@@ -40,10 +42,12 @@ _BY_ITSELF = ("scheduled", "asset_triggered")
 def extract(shop: Shop) -> list[Handed]:
     """Start the run and read its exports; the partitions that they were split into."""
     context = get_current_context()
+    hook = RobinHook.of(shop)
     with stop_retries():
-        settings = RobinHook.of(shop).get_settings(context["params"])
+        settings = hook.get_settings(context["params"])
         run = _start_run(settings, context, timezone=shop["timezone"])
-        pipeline.extract(settings, run, TaskLog())
+        lineage.note_exports(hook, settings)
+        pipeline.extract(settings, run, _watch(context))
     partitions = run.partitions
     return [
         {"run": run.location, "partition": one.number, "partitions": len(partitions)}
@@ -76,7 +80,7 @@ def plan(extracted: list[Handed], shop: Shop) -> Handed:
             raise
         log.warning("%s", tripped)
         run = Run.open(location, path_of=settings.path)
-        page = f"`{location}/{Run.page.name}`"
+        page = f"[{Run.page.name}]({_note_report(context)}), in `{location}`"
         return {
             "run": location,
             "guards": list(tripped.guards),
@@ -92,6 +96,7 @@ def load(extracted: list[Handed], shop: Shop) -> Handed:
     if approved:
         _open_run(location, shop).let_pass(approved)
     handed = _run_stage(pipeline.load, location, shop)
+    _note_lineage(context, shop)
     if is_dry_run():
         planned = _open_run(location, shop).plan.read()
         log.info(
@@ -114,6 +119,7 @@ def report(loaded: Handed, shop: Shop) -> Handed:
 def alert(reported: Handed, shop: Shop) -> None:
     """Do with a degraded run what `ON_DEGRADED` says."""
     context = get_current_context()
+    _note_report(context)
     with stop_retries():
         settings = RobinHook.of(shop).get_settings(context["params"])
         if reported["outcome"] != DEGRADED or settings.on_degraded == "ignore":
@@ -122,12 +128,32 @@ def alert(reported: Handed, shop: Shop) -> None:
         if settings.on_degraded == "fail":
             raise StoppedError(words)
         log.warning("%s", words)
-        notify({**context, "exception": words}, shop)
+        context[notices.DEGRADED] = words
+        notify(notices.add_notice({**context, "exception": words}), shop)
 
 
 def is_dry_run() -> bool:
     """Whether the DAG run that is under way posts nothing."""
     return bool(get_current_context()["params"]["dry_run"])
+
+
+def _note_lineage(context: Mapping[str, Any], shop: Shop) -> None:
+    hook = RobinHook.of(shop)
+    settings = hook.get_settings(context["params"])
+    lineage.note_exports(hook, settings)
+    if not is_dry_run():
+        lineage.note_robin(hook, settings)
+
+
+def _watch(context: Mapping[str, Any]) -> Observer:
+    """The observer of a stage: the task's log and Airflow's metrics."""
+    observers = TaskLog(), Metrics(context["dag_run"].dag_id)
+
+    def observe(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return observe
 
 
 def _open_run(location: str, shop: Shop) -> Run:
@@ -144,8 +170,8 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
     params = context["params"]
     first, last = find_days(context, settings, timezone=timezone)
     options = {
-        "final": params.get("final", False),
-        "dry_run": params.get("dry_run", False),
+        "final": bool(params.get("final")),
+        "dry_run": bool(params.get("dry_run")),
         "allow": tuple(params.get("allow") or ()),
         "refresh": params.get("refresh", False),
     }
@@ -164,7 +190,15 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
     run_id = _make_run_id(context, f"{first}" if first == last else f"{first}_{last}")
     run = Run.start(settings.runs, scope, id=run_id, path_of=settings.path)
     log.info("This run's files are in %s.", run.location)
+    _note_report(context)
     return run
+
+
+def _note_report(context: Any) -> str:
+    """Leave the address of the run's report to the task's callbacks."""
+    url = make_run_url(context["dag_run"].dag_id, context["dag_run"].run_id)
+    context[notices.REPORT] = url
+    return url
 
 
 def _make_run_id(context: Mapping[str, Any], days: str) -> str:
@@ -193,9 +227,10 @@ def _take_partition(stage: Callable[..., Result], partition: Handed, shop: Shop)
 
 def _run_stage(stage: Callable[..., Result], location: str, shop: Shop, *arguments: Any) -> Handed:
     context = get_current_context()
+    _note_report(context)
     with stop_retries():
         settings = RobinHook.of(shop).get_settings(context["params"])
         run = Run.open(location, path_of=settings.path)
-        counts = stage(settings, run, *arguments, observer=TaskLog()).counts()
+        counts = stage(settings, run, *arguments, observer=_watch(context)).counts()
     handed = {name: value for name, value in counts.items() if isinstance(value, int) or name in _HANDED}
     return {"run": location, **handed}

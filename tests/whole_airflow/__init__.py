@@ -1,0 +1,1 @@
+"""What takes a whole Airflow minutes: a part of `make test-airflow`."""

@@ -51,7 +51,8 @@ def forget(address: str, everything: bool, as_json: bool) -> ExitCode:
 @click.option("--older-than", type=click.IntRange(1), required=True, metavar="DAYS", help="Age in days.")
 @json_option
 def prune(older_than: int, as_json: bool) -> None:
-    """Remove the files of runs that are older than so many days; the ledger stays as it is.
+    """Remove the files of runs that are older than so many days; the ledger, its journals, and the files
+    of what is in doubt stay.
 
     Example: robin-etl prune --older-than 90
     """

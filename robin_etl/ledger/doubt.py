@@ -141,6 +141,12 @@ class DoubtLog:
         with self._engine.read() as connection:
             return bool(connection.execute(sa.select(sa.exists(found))).scalar_one())
 
+    def find_runs(self) -> set[str]:
+        """The runs that sent what is in doubt, or may be."""
+        query = sa.select(REQUESTS.c.run).where(schema.MAY_BE_IN_DOUBT).distinct()
+        with self._engine.read() as connection:
+            return set(connection.execute(query).scalars())
+
     def describe_open(self) -> OpenDoubt:
         """What the next run sends again first; and what is under way, or was as its run died."""
         found = self.read()

@@ -77,12 +77,13 @@ def note_undecided(run: Run, ledger: Ledger, lost: tuple[str, ...] = ()) -> None
     note which orders ROBIN may hold as before or as sent. Needs the posting lock.
     """
     judged = ledger.doubts.judge(lost)
-    if judged.undecided:
+    named = (run.loaded.find() or Loaded()).undecided
+    if undecided := sorted({*judged.undecided} - {*named}):
         log.warning(
             "ROBIN may hold %s at either amount, as before or as sent: %s. The run goes on from before; "
             "compare them with ROBIN's page.",
-            count(len(judged.undecided), "order"),
-            ", ".join(judged.undecided[:_NAMED]),
+            count(len(undecided), "order"),
+            ", ".join(undecided[:_NAMED]),
         )
     note_found(run, Loaded(doubtful=judged.requests, undecided=judged.undecided))
 

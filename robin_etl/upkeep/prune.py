@@ -8,6 +8,7 @@ from shutil import rmtree
 
 from upath import UPath
 
+from robin_etl.ledger import Ledger
 from robin_etl.private import is_local
 from robin_etl.settings import Settings
 from robin_etl.stages.files import Folder
@@ -15,13 +16,19 @@ from robin_etl.stages.run import Run, find_runs
 
 
 def prune_runs(settings: Settings, older_than: timedelta) -> int:
-    """Remove the folders of runs that were last written longer ago than that; how many."""
+    """Remove the folders of runs that were last written longer ago than that; how many.
+
+    Those of runs that left something in doubt stay: they alone say what was sent. Raises `LedgerError`
+    where that can't be found out.
+    """
     root = Folder(settings.path(settings.runs))
+    with Ledger.open(settings.ledger, read_only=True) as ledger:
+        in_doubt = ledger.doubts.find_runs()
     before = datetime.now(UTC) - older_than
     removed = 0
     for folder in find_runs(root):
         try:
-            if _read_age(folder) < before:
+            if folder.path.name not in in_doubt and _read_age(folder) < before:
                 _remove(folder.path)
                 removed += 1
         except OSError as error:

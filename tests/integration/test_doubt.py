@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.records import Scope
 from robin_etl.stages.run import Run
-from robin_etl.upkeep import forget
+from robin_etl.upkeep import forget, prune
 from tests import processes
 from tests.conftest import KEY, SECRET, Export, run_days
 from tests.integration.test_cli import environment
@@ -259,7 +259,22 @@ def test_without_the_files_the_orders_are_named_once_and_the_run_goes_on_from_be
     assert (again["outcome"], again["orders_undecided"]) == ("done", [])
 
 
-def test_an_order_that_robin_refuses_now_is_named_and_the_others_are_settled(shop: Shop) -> None:
+def test_pruning_keeps_the_files_of_what_is_in_doubt(shop: Shop) -> None:
+    shop.export(DAYS[0], *rows(1))
+    for _ in range(2):
+        shop.lose(1)
+        with pytest.raises(RobinUnavailableError):
+            shop.run(1)
+        assert prune.prune_runs(shop.settings, timedelta(days=-1)) == 0
+    shop.robin.faults = Faults()
+    summary = shop.run(1)
+    assert (summary["orders_in_doubt"], summary["undecided"]) == (["1", "2"], 0)
+    assert prune.prune_runs(shop.settings, timedelta(days=-1)) == 3
+
+
+def test_an_order_that_robin_refuses_now_is_named_once_and_the_others_are_settled(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     shop.export(DAYS[0], *rows(1))
     shop.lose(1)
     with pytest.raises(RobinUnavailableError):
@@ -269,6 +284,7 @@ def test_an_order_that_robin_refuses_now_is_named_and_the_others_are_settled(sho
     assert summary["outcome"] == "degraded"
     assert summary["orders_in_doubt"] == ["1", "2"]
     assert summary["orders_undecided"] == summary["orders_rejected"] == ["2"]
+    assert caplog.text.count("ROBIN may hold 1 order at either amount") == 1
     assert shop.held() == amounts(1)
     assert set(shop.robin.repeats) == {"1"}
     shop.robin.faults = Faults()

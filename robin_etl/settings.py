@@ -31,6 +31,9 @@ from robin_etl.shops import Places, SettingsFile, check_apart
 PREFIX = "ROBIN_ETL_"
 _CONFIG = f"{PREFIX}CONFIG"
 
+# What has PostgreSQL look for a ledger's tables in a schema.
+_SEARCH_PATH = "options=-csearch_path%3D"
+
 R = TypeVar("R")
 
 
@@ -82,6 +85,14 @@ class Settings(BaseSettings):
     )
     currency: str = Field("", description="The only currency that is sent, such as EUR.")
     webstore_url: str = Field("", description="Web store of orders whose row names none.")
+    order_prefix: str = Field(
+        "", pattern="^[!-~]{0,40}$", description="Put before each order number, such as `NL-`."
+    )
+    first_orders_with: str = Field(
+        "",
+        description="Ledgers of other shops whose orders count for who orders first: schemas of the "
+        "same PostgreSQL database, or paths of SQLite files, separated by commas.",
+    )
     done_marker: str = Field(
         "", description="Suffix, or name, of the file that marks an export as complete, such as `.done`."
     )
@@ -109,6 +120,11 @@ class Settings(BaseSettings):
     chunk_size: int = Field(100, ge=1, description="Maximum number of orders in a request.")
     concurrency: int = Field(4, ge=1, le=64, description="Maximum number of requests in flight.")
     rate_limits: str = Field("3/s,180/min,10000/h,100000/d", description="Requests that ROBIN allows.")
+    shared_limits: str = Field(
+        "",
+        description="Where shops on one ROBIN account count their requests together: path of a SQLite "
+        "file, a postgresql:// URL, or `ledger` for the ledger's own PostgreSQL.",
+    )
     accepted_statuses: str = Field(
         "201", description="HTTP statuses that acknowledge a request, such as `200,201`."
     )
@@ -301,10 +317,29 @@ class Settings(BaseSettings):
                 "ROBIN_ETL_LEDGER_SCHEMA is set, and only a ledger in PostgreSQL has one: set "
                 "ROBIN_ETL_LEDGER to a postgresql:// URL (in Airflow ledger_conn_id of the connection)."
             )
-        path = f"options=-csearch_path%3D{self.ledger_schema}"
-        return self.model_copy(
-            update={"ledger": f"{self.ledger}{'&' if '?' in self.ledger else '?'}{path}"}
-        )
+        return self.model_copy(update={"ledger": _add_schema(self.ledger, self.ledger_schema)})
+
+    def locate_others(self) -> dict[str, str]:
+        """The locations of other shops' ledgers whose orders count for who orders first, by name."""
+        names = [name for one in self.first_orders_with.split(",") if (name := one.strip())]
+        if not self.ledger.startswith("postgresql"):
+            return {name: name for name in names}
+        common = self.ledger.removesuffix(_SEARCH_PATH + self.ledger_schema).rstrip("?&")
+        return {name: _add_schema(common, name) for name in names}
+
+    def locate_limits(self) -> str:
+        """Where the requests of the account are counted for all shops; blank where for this one alone.
+
+        Raises `ConfigurationError` for `ledger` where that is not in PostgreSQL.
+        """
+        if self.shared_limits != "ledger":
+            return self.shared_limits
+        if not self.ledger.startswith("postgresql"):
+            raise ConfigurationError(
+                "ROBIN_ETL_SHARED_LIMITS is ledger, and a ledger in SQLite is one shop's alone: name "
+                "the path of a file that all shops on the account name."
+            )
+        return self.ledger
 
     def opening(self, storage: Mapping[str, Mapping[str, Any]]) -> Settings:
         """The same settings with fsspec's options for each connection that a location names."""
@@ -389,6 +424,10 @@ class Settings(BaseSettings):
 
     def digest_key(self) -> bytes:
         return self.customer_key.get_secret_value().encode()
+
+
+def _add_schema(database: str, schema: str) -> str:
+    return f"{database}{'&' if '?' in database else '?'}{_SEARCH_PATH}{schema}"
 
 
 def list_shops() -> list[str]:

@@ -1,5 +1,6 @@
 """Delivery: what talks to ROBIN, within its limits, and logs what it says."""
 
+from robin_etl.delivery.account import AccountPace, AccountWindows
 from robin_etl.delivery.answers import Answer, Meaning
 from robin_etl.delivery.client import ORDERS_PATH, Client, check_address
 from robin_etl.delivery.pace import Pace
@@ -9,6 +10,8 @@ from robin_etl.delivery.writer import LedgerWriter
 
 __all__ = [
     "ORDERS_PATH",
+    "AccountPace",
+    "AccountWindows",
     "Answer",
     "Client",
     "Delivered",

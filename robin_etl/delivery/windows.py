@@ -30,7 +30,6 @@ class Windows:
     def __init__(self, limits: Iterable[RateLimit], *, ages: Iterable[float] = (), now: float) -> None:
         self._limits = tuple(sorted(limits, key=lambda limit: limit.seconds))
         self._most = max((limit.requests for limit in self._limits), default=0)
-        self._widest = min((limit.seconds for limit in self._limits), default=0) / 2
         self._margin = MARGIN
         self._left = sorted(now - age for age in ages)
         self._taken = 0
@@ -67,18 +66,29 @@ class Windows:
         many gateways do, counts right then. A limit that is much lower than the shorter ones together
         is left to them: a day's, of which ten hours may use all.
         """
-        shortest, *others = self._limits
-        rate = shortest.requests / shortest.seconds
-        for limit in others:
-            own = limit.requests / limit.seconds
-            # Over just less than two windows evenness costs most.
-            if requests > limit.requests and (1 + own / rate) / 2 >= 1 - _COST_OF_EVENNESS:
-                self._spacing = 1 / own
-                rate = own
+        self._spacing = compute_spacing(self._limits, requests) or self._spacing
 
     def widen(self) -> None:
         """Keep requests further apart from now on: ROBIN says that the limits were not kept.
 
         It may count otherwise than by arrival, or the way to it is more uneven than the margin.
         """
-        self._margin = min(self._margin + MARGIN, max(self._widest, MARGIN))
+        self._margin = widen_margin(self._margin, self._limits)
+
+
+def compute_spacing(limits: Iterable[RateLimit], requests: int) -> float:
+    """The seconds between so many requests that are spread evenly; 0 where every limit can hold them."""
+    shortest, *others = sorted(limits, key=lambda limit: limit.seconds)
+    rate, spacing = shortest.requests / shortest.seconds, 0.0
+    for limit in others:
+        own = limit.requests / limit.seconds
+        # Over just less than two windows evenness costs most.
+        if requests > limit.requests and (1 + own / rate) / 2 >= 1 - _COST_OF_EVENNESS:
+            rate, spacing = own, 1 / own
+    return spacing
+
+
+def widen_margin(margin: float, limits: Iterable[RateLimit]) -> float:
+    """The next wider margin; at most half of the shortest window."""
+    widest = min((limit.seconds for limit in limits), default=0) / 2
+    return min(margin + MARGIN, max(widest, MARGIN))

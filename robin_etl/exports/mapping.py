@@ -128,7 +128,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
     moments = dates.parse_moments(placed, profile.timezone, profile.date_formats)
     rows = pd.DataFrame(
         {
-            "order_number": number,
+            "order_number": profile.order_prefix + number if profile.order_prefix else number,
             "day": pd.Series(day.isoformat(), index=number.index, dtype=columns.TEXT),
             "email_address": file.find_addresses(*sources.email_address),
             "phone_number": file.find_numbers(*sources.phone_number),
@@ -148,7 +148,7 @@ def _build_rows(file: FileCells, profile: Profile, day: date) -> pd.DataFrame:
     )
     return rows.assign(
         unsendable=_find_unsendable(rows),
-        damaged=_find_damaged(rows),
+        damaged=_find_damaged(rows, number),
         customer_from=_name_sources(rows["email_address"].notna() | rows["phone_number"].notna()),
     )
 
@@ -158,13 +158,13 @@ def _name_sources(is_named: pd.Series) -> pd.Series:
     return columns.to_series(pc.if_else(columns.to_arrow(is_named), FROM_ROW, None), is_named.index)
 
 
-def _find_damaged(rows: pd.DataFrame) -> pd.Series:
-    """Which column of an order a spreadsheet has made something else of."""
+def _find_damaged(rows: pd.DataFrame, number: pd.Series) -> pd.Series:
+    """Which column of an order a spreadsheet has made something else of; `number` as the file has it."""
     unread = rows["order_date_text"].mask(rows["order_date"].notna())
     found = pd.Series(index=rows.index, dtype=columns.TEXT)
     for name, is_damaged in (
         ("order_date", damage.find_damaged_dates(unread)),
-        ("order_number", damage.find_damaged_numbers(rows["order_number"])),
+        ("order_number", damage.find_damaged_numbers(number)),
     ):
         if is_damaged.any():
             found = found.mask(is_damaged, name)

@@ -22,7 +22,8 @@ class Circumstances:
     `rows_read`: of the exports; `rows_compared`: one for each order and day; `usual_rows`: of a day's
     export, going by the last runs, if there were any. `is_history`: whether the run says that its
     orders are history; `is_baseline`: whether it posts nothing. `holds_orders`: whether the ledger does.
-    `differing`: what the run reads by otherwise than the last one, in words.
+    `differing`: what the run reads by otherwise than the last one, in words; `is_renumbered`: whether
+    the order prefix is among it.
     """
 
     rows_read: int
@@ -32,6 +33,7 @@ class Circumstances:
     is_baseline: bool
     holds_orders: bool
     differing: tuple[str, ...]
+    is_renumbered: bool = False
 
 
 def find_tripped(
@@ -91,6 +93,13 @@ def _judge_known(
             f"changes of {count(changed.count, 'known order')} ({_name(changed)}), and this run reads "
             f"otherwise than the last one: {'; '.join(circumstances.differing)}. Up to "
             f"{limits.settings:,} pass. Most often it is a changed mapping.",
+        )
+    elif circumstances.is_renumbered and figures.new:
+        yield TrippedGuard(
+            "settings",
+            f"{count(figures.new, 'new order')}, and this run reads otherwise than the last one: "
+            f"{'; '.join(circumstances.differing)}. Under another prefix every order is a new one, so "
+            "none passes. A shop that shares a ledger with another tells the other's orders again.",
         )
     replaced, rows = figures.replaced, circumstances.rows_compared
     if _is_beyond(replaced, limits.identity, limits.identity_share, rows):

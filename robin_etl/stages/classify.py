@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow.compute as pc
 
@@ -12,11 +15,13 @@ from robin_etl.core.figures import measure_changes
 from robin_etl.core.reconcile import Reconciliation, reconcile
 from robin_etl.core.words import count
 from robin_etl.ledger import Ledger
+from robin_etl.ledger.states import OrderStates
 from robin_etl.redaction import make_printable
 from robin_etl.settings import Settings
 from robin_etl.stages.contacts import add_contacts, lacks_customer
 from robin_etl.stages.destination import check_reader
 from robin_etl.stages.nameless import find_settled
+from robin_etl.stages.other_shops import look_up_others, open_other_shops
 from robin_etl.stages.records import Basis, Classified
 from robin_etl.stages.run import Partition, Run
 
@@ -44,7 +49,8 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
     exported, duplicates = versions.keep_last_rows(partition.rows.read())
     revision = ledger.states.revision()
     exported, unsettled = _drop_unsettled(exported, ledger)
-    result = reconcile_with(exported, ledger, final=run.scope.final)
+    with open_other_shops(settings) as others:
+        result = reconcile_with(exported, ledger, others, final=run.scope.final)
 
     changes, waiting = result.changes, unsettled
     if not run.scope.is_baseline:  # where nothing is posted nobody need be named
@@ -90,20 +96,47 @@ def _drop_unsettled(exported: pd.DataFrame, ledger: Ledger) -> tuple[pd.DataFram
     return exported[settled], exported["day"][~settled]
 
 
-def reconcile_with(exported: pd.DataFrame, ledger: Ledger, *, final: bool = False) -> Reconciliation:
-    """Compare exported rows with what the ledger knows of them."""
-    known = ledger.states.look_up(exported["order_number"], customers.identify_customers(exported))
-    result = reconcile(exported, known, final=final)
+def reconcile_with(
+    exported: pd.DataFrame,
+    ledger: Ledger,
+    other_shops: tuple[OrderStates, ...] = (),
+    *,
+    final: bool = False,
+) -> Reconciliation:
+    """Compare exported rows with what the ledger knows of them, and other shops' of their customers."""
+    named_customers = customers.identify_customers(exported)
+    known = ledger.states.look_up(exported["order_number"], named_customers)
+    elsewhere = look_up_others(other_shops, known, named_customers)
+    own = pd.concat([exported["order_number"], known["order_number"]])
+    elsewhere = elsewhere[~_is_among(elsewhere["order_number"], own)]
+
+    def compare(known: pd.DataFrame) -> Reconciliation:
+        rows = pd.concat([known, elsewhere], ignore_index=True) if len(elsewhere) else known
+        result = reconcile(exported, rows, final=final)
+        if elsewhere.empty:
+            return result
+        changes, confirmed = (
+            frame[~_is_among(frame["order_number"], elsewhere["order_number"])].reset_index(drop=True)
+            for frame in (result.changes, result.confirmed)
+        )
+        return replace(result, changes=changes, confirmed=confirmed)
+
+    result = compare(known)
     changed = result.changes["order_number"]
-    # Not Series.isin, which makes a Python object of every text.
-    named = pc.is_in(columns.to_arrow(changed), columns.to_arrow(exported["order_number"]))
-    others = changed[~named.to_numpy(zero_copy_only=False)]
+    others = changed[~_is_among(changed, exported["order_number"])]
     if others.empty:
         return result
     # Orders that no row names are looked up whole only now that they are seen to change.
     lean = known["order_number"].isin(others)
     whole = pd.concat([known[~lean], ledger.states.rows_of(others)], ignore_index=True)
-    return reconcile(exported, whole, final=final)
+    return compare(whole)
+
+
+def _is_among(texts: pd.Series, those: pd.Series) -> npt.NDArray[np.bool_]:
+    # Not Series.isin, which makes a Python object of every text.
+    found = pc.is_in(columns.to_arrow(texts), columns.to_arrow(those))
+    is_among: npt.NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
+    return is_among
 
 
 def _warn_of_nameless(changes: pd.DataFrame) -> None:

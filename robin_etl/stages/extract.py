@@ -227,6 +227,7 @@ def describe_reading(profile: Profile) -> ReadBy:
         timezone=profile.timezone,
         currency=profile.currency.code if profile.currency else "",
         webstore_url=profile.webstore_url,
+        order_prefix=profile.order_prefix,
     )
 
 

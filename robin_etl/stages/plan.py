@@ -128,4 +128,7 @@ def _find_circumstances(run: Run, ledger: Ledger, classified: Classified) -> Cir
         is_baseline=run.scope.is_baseline,
         holds_orders=ledger.states.has_any(),
         differing=read_by.compare(earlier) if read_by and earlier else (),
+        is_renumbered=bool(
+            read_by and earlier and read_by.order_prefix != earlier.get("order_prefix", "")
+        ),
     )

@@ -61,6 +61,7 @@ class ReadBy:
     timezone: str
     currency: str
     webstore_url: str
+    order_prefix: str = ""
 
     def compare(self, earlier: Mapping[str, Any]) -> tuple[str, ...]:
         """What differs from what an earlier run read by, in words."""
@@ -69,6 +70,7 @@ class ReadBy:
             "timezone": "time zone",
             "currency": "currency",
             "webstore_url": "web store",
+            "order_prefix": "order prefix",
         }
         differing = tuple(
             f"{words} {getattr(self, name) or 'none'} instead of {earlier.get(name) or 'none'}"

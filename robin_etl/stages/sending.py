@@ -8,8 +8,16 @@ from threading import Event
 
 from robin_etl import signals
 from robin_etl.core import limits
-from robin_etl.delivery import Client, LedgerWriter, Pace, RetryPolicy, Sender
-from robin_etl.ledger import Ledger
+from robin_etl.delivery import (
+    AccountPace,
+    AccountWindows,
+    Client,
+    LedgerWriter,
+    Pace,
+    RetryPolicy,
+    Sender,
+)
+from robin_etl.ledger import Binding, Ledger
 from robin_etl.observer import Observer
 from robin_etl.settings import Settings
 from robin_etl.stages.run import Run
@@ -22,16 +30,15 @@ def open_sender(settings: Settings, run: Run, ledger: Ledger, observer: Observer
     A signal to stop ends its delivery. Raises `ConfigurationError` for an address that is none.
     """
     stopping = Event()
-    known = limits.parse_limits(settings.rate_limits)
-    ages = ledger.deliveries.request_ages(max(limit.seconds for limit in known))
     with (
         Client.of(settings) as client,
+        _open_pace(settings, ledger, stopping) as pace,
         signals.setting(stopping),
         LedgerWriter(ledger, run.id) as writer,
     ):
         yield Sender(
             client,
-            Pace(known, ages=ages, sleep=stopping.wait),
+            pace,
             RetryPolicy(
                 settings.max_attempts,
                 sleep=stopping.wait,
@@ -44,3 +51,17 @@ def open_sender(settings: Settings, run: Run, ledger: Ledger, observer: Observer
             stopping=stopping,
             observer=observer,
         )
+
+
+@contextmanager
+def _open_pace(settings: Settings, ledger: Ledger, stopping: Event) -> Iterator[Pace | AccountPace]:
+    """The pace of the run or, where shops share the account's limits, of all runs on the account."""
+    known = limits.parse_limits(settings.rate_limits)
+    ages = ledger.deliveries.request_ages(max(limit.seconds for limit in known))
+    location = settings.locate_limits()
+    if not location:
+        yield Pace(known, ages=ages, sleep=stopping.wait)
+        return
+    binding = Binding.of(settings)
+    with AccountWindows(location, f"{binding.address} {binding.account}", ages=ages) as windows:
+        yield AccountPace(windows, known, sleep=stopping.wait)

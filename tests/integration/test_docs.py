@@ -336,6 +336,32 @@ def test_the_page_on_several_shops(tmp_path: Path, place: Callable[..., Shell]) 
     follow("how-to/several-shops.md", place())
 
 
+def test_two_shops_on_one_account_as_the_page_sets_them(
+    tmp_path: Path, place: Callable[..., Shell], sandbox: Sandbox
+) -> None:
+    page = (DOCS / "how-to/several-shops.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for name, hour in {"nl": 8, "de": 9}.items():
+        own = f'exports = "{name}/exports"\nledger = "{name}/ledger.db"\nruns = "{name}/runs"\n'
+        block = block.replace(f"[shops.{name}]\n", f"[shops.{name}]\n{own}")
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, "2026-11-01", f"1001,ann@example.com,10,2026-11-01T0{hour}:00:00Z")
+    (tmp_path / "shops.toml").write_text(block, encoding="utf-8")
+    shell = place(ROBIN_ETL_CONFIG="shops.toml")  # whose API key, of all shops, comes first
+    for name in ("nl", "de"):
+        shown = shell.run(f"robin-etl --shop {name} run --date 2026-11-01 --json")
+        assert '"posted": 1' in "".join(shown)
+    held = {
+        number: (order["webstore_url"], order["is_first_order"])
+        for number, order in sandbox.robin.orders.items()
+    }
+    assert held == {
+        "NL-1001": ("https://www.example.nl", True),
+        "DE-1001": ("https://www.example.de", False),
+    }
+    assert "NL-1001" in "".join(shell.run("robin-etl --shop nl history NL-1001"))
+
+
 def test_the_page_on_the_customer_key(tmp_path: Path, place: Callable[..., Shell]) -> None:
     shop(tmp_path)
     shell = place(ROBIN_ETL_CUSTOMER_KEY="the-old-key")

@@ -10,6 +10,7 @@ from benchmarks.simulated_robin import COUNTING, Network, compute_best, simulate
 from robin_etl.core import limits
 from robin_etl.core.limits import RateLimit
 from robin_etl.delivery.pace import Pace
+from robin_etl.delivery.sender import Pacer
 
 ROBINS = limits.parse_limits("3/s,180/min,10000/h,100000/d")
 
@@ -26,7 +27,7 @@ class Clock:
         self.now += seconds
 
 
-def departures(pace: Pace, clock: Clock, requests: int, latency: float = 0.0) -> list[float]:
+def departures(pace: Pacer, clock: Clock, requests: int, latency: float = 0.0) -> list[float]:
     left = []
     for _ in range(requests):
         pace.wait()()

@@ -248,6 +248,11 @@ class Profile(BaseModel):
         "",
         description="Web store of orders whose row names none; ROBIN_ETL_WEBSTORE_URL overrides it.",
     )
+    order_prefix: str = Field(
+        "",
+        description="Put before each order number, which keeps shops on one ROBIN account apart; "
+        "ROBIN_ETL_ORDER_PREFIX overrides it.",
+    )
     strip: Mapping[str, str] = Field(
         {}, description='Text to remove from the front of a column\'s cells: `order_number = "#"`.'
     )
@@ -348,7 +353,7 @@ class Profile(BaseModel):
         return [" or ".join(names) for names in dict.fromkeys(either) if not there.intersection(names)]
 
     def complete(self, settings: Settings) -> Profile:
-        """With what settings say of the time zone, the currency and the web store.
+        """With what settings say of the time zone, the currency, the web store and the order prefix.
 
         Raises `ConfigurationError` where that is left to them and they don't.
         """
@@ -372,5 +377,10 @@ class Profile(BaseModel):
             code = (settings.currency or currency.code).upper()
             currency = currency.model_copy(update={"code": code})
         webstore_url = settings.webstore_url or self.webstore_url
-        completed = {"timezone": zone, "currency": currency, "webstore_url": webstore_url}
+        completed = {
+            "timezone": zone,
+            "currency": currency,
+            "webstore_url": webstore_url,
+            "order_prefix": settings.order_prefix or self.order_prefix,
+        }
         return self.model_copy(update=completed)

@@ -1,11 +1,20 @@
-"""Thirty days of exports to ROBIN in robin-etl and in dlt, quiet and on bad nights.
+"""Thirty days of exports to ROBIN in robin-etl, in dlt and in a plain script, on good and bad nights.
 
     python -m benchmarks.dlt_end_to_end [--size small|full]
 
-dlt's job is `benchmarks/peers/dlt_orders.py`. Both meet a sandbox of their own that, on bad nights,
-loses answers, resets connections and fails (a tenth of the requests, always the same), and both are run
-again for a day that failed, up to five times, as an operator would. On refused nights, which are six,
-it refuses one order of the second day for good (400), and a failed day is run twice. Limits are lifted.
+dlt's job is `benchmarks/peers/dlt_orders.py`, the script `benchmarks/peers/plain_script.py`. Each meets
+a sandbox of its own. Limits are lifted. The nights:
+
+- quiet: nothing happens.
+- bad: answers are lost, connections reset and servers fail (a tenth of the requests, always the same). A
+  day that failed is run again up to five times, as an operator would.
+- lost: every twentieth answer is lost after ROBIN has taken the orders, and a day that failed is not run
+  again: the next night's run goes on.
+- late: every third day's export is run a day after its successor's.
+- twice: every day is run twice.
+- refused, six of them: ROBIN refuses one order of the second day for good (400), and a failed day is run
+  twice.
+
 In the end what the sandbox holds is compared with what the exports say: orders that are missing or wrong
 (their revenue, or whether they are first), that were sent twice, or with an `old_revenue` that ROBIN did
 not hold.
@@ -15,6 +24,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -26,7 +36,8 @@ from benchmarks import measuring
 DAYS, ORDERS_A_DAY = {"small": 4, "full": 30}, {"small": 150, "full": 2_000}
 FIRST = date(2026, 1, 1)
 FOLDER = measuring.FOLDER / "end_to_end"
-TRIES = {"quiet": 1, "bad": 5, "refused": 2}
+TRIES = {"quiet": 1, "bad": 5, "lost": 1, "late": 1, "twice": 1, "refused": 2}
+SHARES = {"bad": 0.1, "lost": 0.05}
 NIGHTS = {"small": ("quiet",), "full": tuple(TRIES)}
 REFUSED_DAYS = 6  # dlt spends most of a day that it can't load on waiting to try again
 
@@ -48,7 +59,16 @@ def _file(at: int) -> Any:
     return FOLDER / "exports" / f"orders_{FIRST + timedelta(days=at)}.csv"
 
 
-def robin_etl(days: int, url: str, folder: Any, tries: int) -> int:
+def order_days(nights: str, days: int) -> list[int]:
+    """The days, numbered from 0, in the order that they are run in."""
+    if nights == "twice":
+        return [at for at in range(days) for _ in range(2)]
+    if nights == "late":
+        return sorted(range(days), key=lambda at: at + 1.5 * (at % 3 == 1))
+    return list(range(days))
+
+
+def robin_etl(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
     """The days that still failed at the last try."""
     from robin_etl import pipeline
     from robin_etl.core.guards import GUARDS
@@ -69,7 +89,7 @@ def robin_etl(days: int, url: str, folder: Any, tries: int) -> int:
         backoff=0.05,
     )
     failed = 0
-    for at in range(days):
+    for at in days:
         day = FIRST + timedelta(days=at)
         for attempt in range(1, tries + 1):
             try:
@@ -81,7 +101,7 @@ def robin_etl(days: int, url: str, folder: Any, tries: int) -> int:
     return failed
 
 
-def dlt(days: int, url: str, folder: Any, tries: int) -> int:
+def dlt(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
     """Likewise."""
     import os
 
@@ -92,7 +112,7 @@ def dlt(days: int, url: str, folder: Any, tries: int) -> int:
     from benchmarks.peers import dlt_orders
 
     failed = 0
-    for at in range(days):
+    for at in days:
         for attempt in range(1, tries + 1):
             try:
                 dlt_orders.run_day(_file(at), folder, url)
@@ -102,7 +122,24 @@ def dlt(days: int, url: str, folder: Any, tries: int) -> int:
     return failed
 
 
-VARIANTS = {"robin-etl": robin_etl, "dlt": dlt}
+def plain_script(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
+    """Likewise."""
+    import requests
+
+    from benchmarks.peers import plain_script
+
+    failed = 0
+    for at in days:
+        for attempt in range(1, tries + 1):
+            try:
+                plain_script.run_day(_file(at), folder, url)
+                break
+            except requests.RequestException:
+                failed += attempt == tries
+    return failed
+
+
+VARIANTS = {"robin-etl": robin_etl, "dlt": dlt, "plain script": plain_script}
 
 
 def expected(days: int, refused: str | None) -> pd.DataFrame:
@@ -137,14 +174,15 @@ def task(variant: str, nights: str, size: str) -> None:
 
     folder = FOLDER / f"{variant}-{nights}"
     folder.mkdir()
-    kinds = (Fault.ERROR_BEFORE, Fault.ERROR_AFTER, Fault.RESET_BEFORE, Fault.RESET_AFTER)
+    after = (Fault.ERROR_AFTER, Fault.RESET_AFTER)
+    kinds = after if nights == "lost" else (Fault.ERROR_BEFORE, Fault.RESET_BEFORE, *after)
     refused = f"{ORDERS_A_DAY[size] + 5:09}" if nights == "refused" else None
-    faults = Faults(share=0.1 if nights == "bad" else 0.0, kinds=kinds, seed=7, refused=refused)
+    faults = Faults(share=SHARES.get(nights, 0.0), kinds=kinds, seed=7, refused=refused)
     robin = Robin("benchmark", "benchmark", limits=(), faults=faults)
     seconds: dict[str, float] = {}
     days = min(DAYS[size], REFUSED_DAYS) if refused else DAYS[size]
     with Sandbox(robin) as sandbox, measuring.timed(seconds, "all"):
-        failed = VARIANTS[variant](days, sandbox.url, folder, TRIES[nights])
+        failed = VARIANTS[variant](order_days(nights, days), sandbox.url, folder, TRIES[nights])
     found = judged(robin.read_state(), expected(days, refused))
     measuring.tell(seconds=seconds["all"], requests=faults.requests, failed=failed, **found)
 
@@ -161,14 +199,14 @@ def main() -> None:
     print(f"{days} days, {count:,} new orders a day\n")
     told = ("missing", "wrong", "sent twice", "old_revenue wrong")
     columns = ("seconds", "requests", "peak_mb", "failed", *told)
-    print(f"{'nights':<8}{'tool':<11}" + "".join(f"{name:>{max(9, len(name) + 2)}}" for name in columns))
+    print(f"{'nights':<8}{'tool':<14}" + "".join(f"{name:>{max(9, len(name) + 2)}}" for name in columns))
     for nights in NIGHTS[given.size]:
         for variant in VARIANTS:
             found = measuring.in_a_process(
                 "benchmarks.dlt_end_to_end", given.size, variant=variant, nights=nights
             )
             cells = "".join(f"{found[name]:>{max(9, len(name) + 2)}.0f}" for name in columns)
-            print(f"{nights:<8}{variant:<11}{cells}", flush=True)
+            print(f"{nights:<8}{variant:<14}{cells}", flush=True)
             if variant == "robin-etl":
                 assert sum(found[name] for name in ("missing", "wrong", "old_revenue wrong")) == 0
 

@@ -1,17 +1,26 @@
-"""A day of 50,000 rows over ledgers of 100 thousand, 1 million and 10 million orders.
+"""A day over ledgers of 20 thousand, 100 thousand, 1 million and 10 million orders.
 
     python -m benchmarks.ledger_growth [--size small|full]
 
-The day: 40,000 new orders, half of them of customers known before, and 10,000 that changed. Measured is
-the look-up plus reconciliation of robin-etl over SQLite and PostgreSQL and, on the same data, DuckDB,
-polars and naive pandas joining the day with the whole snapshot in Parquet. Every variant runs in a
-process of its own, five times in turn, and the best counts. All have to find the same changes.
+First the look-up of a day of 50,000 rows: 40,000 new orders, half of them of customers known before,
+and 10,000 that changed. Measured is the look-up plus reconciliation of robin-etl over SQLite and
+PostgreSQL and, on the same data, DuckDB, polars and naive pandas joining the day with the whole snapshot
+in Parquet. Every variant runs in a process of its own, five times in turn, and the best counts. All have
+to find the same changes. Beside them a bare read of what the indexes have of the same orders and
+customers, as rows of the driver.
+
+Then whole days of 5,000 rows, `robin-etl run` from the shell to a server that accepts everything: 4,000
+new orders and 1,000 changed ones, each day others.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,11 +32,13 @@ import pyarrow.parquet as pq
 
 from benchmarks import measuring
 
-LEDGERS = {"small": (1_000,), "full": (100_000, 1_000_000, 10_000_000)}
+LEDGERS = {"small": (1_000,), "full": (20_000, 100_000, 1_000_000, 10_000_000)}
 NEW, CHANGED = {"small": 800, "full": 40_000}, {"small": 200, "full": 10_000}
 FOLDER = measuring.FOLDER / "growth"
 KINDS = ("first", "repeat", "return", "upsell", "correction")
 TIMES = {"small": 1, "full": 5}
+DAY_NEW, DAY_CHANGED = {"small": 80, "full": 4_000}, {"small": 20, "full": 1_000}
+GUARDS = ("corrections", "returns", "scale", "settings", "identity", "old_orders", "no_history", "empty")
 _AT_ONCE = 500_000
 
 
@@ -96,6 +107,39 @@ def robin_etl(folder: Path, ledger: str) -> dict[str, Any]:
     with Ledger.open(ledger) as opened, measuring.timed(seconds, "all"):
         changes = reconcile_with(exported, opened).changes
     return {"seconds": seconds["all"], "kinds": _counted(changes["kind"].value_counts().to_dict())}
+
+
+def bare_read(folder: Path, ledger: str) -> dict[str, Any]:
+    from robin_etl.core import columns, customers
+    from robin_etl.ledger import Ledger
+    from robin_etl.ledger.schema import ORDERS
+
+    day = pd.read_parquet(folder / "day.parquet").assign(day="2026-03-02")
+    rows = customers.add_digests(columns.conform(day, columns.EXPORTED_DTYPES), key=b"")
+    of_customers = (
+        ORDERS.c[name] for name in ("customer", "is_first_order", "placed_at", "order_number")
+    )
+    seconds: dict[str, float] = {}
+    with Ledger.open(ledger) as opened, opened.engine.read() as connection:
+        import sqlalchemy as sa
+
+        numbers, who = (opened.engine.select_keys(rows[name]) for name in ("order_number", "email"))
+        with measuring.timed(seconds, "all"):
+            connection.execute(sa.select(ORDERS).where(ORDERS.c.order_number.in_(numbers))).all()
+            connection.execute(sa.select(*of_customers).where(ORDERS.c.customer.in_(who))).all()
+    return {"seconds": seconds["all"], "kinds": None}
+
+
+def look_up(folder: Path, ledger: str) -> dict[str, Any]:
+    from robin_etl.core import columns, customers
+    from robin_etl.ledger import Ledger
+
+    day = pd.read_parquet(folder / "day.parquet").assign(day="2026-03-02")
+    rows = customers.add_digests(columns.conform(day, columns.EXPORTED_DTYPES), key=b"")
+    seconds: dict[str, float] = {}
+    with Ledger.open(ledger) as opened, measuring.timed(seconds, "all"):
+        opened.states.look_up(rows["order_number"], rows["email"])
+    return {"seconds": seconds["all"], "kinds": None}
 
 
 def duckdb(folder: Path, _: str) -> dict[str, Any]:
@@ -186,6 +230,10 @@ def naive_pandas(folder: Path, _: str) -> dict[str, Any]:
 VARIANTS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
     "robin-etl, SQLite": robin_etl,
     "robin-etl, PostgreSQL": robin_etl,
+    "look-up alone, SQLite": look_up,
+    "bare read, SQLite": bare_read,
+    "look-up alone, PostgreSQL": look_up,
+    "bare read, PostgreSQL": bare_read,
     "DuckDB on Parquet": duckdb,
     "polars on Parquet": polars,
     "naive pandas": naive_pandas,
@@ -208,6 +256,7 @@ def main() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
     kinds = set()
+    days: dict[str, list[float]] = {}
     with measuring.postgresql(FOLDER) as server:
         url = sa.make_url(server).set(drivername="postgresql+psycopg")
         for orders in LEDGERS[given.size]:
@@ -216,10 +265,8 @@ def main() -> None:
             with sa.create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
                 connection.execute(sa.text(f"create database ledger_{orders}"))
             ledgers = {
-                "robin-etl, SQLite": f"sqlite:///{folder.absolute()}/ledger.db",
-                "robin-etl, PostgreSQL": url.set(database=f"ledger_{orders}").render_as_string(
-                    hide_password=False
-                ),
+                "SQLite": f"sqlite:///{folder.absolute()}/ledger.db",
+                "PostgreSQL": url.set(database=f"ledger_{orders}").render_as_string(hide_password=False),
             }
             for ledger in ledgers.values():
                 fill(ledger, folder)
@@ -231,24 +278,74 @@ def main() -> None:
                 connection.execute(sa.text("vacuum analyze"))
             best: dict[str, tuple[float, float]] = {}
             for name in list(VARIANTS) * TIMES[given.size]:
-                task = {"variant": name, "folder": str(folder), "ledger": ledgers.get(name, "")}
+                task = {
+                    "variant": name,
+                    "folder": str(folder),
+                    "ledger": ledgers.get(name.split(", ")[-1], ""),
+                }
                 found = measuring.in_a_process("benchmarks.ledger_growth", given.size, **task)
-                kinds.add(json.dumps({"orders": orders, **found["kinds"]}))
+                if found["kinds"] is not None:
+                    kinds.add(json.dumps({"orders": orders, **found["kinds"]}))
                 measured = found["seconds"], found["peak_mb"]
                 best[name] = min(measured, best.get(name, measured))
             for name, measured in best.items():
                 results[name].append(measured)
+            if orders in (LEDGERS[given.size][0], LEDGERS[given.size][-1]):
+                for name, ledger in ledgers.items():
+                    days.setdefault(name, []).append(run_days(given.size, orders, folder, ledger))
     _show(given.size, results)
+    _show_days(given.size, days)
     assert len(kinds) == len(LEDGERS[given.size]), f"the variants disagree: {kinds}"
+
+
+def run_days(size: str, orders: int, folder: Path, ledger: str) -> float:
+    """The seconds of the quickest of several days, from the shell."""
+    exports = folder / "exports"
+    shutil.rmtree(exports, ignore_errors=True)
+    exports.mkdir()
+    customers, best = orders * 6 // 10, float("inf")
+    with measuring.accepting_server() as server:
+        settings = {"BASE_URL": server, "API_KEY": "k", "API_SECRET": "s", "EXPORTS": str(exports)}
+        settings |= {"LEDGER": ledger, "RUNS": str(folder / "runs"), "RATE_LIMITS": "1000000/s"}
+        environment = os.environ | {f"ROBIN_ETL_{name}": value for name, value in settings.items()}
+        for at in range(TIMES[size]):
+            new = np.arange(DAY_NEW[size]) + orders + NEW[size] + at * DAY_NEW[size]
+            # Spread over the whole ledger, each day others.
+            changed = np.arange(DAY_CHANGED[size]) * (orders // DAY_CHANGED[size]) + at
+            rows = measuring.shop_orders(np.concatenate([new, changed]), customers=customers)
+            rows.loc[len(new) :, "revenue"] += 1
+            day = f"2026-03-{10 + at}"
+            rows.to_csv(exports / f"orders_{day}.csv", index=False, float_format="%.2f")
+            command = [sys.executable, "-c", "from robin_etl.cli.main import main; main()"]
+            allowed = [part for guard in GUARDS for part in ("--allow", guard)]
+            began = time.perf_counter()
+            done = subprocess.run(
+                [*command, "run", "--date", day, "--json", *allowed],
+                env=environment,
+                capture_output=True,
+                check=False,
+                text=True,
+            )
+            best = min(best, time.perf_counter() - began)
+            assert json.loads(done.stdout.splitlines()[-1])["posted"] >= len(rows), done.stdout
+    return best
+
+
+def _show_days(size: str, days: dict[str, list[float]]) -> None:
+    first, last = LEDGERS[size][0], LEDGERS[size][-1]
+    print(f"\nA whole day of {DAY_NEW[size] + DAY_CHANGED[size]:,} rows from the shell, seconds\n")
+    print(f"{'ledger':<23}{first:>16,}{last:>16,}{'growth':>9}")
+    for name, found in days.items():
+        print(f"{name:<23}{found[0]:>16.2f}{found[-1]:>16.2f}{found[-1] / found[0]:>9.2f}")
 
 
 def _show(size: str, results: dict[str, list[tuple[float, float]]]) -> None:
     ledgers = LEDGERS[size]
     print(f"A day of {NEW[size]:,} new and {CHANGED[size]:,} changed orders; seconds / peak MB\n")
-    print(f"{'variant':<23}" + "".join(f"{orders:>16,}" for orders in ledgers) + f"{'growth':>9}")
+    print(f"{'variant':<26}" + "".join(f"{orders:>16,}" for orders in ledgers) + f"{'growth':>9}")
     for name, found in results.items():
         cells = "".join(f"{f'{seconds:.2f} / {peak:.0f}':>16}" for seconds, peak in found)
-        print(f"{name:<23}{cells}{found[-1][0] / found[0][0]:>9.2f}")
+        print(f"{name:<26}{cells}{found[-1][0] / found[0][0]:>9.2f}")
 
 
 if __name__ == "__main__":

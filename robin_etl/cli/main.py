@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 
@@ -21,6 +22,9 @@ OF_A_SHOP = (
     *(upkeep.forget, upkeep.prune),
 )
 COMMANDS = (*map(shops.take_shop, OF_A_SHOP), shops.shops, sandbox.sandbox, sandbox.demo)
+
+# Objects made before garbage is looked for: what a command makes mostly lasts until its end.
+_COLLECT_AT = (50_000, 20, 50)
 
 # With --debug these would log requests' headers and parameters.
 _CHATTY = ("urllib3", "sqlalchemy", "great_expectations", "fsspec", "asyncio")
@@ -53,6 +57,7 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line and exit; errors end as one sentence on standard error."""
     debug = "--debug" in sys.argv[1:]
+    gc.set_threshold(*_COLLECT_AT)
     try:
         with signals.interrupting():
             code = cli.main(standalone_mode=False)

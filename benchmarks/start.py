@@ -3,7 +3,8 @@
     python -m benchmarks.start [--size small|full]
 
 Then a hundred orders of which none changed, beside the bare import of all that it needs, in the same
-way; and what importing Great Expectations takes as anyone imports it. The server accepts everything. The best of several times counts.
+way; and what importing Great Expectations takes as anyone imports it. The server accepts everything. The
+best of several times counts.
 """
 
 from __future__ import annotations

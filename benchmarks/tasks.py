@@ -3,8 +3,8 @@
     python -m benchmarks.tasks [--size small|full]
 
 Days of 0, 100, 5,000 and 50,000 new orders, in processor seconds, the best of three: what a task
-imports (Great Expectations, where the gate needs it, by itself), and what it does then. Airflow's own share is not
-in it. Posts go to a server that accepts everything.
+imports (Great Expectations, where the gate needs it, by itself), and what it does then. Airflow's own
+share is not in it. Posts go to a server that accepts everything.
 """
 
 from __future__ import annotations

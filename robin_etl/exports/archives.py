@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.bounds import Measure
 from robin_etl.exports.streams import DigestingReader, Read
 
 GZIP = ".gz"
@@ -24,27 +25,31 @@ _DAMAGE = (
 )
 
 
-def unzip(stream: BinaryIO | DigestingReader, path: str) -> Read:
-    """Reads what a gzip file holds; raises `ExportError` where it breaks off."""
+def unzip(stream: BinaryIO | DigestingReader, path: str, measure: Measure) -> Read:
+    """Reads what a gzip file holds; raises `ExportError` where it breaks off, or was a bomb."""
     unzipped = gzip.GzipFile(fileobj=cast("BinaryIO", stream))
 
     def read(size: int) -> bytes:
         try:
-            return unzipped.read(size)
+            data = unzipped.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ExportError(
                 f"{path} is not a whole gzip file: after {unzipped.tell()} bytes of text "
                 f"({stream.tell()} bytes compressed) it breaks off ({error}). Upload it again.",
                 path=path,
             ) from error
+        measure.check_packing(unzipped.tell(), stream.tell())
+        return data
 
     return read
 
 
-def open_zip(stream: BinaryIO, path: str, suffixes: tuple[str, ...]) -> tuple[Read, str]:
+def open_zip(
+    stream: BinaryIO, path: str, suffixes: tuple[str, ...], measure: Measure
+) -> tuple[Read, str]:
     """Reads the one file that a zip holds, and tells which of `suffixes` its name ends with.
 
-    Raises `ExportError` for a zip that is damaged, or that holds something else or more.
+    Raises `ExportError` for a zip that is damaged, that holds something else or more, or is a bomb.
     """
     try:
         archive = zipfile.ZipFile(stream)
@@ -62,9 +67,11 @@ def open_zip(stream: BinaryIO, path: str, suffixes: tuple[str, ...]) -> tuple[Re
 
     def read(size: int) -> bytes:
         try:
-            return opened.read(size)
+            data = opened.read(size)
         except _DAMAGE as error:
             raise _make_zip_error(error, path) from error
+        measure.check_packing(opened.tell(), stream.tell())
+        return data
 
     return read, next(suffix for suffix in suffixes if name.endswith(suffix))
 

@@ -8,7 +8,7 @@ error here. No more than a batch is held, however long the file.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import BinaryIO
@@ -17,7 +17,8 @@ import pandas as pd
 from upath import UPath
 
 from robin_etl.exceptions import ExportError
-from robin_etl.exports import archives, choosing
+from robin_etl.exports import archives, bounds, choosing
+from robin_etl.exports.bounds import Bounds, Measure
 from robin_etl.exports.cells import FileCells
 from robin_etl.exports.fitting import check_style, require_columns
 from robin_etl.exports.json_list import read_json
@@ -93,37 +94,33 @@ def read_batches(
     batch_bytes: int = _BATCH_BYTES,
     most_bytes: int = sys.maxsize,
     only: pd.Series | None = None,
+    within: Bounds = bounds.DEFAULT,
 ) -> Iterator[Export]:
     """One export in batches, at least one, in the file's order. With `only`, batches of these orders
     alone, if there are any: the cells of the others are not parsed.
 
     The row within which the text of a file ends has `cut_off`. Raises `ExportMissingError`, or
     `ExportError` for a file that can't be read as a whole, that holds more than `most_bytes` once
-    unzipped, or that changed meanwhile; that may show only after many batches.
+    unzipped, that is not `within` the bounds of an export, or that changed meanwhile; that may show
+    only after many batches.
     """
     before = look_at(path)
     suffix = find_suffix(path)
     with open_export(path) as stream:
-        source = _Source(stream, suffix, str(path))
+        measure = Measure(str(path), within)
+        source = _Source(stream, suffix, str(path), measure)
         read = source.read_cells(profile, batch_bytes, most_bytes, only)
+        if only is not None or profile.grain == "line":
+            read = measure.bound_each(read)
         if profile.grain == "line":
-            read = iter([_join(read)])
+            read = iter([_join(read, profile, day, measure)])
         read = _check_columns(read, profile, str(path), at_once=not suffix.startswith(".json"))
-        is_first = True
-        if only is None:
-            for cells, lines, is_last in _look_ahead(read):
-                if is_last and source.is_within_line:
-                    orders = map_cells(mark_cut_off(cells), lines, profile, day)
-                else:
-                    orders = map_cells(cells, lines, profile, day)
-                if is_first:
-                    check_style(cells, orders.rows, profile, str(path))
-                    is_first = False
-                if not is_last:
-                    yield Export(str(path), orders)
-        else:
+        if only is not None:
             for cells, lines in _choose(read, profile, only):
                 yield Export(str(path), map_cells(cells, lines, profile, day))
+        for orders, is_last in _map(read, source, profile, day) if only is None else ():
+            if not is_last:
+                yield Export(str(path), orders)
         found = source.find_digest() if only is None else ""
     if look_at(path) != before:
         raise ExportError(
@@ -151,26 +148,27 @@ def find_suffix(path: UPath) -> str:
 
 
 def open_text(
-    stream: BinaryIO, digesting: BinaryIO | DigestingReader, suffix: str, path: str
+    stream: BinaryIO, digesting: BinaryIO | DigestingReader, suffix: str, path: str, measure: Measure
 ) -> tuple[Read, str]:
     """Reads the text of a file, unpacked, and tells which of the plain forms it is.
 
     What can be read from the first byte on is read through `digesting`.
     """
     if suffix.endswith(archives.ZIP):
-        return archives.open_zip(stream, path, PLAIN)
+        return archives.open_zip(stream, path, PLAIN, measure)
     if suffix.endswith(archives.GZIP):
-        return archives.unzip(digesting, path), suffix.removesuffix(archives.GZIP)
+        return archives.unzip(digesting, path, measure), suffix.removesuffix(archives.GZIP)
     return digesting.read, suffix
 
 
 class _Source:
     """The bytes of an export, and what shows of them on the way to their end."""
 
-    def __init__(self, stream: BinaryIO, suffix: str, path: str) -> None:
+    def __init__(self, stream: BinaryIO, suffix: str, path: str, measure: Measure) -> None:
         self._stream = stream
         self._suffix = suffix
-        self._path = path
+        self.path = path
+        self.measure = measure
         self._bytes = DigestingReader(stream)
         self.is_within_line: bool | None = None
 
@@ -178,21 +176,22 @@ class _Source:
         self, profile: Profile, batch_bytes: int, most_bytes: int, only: pd.Series | None
     ) -> Iterator[Cells]:
         """The cells of the file; with `only`, of these orders and perhaps of others."""
+        measure = self.measure
         if self._suffix == ".parquet":
-            return read_parquet(self._stream, profile, self._path, most_bytes)
+            return read_parquet(self._stream, profile, self.path, most_bytes, measure)
         if self._suffix == ".xlsx":
-            return read_spreadsheet(self._stream, profile, self._path, most_bytes)
-        read, suffix = open_text(self._stream, self._bytes, self._suffix, self._path)
-        read = bound(read, self._path, most_bytes)
+            return read_spreadsheet(self._stream, profile, self.path, most_bytes, measure)
+        read, suffix = open_text(self._stream, self._bytes, self._suffix, self.path, measure)
+        read = bound(read, self.path, most_bytes)
         if suffix == ".json":
-            return read_json(read, self._path, batch_bytes, profile.sources)
+            return read_json(read, self.path, batch_bytes, measure, profile.sources)
         encoding = "utf-8" if suffix == ".jsonl" else profile.encoding
-        blocks = split_into_blocks(read, encoding, self._path, batch_bytes)
+        blocks = split_into_blocks(read, encoding, self.path, batch_bytes, measure)
         if suffix == ".jsonl":
-            return read_jsonl(self._sieve(blocks, profile, only), self._path, profile.sources)
-        blocks = cut_margins(blocks, profile, self._path)
+            return read_jsonl(self._sieve(blocks, profile, only), self.path, measure, profile.sources)
+        blocks = cut_margins(blocks, profile, self.path)
         blocks = self._sieve(blocks, profile, only)
-        return read_text(notice_end(blocks, self._notice), profile, self._path)
+        return read_text(notice_end(blocks, self._notice), profile, self.path, measure)
 
     def _sieve(
         self, blocks: Iterator[Block], profile: Profile, only: pd.Series | None
@@ -221,10 +220,53 @@ def _look_ahead(read: Iterator[Cells]) -> Iterator[tuple[pd.DataFrame, pd.Series
         yield *before, True
 
 
-def _join(read: Iterator[Cells]) -> Cells:
+def _map(
+    read: Iterator[Cells], source: _Source, profile: Profile, day: date
+) -> Iterator[tuple[Orders, bool]]:
+    """The orders of each batch, and whether it is the last."""
+    measure, is_first = source.measure, True
+    is_bounded = profile.grain == "order"
+    mapped = _map_each(read, source, profile, day)
+    for cells, orders, is_last in measure.bound_each(mapped) if is_bounded else mapped:
+        if is_bounded:
+            measure.add_rows(len(cells), _count_orders(orders, len(cells)))
+        if is_first:
+            check_style(cells, orders.rows, profile, source.path)
+            is_first = False
+        yield orders, is_last
+
+
+def _map_each(
+    read: Iterator[Cells], source: _Source, profile: Profile, day: date
+) -> Iterator[tuple[pd.DataFrame, Orders, bool]]:
+    for cells, lines, is_last in _look_ahead(read):
+        marked = mark_cut_off(cells) if is_last and source.is_within_line else cells
+        yield cells, map_cells(marked, lines, profile, day), is_last
+
+
+def _join(read: Iterator[Cells], profile: Profile, day: date, measure: Measure) -> Cells:
     """All of a file: the line items of an order may lie anywhere in it."""
-    cells, lines = zip(*read, strict=True)
+    parts: list[Cells] = []
+    rows = 0
+    for cells, lines in read:
+        parts.append((cells, lines))
+        before, rows = rows, rows + len(cells)
+        measure.check_whole(rows)
+        if before <= measure.bounds.rows_without_orders < rows:
+            orders = map_cells(*_concatenate(parts), profile, day)
+            measure.add_rows(rows, rows if _count_orders(orders, rows) else 0)
+    return _concatenate(parts)
+
+
+def _concatenate(parts: Sequence[Cells]) -> Cells:
+    cells, lines = zip(*parts, strict=True)
     return pd.concat(cells, ignore_index=True), pd.concat(lines, ignore_index=True)
+
+
+def _count_orders(orders: Orders, rows: int) -> int:
+    """How many of so many rows are orders, as far as they can be read, or were left out by a profile."""
+    is_read = orders.rows[["order_number", "revenue", "order_date"]].notna().all(axis=1)
+    return int(is_read.sum()) + (rows - len(is_read) if orders.left_out else 0)
 
 
 def _choose(read: Iterator[Cells], profile: Profile, only: pd.Series) -> Iterator[Cells]:

@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.bounds import Measure
 from robin_etl.exports.json_objects import (
     DECODER,
     Flattener,
-    Record,
-    make_cells,
+    Part,
     make_object_error,
     make_syntax_error,
 )
-from robin_etl.exports.streams import MOST_LINE_BYTES, Cells, Read, check_width
+from robin_etl.exports.streams import Cells, Read
 
 # Names of the list of orders in an object around it, as APIs have them.
 _LISTS = ("orders", "data", "results", "items", "records", "value", "elements", "sales")
@@ -24,36 +24,40 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def read_json(
-    read: Read, path: str, size: int, wanted: Collection[str] | None = None
+    read: Read, path: str, size: int, measure: Measure, wanted: Collection[str] | None = None
 ) -> Iterator[Cells]:
     """The cells of a file with one list of objects, or with an object that has it as `orders`, `data` or
     the like; at least once, of about `size` bytes each. `line` is the one that an object begins on.
 
     Raises `ExportError` for anything else, and for a file that ends within its list.
     """
-    flatten = Flattener(wanted)
-    lines: list[int] = []
-    records: list[Record] = []
-    text = _Text(read, path, size)
-    left = size
-    for line, record, length in text.read_objects():
-        records.append(flatten(record))
-        check_width(len(records[-1]), line, path)
-        lines.append(line)
+    flatten = Flattener(wanted, measure)
+    text = _Text(read, path, size, measure)
+    part, left = Part(measure), size
+    for line, value, length in text.read_objects():
+        try:
+            record = flatten(value, line)
+        except RecursionError as error:
+            raise make_syntax_error(path, line, error) from error
         left -= length
+        if part.is_full_with(record):
+            yield part.build()
+            part = Part(measure)
+        part.add(record, line)
         if left <= 0:
-            yield make_cells(records, lines)
-            records, lines, left = [], [], size
-    yield make_cells(records, lines)
+            yield part.build()
+            part, left = Part(measure), size
+    yield part.build()
 
 
 class _Text:
     """The text of a JSON file, of which no more is held than what is being decoded."""
 
-    def __init__(self, read: Read, path: str, size: int) -> None:
+    def __init__(self, read: Read, path: str, size: int, measure: Measure) -> None:
         self._read = read
         self._path = path
         self._size = size
+        self._measure = measure
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._at = 0
@@ -109,9 +113,9 @@ class _Text:
             try:
                 value, end = DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                is_too_long = len(self._text) - self._at > MOST_LINE_BYTES
-                if self._is_at_end or is_too_long or isinstance(error, RecursionError):
+                if self._is_at_end or isinstance(error, RecursionError):
                     raise make_syntax_error(self._path, self._line, error) from error
+                self._measure.check_object(len(self._text) - self._at, self._line)
                 self._fill()
                 continue
             # A number may go on behind what is there.

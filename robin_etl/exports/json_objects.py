@@ -17,6 +17,7 @@ import pandas as pd
 
 from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.bounds import Measure
 from robin_etl.exports.streams import Cells
 
 # What stands for each object of a list in a column's name.
@@ -26,13 +27,43 @@ EACH = "*"
 DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?\Z")
 
+_MOST_CELLS = 4_000_000  # of records that become cells together
+
 Record = dict[str, str | None]
 _Sums = dict[str, Decimal | None]
 
 
-def make_cells(records: list[Record], lines: list[int]) -> Cells:
-    """Rows, and the line that each begins on."""
-    return pd.DataFrame(records, dtype=columns.TEXT), pd.Series(lines, dtype=columns.COUNT)
+class Part:
+    """Records that become cells together: no more than fit, where each line has other keys."""
+
+    def __init__(self, measure: Measure) -> None:
+        self._measure = measure
+        self._lines: list[int] = []
+        self._records: list[Record] = []
+        self._names: set[str] = set()
+        self._present = 0
+
+    def is_full_with(self, record: Record) -> bool:
+        """Whether one more would be too much."""
+        if self._names.issuperset(record):
+            return False
+        return len(self._records) * len(self._names.union(record)) > _MOST_CELLS
+
+    def add(self, record: Record, line: int) -> None:
+        """Add a record, and the line that it begins on."""
+        if not self._names.issuperset(record):
+            self._measure.add_names(record, line)
+            self._names.update(record)
+        self._lines.append(line)
+        self._records.append(record)
+        self._present += len(record)
+
+    def build(self) -> Cells:
+        """The records as cells."""
+        width = len(self._names)
+        self._measure.add_cells(self._present, len(self._records) * width - self._present, width)
+        cells = pd.DataFrame(self._records, dtype=columns.TEXT)
+        return cells, pd.Series(self._lines, dtype=columns.COUNT)
 
 
 def make_syntax_error(path: str, line: int, error: Exception) -> ExportError:
@@ -55,23 +86,31 @@ class Flattener:
     """Makes an order's row of its object, with the sums that are `wanted`, or all."""
 
     wanted: Collection[str] | None
+    measure: Measure
 
-    def __call__(self, record: dict[str, Any]) -> Record:
+    def __call__(self, record: dict[str, Any], line: int) -> Record:
+        """The row of an object that begins on that line."""
         flat: Record = {}
         sums: _Sums = {}
         self._add(record, "", flat, sums)
         flat.update((name, format(total, "f")) for name, total in sums.items() if total is not None)
+        self.measure.check_width(len(flat), line)
         return flat
 
     def _add(self, record: dict[str, Any], above: str, flat: Record, sums: _Sums) -> None:
         for key, value in record.items():
-            name = f"{above}{_to_text(key)}"
+            name = self._name(above, key)
             if isinstance(value, dict) and value:
                 self._add(value, f"{name}.", flat, sums)
                 continue
             flat[name] = _to_text(value)
             if isinstance(value, list) and self._wants(name):
                 self._add_up(value, f"{name}.{EACH}.", sums)
+
+    def _name(self, above: str, key: str) -> str:
+        name = f"{above}{_to_text(key)}"
+        self.measure.check_name(len(name))
+        return name
 
     def _wants(self, name: str) -> bool:
         beginning = f"{name}.{EACH}."
@@ -83,7 +122,7 @@ class Flattener:
             if not isinstance(value, dict):
                 continue
             for key, inner in value.items():
-                name = f"{above}{_to_text(key)}"
+                name = self._name(above, key)
                 if isinstance(inner, dict):
                     self._add_up([inner], f"{name}.", sums)
                 elif isinstance(inner, list):

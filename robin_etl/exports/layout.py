@@ -19,6 +19,7 @@ _SINGLE_BYTES = (
 )
 _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _USUAL_SIGNS = "€£\u00a0«»\u2013\u2014\u2018\u2019\u201c\u201d°"
+_BEGINNING = 1 << 18  # bytes
 _LOOKED_AT = 200  # records from the first on
 _LONGEST_FOOTER = 20
 _DIGITS = re.compile(r"[+-]?\d[\d.,:/ '-]*")
@@ -49,24 +50,48 @@ class Record:
         return sum(1 for cell in self.cells if cell.strip())
 
 
-def decode(content: bytes) -> tuple[str, str]:
-    """A text and the name of its encoding; bytes that are of none become a mark each."""
-    for mark, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
-        if content.startswith(mark):
-            return content.decode(name, errors="replace"), name
-    if content[1:400:2].count(0) > len(content[1:400:2]) // 2:
-        return content.decode("utf-16-le", errors="replace"), "utf-16-le"
+def decode(chunks: Sequence[bytes]) -> tuple[str, str]:
+    """The beginning of a text that is in pieces, and the name of its encoding; bytes that are of none
+    become a mark each.
+    """
+    beginning = (chunks[0] if chunks else b"")[:_BEGINNING]
+    encoding = _find_encoding(chunks, beginning)
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    return decoder.decode(beginning).removeprefix("\ufeff"), encoding
+
+
+def decode_end(chunks: Sequence[bytes], encoding: str, most: int) -> tuple[str, bool]:
+    """The last `most` bytes of a text that is in pieces, and whether that is all of it."""
+    size = sum(map(len, chunks))
+    start = max(0, size - most) & ~1  # a character of UTF-16 has an even number of bytes
+    end = b""
+    for chunk in reversed(chunks):
+        end = chunk + end
+        if len(end) >= most:
+            break
+    if encoding == "utf-16":
+        encoding = "utf-16-be" if chunks[0].startswith(codecs.BOM_UTF16_BE) else "utf-16-le"
+    text = end[start - (size - len(end)) :].decode(encoding, errors="replace")
+    return text.removeprefix("\ufeff"), not start
+
+
+def _find_encoding(chunks: Sequence[bytes], beginning: bytes) -> str:
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if beginning[1:400:2].count(0) > len(beginning[1:400:2]) // 2:
+        return "utf-16-le"
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        # A file that is taken in part may end within a character.
-        return codecs.getincrementaldecoder("utf-8")().decode(content).removeprefix("\ufeff"), "utf-8"
+        for chunk in chunks:
+            decoder.decode(chunk)  # a file that is taken in part may end within a character
     except UnicodeDecodeError:
-        best = max(_SINGLE_BYTES, key=lambda name: _rate_encoding(content, name))
-        return content.decode(best, errors="replace"), best
+        return max(_SINGLE_BYTES, key=lambda name: _rate_encoding(chunks, name))
+    return "utf-8"
 
 
-def _rate_encoding(content: bytes, name: str) -> float:
+def _rate_encoding(chunks: Sequence[bytes], name: str) -> float:
     """How much a text in that encoding looks like one: letters in words, and words that are known."""
-    text = content[: 1 << 18].decode(name, errors="replace")
+    text = chunks[0][:_BEGINNING].decode(name, errors="replace")
     foreign = [at for at, letter in enumerate(text) if letter > "\x7f"]
     score = 0.0
     for at in foreign[:2000]:

@@ -39,6 +39,13 @@ def name_columns(names: Sequence[str], known: Iterable[str]) -> str:
     )
 
 
+def name_sheets(names: Sequence[str]) -> str:
+    """A file's sheets in words: by name where that looks like one, else how many they are."""
+    if all(map(_looks_like_name, names)):
+        return f"its sheets are: {name_some(names, most=_MOST)}"
+    return f"it has {len(names):,} that are visible"
+
+
 def describe_fault(error: BaseException) -> str:
     """What a library says of a file that it can't read, without what may be a cell: it quotes values."""
     return _VALUES.sub("…", str(error))

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from robin_etl.core import columns, dates
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.bounds import Measure
 from robin_etl.exports.naming import describe_fault
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.streams import Cells, make_size_error
@@ -40,17 +41,19 @@ _TYPES = {
 _COUNTED_DATES = {dates.SECONDS, dates.MILLISECONDS, dates.SERIAL}
 
 
-def read_parquet(stream: BinaryIO, profile: Profile, path: str, most_bytes: int) -> Iterator[Cells]:
+def read_parquet(
+    stream: BinaryIO, profile: Profile, path: str, most_bytes: int, measure: Measure
+) -> Iterator[Cells]:
     """The cells, at least once.
 
     Raises `ExportError` for wrong types, or for more than `most_bytes` once it is unpacked.
     """
     with open_parquet(stream, path) as file:
         schema = file.schema_arrow
-        fields = list_fields(schema)
+        fields = list_fields(schema, measure)
         _check_types(fields, profile, path)
         known = [name for name in fields if name in profile.sources]
-        nothing = make_empty_batch(schema, known)
+        nothing = make_empty_batch(fields, known)
         first, left = 1, most_bytes
         for batch in chain(file.iter_batches(_BATCH_ROWS, columns=known), [nothing]):
             if batch is nothing and first > 1:
@@ -68,6 +71,8 @@ def open_parquet(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
     """A Parquet file; raises `ExportError` wherever it turns out to be none."""
     try:
         yield pq.ParquetFile(stream, buffer_size=1 << 20)
+    except MemoryError:  # of which Arrow's is one
+        raise
     except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter for a column's name
         raise ExportError(
             f"{path} is not a readable Parquet file ({describe_fault(error)}). Write it again.",
@@ -75,13 +80,16 @@ def open_parquet(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def list_fields(schema: pa.Schema) -> dict[str, pa.DataType]:
+def list_fields(schema: pa.Schema, measure: Measure) -> dict[str, pa.DataType]:
     """The columns of a file and their types, those of structs by their names with points."""
     found: dict[str, pa.DataType] = {}
+    measure.check_width(len(schema), 1)
 
     def add(name: str, kind: pa.DataType) -> None:
+        measure.check_name(len(name))
         if not pa.types.is_struct(kind):
             found.setdefault(name, kind)
+            measure.check_width(len(found), 1)
             return
         for field in kind:
             add(f"{name}.{field.name}", field.type)
@@ -91,9 +99,8 @@ def list_fields(schema: pa.Schema) -> dict[str, pa.DataType]:
     return found
 
 
-def make_empty_batch(schema: pa.Schema, names: Sequence[str]) -> pa.RecordBatch:
-    """These columns of a file without any row."""
-    kinds = list_fields(schema)
+def make_empty_batch(kinds: Mapping[str, pa.DataType], names: Sequence[str]) -> pa.RecordBatch:
+    """These columns of a file, of whose fields `kinds` are the types, without any row."""
     fields = [pa.field(name, kinds[name]) for name in names]
     return pa.RecordBatch.from_arrays(
         [pa.array([], field.type) for field in fields], schema=pa.schema(fields)

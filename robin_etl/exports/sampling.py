@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any, BinaryIO
+from itertools import chain, islice
+from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +17,7 @@ from upath import UPath
 from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import layout, spreadsheet
+from robin_etl.exports.bounds import DEFAULT, Bounds, Measure
 from robin_etl.exports.files import find_suffix, open_text
 from robin_etl.exports.json_list import read_json
 from robin_etl.exports.jsonl import read_jsonl
@@ -24,6 +26,7 @@ from robin_etl.exports.mapping import CUT_OFF, SURPLUS
 from robin_etl.exports.margins import cut_margins, matches_footer
 from robin_etl.exports.parquet import list_fields, make_empty_batch, open_parquet, to_cells
 from robin_etl.exports.profiles import Columns, Profile
+from robin_etl.exports.spreadsheet import Rows, open_sheet
 from robin_etl.exports.streams import (
     Read,
     bound,
@@ -37,6 +40,8 @@ _BEGINNING_BYTES = 1 << 18
 _BEGINNING_ROWS = 200
 _BLOCK_BYTES = 8 << 20
 _TAIL = 1 << 14
+_TAIL_ROWS = 1_000
+_MOST_CELLS = 4_000_000  # of a batch
 
 
 @dataclass(frozen=True)
@@ -61,80 +66,113 @@ class Sample:
         return self.suffix not in (".jsonl", ".json", ".parquet", ".xlsx")
 
 
-def take_sample(path: UPath) -> Sample:
+def take_sample(path: UPath, most_bytes: int = sys.maxsize, *, within: Bounds = DEFAULT) -> Sample:
     """The first rows; raises `ExportMissingError`, or `ExportError` where there are none to be seen."""
-    return replace(_read(path, sys.maxsize, is_whole=False), path=str(path))
+    return replace(_read(path, most_bytes, within, is_whole=False), path=str(path))
 
 
-def read_everything(path: UPath, most_bytes: int = sys.maxsize) -> Sample:
-    """All rows; raises what `take_sample` does, and `ExportError` for more than `most_bytes`."""
-    return replace(_read(path, most_bytes, is_whole=True), path=str(path))
+def read_everything(path: UPath, most_bytes: int = sys.maxsize, *, within: Bounds = DEFAULT) -> Sample:
+    """All rows; raises what `take_sample` does, and `ExportError` for more than `most_bytes`, or more
+    than a draft can look at.
+    """
+    return replace(_read(path, most_bytes, within, is_whole=True), path=str(path))
 
 
-def _read(path: UPath, most_bytes: int, *, is_whole: bool) -> Sample:
+def _read(path: UPath, most_bytes: int, within: Bounds, *, is_whole: bool) -> Sample:
     suffix, shown = find_suffix(path), str(path)
+    measure = Measure(shown, within)
     with open_export(path) as stream:
         if suffix == ".parquet":
-            return _read_parquet(stream, shown, most_bytes, is_whole=is_whole)
+            return _read_parquet(stream, shown, most_bytes, measure, is_whole=is_whole)
         if suffix == ".xlsx":
-            return _read_sheet(stream, shown, most_bytes)
-        read, suffix = open_text(stream, stream, suffix, shown)
+            return _read_sheet(stream, shown, most_bytes, measure, is_whole=is_whole)
+        read, suffix = open_text(stream, stream, suffix, shown, measure)
         read = bound(read, shown, most_bytes)
         if suffix in (".jsonl", ".json"):
-            if suffix == ".json":
-                parts = read_json(read, shown, _BEGINNING_BYTES)
-            else:
-                blocks = split_into_blocks(read, "utf-8", shown, _BEGINNING_BYTES)
-                parts = read_jsonl(blocks, shown)
-            wanted = parts if is_whole else islice(parts, 1)
-            cells = pd.concat([cells for cells, _ in wanted], ignore_index=True)
-            return Sample(cells if is_whole else cells.head(_BEGINNING_ROWS), suffix=suffix)
-        content = b"".join(iter(lambda: read(_BLOCK_BYTES), b"")) if is_whole else _read_beginning(read)
-        return _read_text(content, suffix, shown, is_whole=is_whole)
+            return _read_objects(read, suffix, shown, measure, is_whole=is_whole)
+        if is_whole:
+            return _read_text(_read_chunks(read, measure), suffix, shown, measure)
+        return _read_beginning_of_text(_read_beginning(read), suffix, shown)
 
 
-def _read_parquet(stream: BinaryIO, path: str, most_bytes: int, *, is_whole: bool) -> Sample:
+def _read_objects(read: Read, suffix: str, path: str, measure: Measure, *, is_whole: bool) -> Sample:
+    if suffix == ".json":
+        found = read_json(read, path, _BEGINNING_BYTES, measure)
+    else:
+        blocks = split_into_blocks(read, "utf-8", path, _BEGINNING_BYTES, measure)
+        found = read_jsonl(blocks, path, measure)
+    parts: list[pd.DataFrame] = []
+    for cells, _ in measure.bound_each(found):
+        parts.append(cells)
+        if not is_whole:
+            break
+        measure.add_drafted(len(cells), measure.names)
+    cells = pd.concat(parts, ignore_index=True)
+    return Sample(cells if is_whole else cells.head(_BEGINNING_ROWS), suffix=suffix)
+
+
+def _read_parquet(
+    stream: BinaryIO, path: str, most_bytes: int, measure: Measure, *, is_whole: bool
+) -> Sample:
     with open_parquet(stream, path) as file:
-        schema = file.schema_arrow
-        kinds = list_fields(schema)
+        kinds = list_fields(file.schema_arrow, measure)
         names = [name for name, kind in kinds.items() if not pa.types.is_nested(kind)]
-        parts, left = [to_cells(make_empty_batch(schema, names), names)], most_bytes
-        for batch in file.iter_batches(_BEGINNING_ROWS if not is_whole else 100_000, columns=names):
+        parts, left = [to_cells(make_empty_batch(kinds, names), names)], most_bytes
+        at_once = min(100_000, _MOST_CELLS // (len(names) or 1)) if is_whole else _BEGINNING_ROWS
+        for batch in measure.bound_each(file.iter_batches(at_once, columns=names)):
             left -= batch.nbytes
             if left < 0:
                 raise make_size_error(path, most_bytes)
-            parts.append(to_cells(batch, names))
+            measure.add_drafted(batch.num_rows, len(names))
+            with measure.bounding_memory():
+                parts.append(to_cells(batch, names))
             if not is_whole:
                 break
         rows = pd.concat(parts, ignore_index=True).reindex(columns=list(kinds)).astype(columns.TEXT)
         return Sample(rows, suffix=".parquet")
 
 
-def _read_sheet(stream: BinaryIO, path: str, most_bytes: int) -> Sample:
-    sheets = spreadsheet.open_sheets(stream, path, most_bytes)
-    name = max(sheets, key=lambda one: sum(1 for row in sheets[one] if any(cell != "" for cell in row)))
-    records = [_make_record(number, row) for number, row in enumerate(sheets[name], start=1)]
-    records = [one for one in records if one.filled]
-    if not records:
-        raise ExportError(f"{path} has no rows in any of its sheets. Write it again.", path=path)
-    header = layout.find_header(records[:_BEGINNING_ROWS])
-    names = [cell.strip() for cell in records[header].cells]
-    below = records[header + 1 :]
-    footer = layout.find_footer(below, len(names))
-    kept = below[: len(below) - _count_footer(below, footer)]
-    frame = pd.DataFrame(
-        [[*one.cells, *[""] * len(names)][: len(names)] for one in kept],
-        columns=names,
-        dtype=columns.TEXT,
+def _read_sheet(
+    stream: BinaryIO, path: str, most_bytes: int, measure: Measure, *, is_whole: bool
+) -> Sample:
+    with open_sheet(stream, path, most_bytes, measure, is_fullest=True) as sheet:
+        numbered = _make_records(sheet.batches)
+        records = list(islice(numbered, _BEGINNING_ROWS))
+        if not records:
+            raise ExportError(f"{path} has no rows in any of its sheets. Write it again.", path=path)
+        header = records[layout.find_header(records)]
+        names = [cell.strip() for cell in header.cells]
+        below = chain((one for one in records if one.line > header.line), numbered if is_whole else ())
+        # The last of them may be a footer, which only shows at the end.
+        last: deque[Record] = deque(maxlen=_TAIL_ROWS)
+        parts = [_build_frame([], names)]
+        at_once = max(1, _MOST_CELLS // len(names))
+        while batch := list(islice(below, at_once)):
+            measure.add_drafted(len(batch), len(names))
+            last.extend(batch)
+            parts.append(_build_frame(batch, names))
+    footer = layout.find_footer(list(last), len(names))
+    frame = pd.concat(parts, ignore_index=True)
+    frame = frame.head(len(frame) - _count_footer(list(last), footer))
+    found = Layout(
+        lines_above=header.line - 1, footer=footer, sheet="" if sheet.is_first else sheet.name
     )
-    sheet = "" if name == next(iter(sheets)) else name
-    found = Layout(lines_above=records[header].line - 1, footer=footer, sheet=sheet)
-    return Sample(_drop_nameless(frame), found, ".xlsx", repeated=_find_repeated(names))
+    repeated = _find_repeated(names)
+    return Sample(_drop_nameless(frame), found, ".xlsx", repeated=repeated)
 
 
-def _make_record(number: int, row: Sequence[Any]) -> Record:
-    cells = [spreadsheet.to_text(cell, ".") or "" for cell in row]
-    return Record(number, cells, ",".join(cells).strip(","))
+def _build_frame(records: Sequence[Record], names: Sequence[str]) -> pd.DataFrame:
+    width = len(names)
+    rows = [[*one.cells, *[""] * (width - len(one.cells))][:width] for one in records]
+    return pd.DataFrame(rows, columns=list(names), dtype=columns.TEXT)
+
+
+def _make_records(batches: Iterator[Rows]) -> Iterator[Record]:
+    """The rows of a sheet that are not blank, each with its line."""
+    for number, row in enumerate(chain.from_iterable(batches), start=1):
+        cells = [spreadsheet.to_text(cell, ".") or "" for cell in row]
+        if any(map(str.strip, cells)):
+            yield Record(number, cells, ",".join(cells).strip(","))
 
 
 def _count_footer(records: Sequence[Record], footer: tuple[str, ...]) -> int:
@@ -144,42 +182,64 @@ def _count_footer(records: Sequence[Record], footer: tuple[str, ...]) -> int:
     return count
 
 
-def _read_text(content: bytes, suffix: str, path: str, *, is_whole: bool) -> Sample:
-    text, encoding = layout.decode(content)
+def _read_chunks(read: Read, measure: Measure) -> list[bytes]:
+    """All of a text, in pieces."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := read(_BLOCK_BYTES):
+        size += len(chunk)
+        measure.check_drafted_bytes(size)
+        chunks.append(chunk)
+    return chunks
+
+
+def _read_beginning_of_text(content: bytes, suffix: str, path: str) -> Sample:
+    found, records, at = _find_layout(*layout.decode([content]), path)
+    names = [name.strip() for name in records[at].cells]
+    cells = [[*one.cells, *[""] * len(names)][: len(names)] for one in records[at + 1 :]]
+    return Sample(_drop_nameless(pd.DataFrame(cells, columns=names, dtype=columns.TEXT)), found, suffix)
+
+
+def _read_text(chunks: list[bytes], suffix: str, path: str, measure: Measure) -> Sample:
+    """All rows of a text, whose pieces are gone then: two copies of it would take too much memory."""
+    text, encoding = layout.decode(chunks)
+    found, records, at = _find_layout(text, encoding, path)
+    header = records[at]
+    measure.check_width(len(header.cells), header.line)
+    footer = layout.find_footer(_split_tail(chunks, found, header), len(header.cells))
+    found = replace(found, footer=footer)
+    profile = _make_reading_profile(found)
+    blocks = split_into_blocks(_make_reader(chunks), encoding, path, _BLOCK_BYTES, measure)
+    parts: list[pd.DataFrame] = []
+    repeated = _find_repeated([name.strip() for name in header.cells])
+    cells = read_text(cut_margins(blocks, profile, path), profile, path, measure)
+    for part, _ in measure.bound_each(cells):
+        measure.add_drafted(len(part), part.shape[1])
+        parts.append(_drop_nameless(part, repeated))
+    return Sample(pd.concat(parts, ignore_index=True), found, suffix, repeated=repeated)
+
+
+def _find_layout(text: str, encoding: str, path: str) -> tuple[Layout, list[Record], int]:
+    """How a text is laid out, going by its beginning; its first records, and which is the header."""
     if "\n" not in text:  # as old systems end their lines
         text = text.replace("\r", "\n")
-    delimiter = layout.find_delimiter(text[:_BEGINNING_BYTES])
-    records = layout.split_records(text[:_BEGINNING_BYTES], delimiter, most=_BEGINNING_ROWS)
+    delimiter = layout.find_delimiter(text)
+    records = layout.split_records(text, delimiter, most=_BEGINNING_ROWS)
     if not records:
         raise ExportError(f"{path} has no rows that can be read. Write it again.", path=path)
     at = layout.find_header(records)
-    header = records[at]
-    found = Layout(delimiter, encoding, header.line - 1)
-    if not is_whole:
-        cells = [
-            [*one.cells, *[""] * len(header.cells)][: len(header.cells)] for one in records[at + 1 :]
-        ]
-        names = [name.strip() for name in header.cells]
-        return Sample(
-            _drop_nameless(pd.DataFrame(cells, columns=names, dtype=columns.TEXT)), found, suffix
-        )
-    tail = _split_tail(text, delimiter, header)
-    found = Layout(delimiter, encoding, header.line - 1, layout.find_footer(tail, len(header.cells)))
-    profile = _make_reading_profile(found)
-    blocks = split_into_blocks(_make_reader(content), encoding, path, _BLOCK_BYTES)
-    parts = [cells for cells, _ in read_text(cut_margins(blocks, profile, path), profile, path)]
-    repeated = _find_repeated([name.strip() for name in header.cells])
-    return Sample(
-        _drop_nameless(pd.concat(parts, ignore_index=True), repeated), found, suffix, repeated=repeated
-    )
+    return Layout(delimiter, encoding, records[at].line - 1), records, at
 
 
-def _split_tail(text: str, delimiter: str, header: Record) -> list[Record]:
+def _split_tail(chunks: Sequence[bytes], found: Layout, header: Record) -> list[Record]:
     """The last records, below the header."""
-    if len(text) > _TAIL:
+    text, is_whole = layout.decode_end(chunks, found.encoding, _TAIL * 4)
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    if not is_whole or len(text) > _TAIL:
         start = text.find("\n", len(text) - _TAIL) + 1
-        return layout.split_records(text[start:], delimiter, most=_TAIL)
-    records = layout.split_records(text, delimiter, most=_TAIL)
+        return layout.split_records(text[start:], found.delimiter, most=_TAIL)
+    records = layout.split_records(text, found.delimiter, most=_TAIL)
     return [one for one in records if one.line > header.line]
 
 
@@ -196,15 +256,14 @@ def _make_reading_profile(found: Layout) -> Profile:
     )
 
 
-def _make_reader(content: bytes) -> Read:
-    chunks: Iterator[bytes] = (
-        content[at : at + _BLOCK_BYTES] for at in range(0, len(content), _BLOCK_BYTES)
-    )
-    return lambda _: next(chunks, b"")
+def _make_reader(chunks: list[bytes]) -> Read:
+    """Reads pieces one after the other, each of which is gone then."""
+    chunks.reverse()
+    return lambda _: chunks.pop() if chunks else b""
 
 
 def _find_repeated(names: Sequence[str]) -> frozenset[str]:
-    return frozenset(name for name in names if name and names.count(name) > 1)
+    return frozenset(name for name, times in Counter(names).items() if name and times > 1)
 
 
 def _drop_nameless(rows: pd.DataFrame, repeated: frozenset[str] = frozenset()) -> pd.DataFrame:

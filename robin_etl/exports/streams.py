@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from robin_etl.exceptions import ExportError, ExportMissingError
+from robin_etl.exports.bounds import Measure
 
 # Gives so many bytes at most, and none at the end.
 Read = Callable[[int], bytes]
@@ -24,9 +25,6 @@ Block = tuple[int, bytes]
 # What a reader makes of blocks: cells, and the line that each record starts on.
 Cells = tuple[pd.DataFrame, pd.Series]
 
-# More of either is no export, and would take memory without bound.
-MOST_LINE_BYTES = 64 << 20
-_MOST_COLUMNS = 10_000
 _DIGEST_BYTES = 16
 _BLOCK_BYTES = 1 << 20
 # Of the pattern that lines are sieved by; beyond it the sieve would cost more than it saves.
@@ -106,17 +104,9 @@ def make_size_error(path: str, most: int) -> ExportError:
     )
 
 
-def check_width(columns: int, line: int, path: str) -> None:
-    """Raise `ExportError` for more columns than an export may have."""
-    if columns > _MOST_COLUMNS:
-        raise ExportError(
-            f"{path} has {columns:,} columns on line {line}, and an export may have {_MOST_COLUMNS:,}. "
-            "Look at its delimiter, or write it again.",
-            path=path,
-        )
-
-
-def split_into_blocks(read: Read, encoding: str, path: str, size: int) -> Iterator[Block]:
+def split_into_blocks(
+    read: Read, encoding: str, path: str, size: int, measure: Measure
+) -> Iterator[Block]:
     """Blocks of about `size` bytes, at least one, without a byte order mark.
 
     Raises `ExportError` for bytes that are not of the encoding, and for a line without end.
@@ -137,8 +127,7 @@ def split_into_blocks(read: Read, encoding: str, path: str, size: int) -> Iterat
             block = block.removeprefix(codecs.BOM_UTF8)
         end = len(block) if not data else block.rfind(b"\n") + 1
         block, rest = block[:end], block[end:]
-        if len(rest) > MOST_LINE_BYTES:
-            raise _make_line_error(path, line)
+        measure.check_line(len(rest), line + block.count(b"\n"))
         if block or (is_first and not data):
             yield line, block
             line += block.count(b"\n")
@@ -208,11 +197,3 @@ def _name_likely(error: UnicodeDecodeError) -> str:
     if error.start == 0 and (name := marks.get(bytes(error.object[:2]))):
         return f": it begins as {name} does"
     return ""
-
-
-def _make_line_error(path: str, line: int) -> ExportError:
-    return ExportError(
-        f"{path} has a line of more than {MOST_LINE_BYTES:,} bytes (line {line}). It is no export, or "
-        "its lines end in another way; write it again.",
-        path=path,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 
 import numpy as np
 import pandas as pd
@@ -14,29 +14,31 @@ import pyarrow.csv as pacsv
 
 from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
+from robin_etl.exports.bounds import Measure
 from robin_etl.exports.mapping import SURPLUS, mark_cut_off
 from robin_etl.exports.profiles import Profile
-from robin_etl.exports.streams import Block, Cells, check_width
+from robin_etl.exports.streams import Block, Cells
 
 _QUOTE = b'"'
-_RECORDS_AT_ONCE = 100_000
+_MOST_CELLS = 4_000_000  # of records that become cells together
+_BLANK_AT_ONCE = 100_000
 _UNENDED = "unexpected end of data"  # the csv module's words
 _CUT_RECORD = [""]  # stands for a record that the end of the file cuts off
 
 
-def read_text(blocks: Iterator[Block], profile: Profile, path: str) -> Iterator[Cells]:
+def read_text(blocks: Iterator[Block], profile: Profile, path: str, measure: Measure) -> Iterator[Cells]:
     """The cells below the header, at least once; raises `ExportError` for a header that is none."""
     used: list[Block] = []
-    header, lines = _read_header(_note(blocks, used), profile, path)
+    header, lines = _read_header(_note(blocks, used), profile, path, measure)
     line, block = used[0]
     first_line, _, body = block.partition(b"\n")
     if lines > 1 or b"\r" in first_line.removesuffix(b"\r"):
-        yield from _read_records(chain(used, blocks), profile, header, path, skip=1)
+        yield from _read_records(chain(used, blocks), profile, header, path, measure, skip=1)
         return
     for start, text in chain([(line + 1, body)], blocks):
         cells = read_lines(text, profile, header)
         if cells is None:
-            yield from _read_records(chain([(start, text)], blocks), profile, header, path)
+            yield from _read_records(chain([(start, text)], blocks), profile, header, path, measure)
             return
         yield cells, pd.Series(range(start, start + len(cells)), dtype=columns.COUNT)
 
@@ -85,9 +87,12 @@ def _note(blocks: Iterator[Block], used: list[Block]) -> Iterator[Block]:
         yield block
 
 
-def _read_header(blocks: Iterator[Block], profile: Profile, path: str) -> tuple[list[str], int]:
+def _read_header(
+    blocks: Iterator[Block], profile: Profile, path: str, measure: Measure
+) -> tuple[list[str], int]:
     """The columns' names, and how many lines they take."""
     line, record, end = next(_split_records(blocks, profile, path), (1, [], 1))
+    measure.check_width(len(record), line)
     return name_columns(record, profile, path, line), end - line + 1
 
 
@@ -100,7 +105,6 @@ def name_columns(record: Sequence[str], profile: Profile, path: str, line: int) 
             "say in the profile how many lines_above it has.",
             path=path,
         )
-    check_width(len(names), line, path)
     for name in profile.sources:
         if names.count(name) > 1 and profile.repeated_columns == "refuse":
             raise ExportError(
@@ -115,27 +119,76 @@ def name_columns(record: Sequence[str], profile: Profile, path: str, line: int) 
 
 
 def _read_records(
-    blocks: Iterator[Block], profile: Profile, header: list[str], path: str, *, skip: int = 0
+    blocks: Iterator[Block],
+    profile: Profile,
+    header: list[str],
+    path: str,
+    measure: Measure,
+    *,
+    skip: int = 0,
 ) -> Iterator[Cells]:
     """The same record by record, for files with blank lines, breaks within cells or surplus cells."""
-    width = len(header)
-    records = islice(_split_records(blocks, profile, path), skip, None)
-    filled = ((line, record) for line, record, _ in records if record)
+    counted = _Counted(blocks)
+    records = islice(_split_records(counted, profile, path), skip, None)
+    at_once = max(1, _MOST_CELLS // len(header))
     is_first = True
-    while (batch := list(islice(filled, _RECORDS_AT_ONCE))) or is_first:
-        is_first = False
-        rows = [
-            [
-                *record[:width],
-                *[""] * (width - len(record)),
-                profile.delimiter.join(record[width:]) if any(record[width:]) else None,
-            ]
-            for _, record in batch
+    for _, of_block in groupby(_drop_blank(records, measure), lambda _: counted.number):
+        while batch := list(islice(of_block, at_once)):
+            is_first = False
+            yield _build_cells(batch, profile, header, measure)
+    if is_first:
+        yield _build_cells([], profile, header, measure)
+
+
+class _Counted:
+    """Blocks, and the `number` of the one that is being read."""
+
+    def __init__(self, blocks: Iterator[Block]) -> None:
+        self._blocks = blocks
+        self.number = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        return self
+
+    def __next__(self) -> Block:
+        self.number += 1
+        return next(self._blocks)
+
+
+def _drop_blank(
+    records: Iterator[tuple[int, list[str], int]], measure: Measure
+) -> Iterator[tuple[int, list[str]]]:
+    """The records that are not blank lines, each with the line it starts on."""
+    blank = 0
+    for line, record, _ in records:
+        if record:
+            yield line, record
+        else:
+            blank += 1
+            if blank == _BLANK_AT_ONCE:
+                measure.add_blank_lines(blank)
+                blank = 0
+    measure.add_blank_lines(blank)
+
+
+def _build_cells(
+    batch: Sequence[tuple[int, list[str]]], profile: Profile, header: list[str], measure: Measure
+) -> Cells:
+    width = len(header)
+    present = sum(len(record) for _, record in batch)
+    measure.add_cells(present, max(0, width * len(batch) - present), width)
+    rows = [
+        [
+            *record[:width],
+            *[""] * (width - len(record)),
+            profile.delimiter.join(record[width:]) if any(record[width:]) else None,
         ]
-        cells = pd.DataFrame(rows, columns=[*header, SURPLUS], dtype=columns.TEXT)
-        if batch and batch[-1][1] is _CUT_RECORD:
-            cells = mark_cut_off(cells)
-        yield cells, pd.Series([line for line, _ in batch], dtype=columns.COUNT)
+        for _, record in batch
+    ]
+    cells = pd.DataFrame(rows, columns=[*header, SURPLUS], dtype=columns.TEXT)
+    if batch and batch[-1][1] is _CUT_RECORD:
+        cells = mark_cut_off(cells)
+    return cells, pd.Series([line for line, _ in batch], dtype=columns.COUNT)
 
 
 def _split_records(

@@ -25,6 +25,9 @@ from robin_etl.gate.verdict import RuleVerdict, Verdict
 # Whether a row breaks a row rule: a column that rules on the whole can name.
 BROKEN = "broken"
 
+# So many rows that break a rule are not kept, unless as many do not.
+_MOST_BROKEN = 1_000_000
+
 # They ask of a cell only whether it is null.
 _NULLITY = {"expect_column_values_to_be_null", "expect_column_values_to_not_be_null"}
 
@@ -79,6 +82,14 @@ class SuiteCheck:
         self._broken_rows += len(broken)
         return broken
 
+    def stop_at_nearly_all_broken(self, what: str) -> None:
+        """Raise `GateError` where so many rows break a rule by now, and so few do not, that the others
+        are not worth reading; `what` names what is checked.
+        """
+        if self._broken_rows > _MOST_BROKEN and self._broken_rows * 2 > self._rows:
+            verdicts = tuple(self._row_verdicts.values())
+            self._judge_rows(verdicts).stop_unless_passed(f"{what} before its end")
+
     def finish(
         self,
         rows: Callable[[list[str]], pd.DataFrame],
@@ -98,13 +109,16 @@ class SuiteCheck:
         if self._rows == self._broken_rows:
             whole = [replace(one, success=one.success or one.observed is None) for one in whole]
         verdicts = {**self._row_verdicts, **{verdict.rule: verdict for verdict in whole}}
+        return self._judge_rows(tuple(verdicts[name_rule(rule)] for rule in self._suite.rules))
+
+    def _judge_rows(self, rules: tuple[RuleVerdict, ...]) -> Verdict:
         return Verdict(
             suite=self._suite.name,
             rows=self._rows,
             broken_rows=self._broken_rows,
             max_quarantined=self._suite.max_quarantined,
             but_at_least=self._suite.but_at_least,
-            rules=tuple(verdicts[name_rule(rule)] for rule in self._suite.rules),
+            rules=rules,
         )
 
     def _join(self, rows: Callable[[list[str]], pd.DataFrame]) -> pd.DataFrame:

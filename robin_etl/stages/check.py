@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -11,13 +12,14 @@ import pandas as pd
 from robin_etl.core import columns, versions
 from robin_etl.exceptions import ConfigurationError, GateError
 from robin_etl.exports import files, profiles, sampling
+from robin_etl.exports.choosing import add_counts
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 from robin_etl.gate import EXPORT_SUITE, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
 from robin_etl.settings import Settings
-from robin_etl.stages.extract import compute_most, make_finder
+from robin_etl.stages.extract import compute_most, gather, make_finder
 from robin_etl.stages.records import list_to_look_at
 
 
@@ -72,7 +74,7 @@ def check(settings: Settings, file: str, day: date) -> Check:
     Where the profile that is set does not fit, the shipped one that does is used.
     """
     path = settings.path(file)
-    profile, to_set = _fitting(settings, sampling.take_sample(path))
+    profile, to_set = _fitting(settings, sampling.take_sample(path, settings.max_export_size))
     return check_as(settings, file, day, profile, to_set)
 
 
@@ -87,14 +89,28 @@ def check_as(
 ) -> Check:
     """What a file holds by a profile that is whole; `to_set` are the settings that would name it."""
     path = settings.path(file)
-    export = files.read_export(path, profile, day, most_bytes=settings.max_export_size)
-    with Ledger.open(settings.ledger, read_only=True) as ledger:
-        export, without_customer = make_finder(profile, ledger).settle(export)
     suite = load_suite(settings.path(settings.expectations) / EXPORT_SUITE)
     gate = SuiteCheck(suite, {"fewest_rows": 0})
-    named = gate.check_batch(export.orders.rows)
-    broken = pd.array(export.orders.rows.index.isin(named.index), dtype=columns.FLAG)
-    rows = export.orders.rows.assign(broken=broken)
+    parts: list[pd.DataFrame] = []
+    left_out: Mapping[str, int] = {}
+    size = without_customer = 0
+    with Ledger.open(settings.ledger, read_only=True) as ledger:
+        finder = make_finder(profile, ledger)
+        read = files.read_batches(path, profile, day, most_bytes=settings.max_export_size)
+        # Of a batch no more is kept than its rows: the file may have many columns beside them.
+        for together in gather(read, lambda export: export):
+            settled = [finder.settle(export) for export in together]
+            checked = pd.concat([export.orders.rows for export, _ in settled], ignore_index=True)
+            checked.index += size
+            named = gate.check_batch(checked)
+            gate.stop_at_nearly_all_broken(file)
+            parts.append(
+                checked.assign(broken=pd.array(checked.index.isin(named.index), dtype=columns.FLAG))
+            )
+            size += len(checked)
+            without_customer += sum(count for _, count in settled)
+            left_out = add_counts((left_out, *(export.orders.left_out for export, _ in settled)))
+    rows = pd.concat(parts)
     most = compute_most(suite, rows["revenue"][~rows["broken"]])
     verdict = gate.finish(lambda names: rows[names], {"most_revenue": most})
     kept, duplicates = versions.keep_last_rows(rows)
@@ -115,8 +131,8 @@ def check_as(
         file=file,
         profile=profile.name,
         to_set=to_set,
-        left_out=sum(export.orders.left_out.values()),
-        left_out_by=dict(export.orders.left_out),
+        left_out=sum(left_out.values()),
+        left_out_by=dict(left_out),
         without_customer=without_customer,
         rows=verdict.rows,
         quarantined=verdict.broken_rows,

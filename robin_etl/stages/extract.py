@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -41,13 +42,17 @@ from robin_etl.stages.run import Run
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # What says where a row was, and why it was set aside.
 _PLACE = ("file", "line", "rules")
 
 _NO_BOUND = 1e15  # more than any amount that is read
 
-# Small exports are checked together, up to so many rows: the gate has a price for each time it is asked.
+# Small exports are checked together, up to so many rows or cells: the gate has a price for each time
+# is asked.
 _CHECKED_ROWS = 250_000
+_CHECKED_CELLS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,10 @@ def _write_rows(
             rows = pd.concat([export.orders.rows for export in exports], ignore_index=True)
             rows.index += rows_read
             broken = check.check_batch(rows)
+            try:
+                check.stop_at_nearly_all_broken(f"the export of {run.title}")
+            except GateError as error:  # which is the file's that is being read, whatever was before
+                raise ExportError(f"{error}", path=together[-1].export.path) from error
             for batch, export, own in zip(
                 together, exports, _split_broken(exports, broken, rows_read), strict=True
             ):
@@ -253,14 +262,28 @@ def _read_together(
     line_ends: LineEnds,
 ) -> Iterator[list[_Batch]]:
     """The exports in batches of a size that is worth checking; at least one, if there is a file."""
-    together: list[_Batch] = []
     in_order = [(day, one) for day, those in found.items() for one in those]
-    for number, (day, file) in enumerate(in_order):
-        for export in files.read_batches(file.path, profile, day, most_bytes=settings.max_export_size):
-            together.append(_Batch(number, line_ends.judge(export)))
-            if sum(len(batch.export.orders.rows) for batch in together) >= _CHECKED_ROWS:
-                yield together
-                together = []
+
+    def read() -> Iterator[_Batch]:
+        for number, (day, file) in enumerate(in_order):
+            most = settings.max_export_size
+            for export in files.read_batches(file.path, profile, day, most_bytes=most):
+                yield _Batch(number, line_ends.judge(export))
+
+    return gather(read(), lambda batch: batch.export)
+
+
+def gather(batches: Iterable[T], find: Callable[[T], Export]) -> Iterator[list[T]]:
+    """Batches together, as many as are worth checking and can be held; `find` gives one's export."""
+    together: list[T] = []
+    rows = cells = 0
+    for batch in batches:
+        together.append(batch)
+        orders = find(batch).orders
+        rows, cells = rows + len(orders.rows), cells + orders.cells.size
+        if rows >= _CHECKED_ROWS or cells >= _CHECKED_CELLS:
+            yield together
+            together, rows, cells = [], 0, 0
     if together:
         yield together
 

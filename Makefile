@@ -10,7 +10,7 @@ export TMPDIR := $(CACHE)/tmp
 # An environment made to run code must not inherit a switch that leaves it without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-.PHONY: install demo test test-airflow test-celery test-browser unit thorough check docs format bench soak fuzz mutants audit sbom test-lowest test-install wheel release constraints clean
+.PHONY: install demo test test-airflow test-celery test-browser unit thorough check docs format bench soak fuzz hostile mutants audit sbom test-lowest test-install wheel release constraints clean
 
 install: $(STAMP)
 
@@ -83,6 +83,10 @@ fuzz: install
 	$(BIN)/python -m tests.fuzz --runs 100000
 	$(BIN)/python -m tests.fuzz --of answer --runs 100000
 	$(BIN)/python -m tests.fuzz --of setting --runs 100000
+
+# What files of up to 500 MB that are no export take, in time and memory; half an hour, 1 GB of disk.
+hostile: install
+	$(BIN)/python -m tests.hostile_files
 
 # Which changes to the heart of it no test notices; a quarter of an hour. Results in mutants/.
 mutants: install

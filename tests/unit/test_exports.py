@@ -23,6 +23,7 @@ from upath import UPath
 from robin_etl.core import columns
 from robin_etl.exceptions import ConfigurationError, ExportError, ExportMissingError
 from robin_etl.exports import files, locations, profiles
+from robin_etl.exports.bounds import Measure
 from robin_etl.exports.jsonl import read_jsonl
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.text import read_lines
@@ -156,7 +157,7 @@ def test_numbers_in_lists_of_objects_are_added_up_exactly_and_texts_are_not(tmp_
     }
     lines = [{**order, "revenue": 1}, {**order, "order_number": "2", "revenue": 1, "refunds": []}]
     path = written(tmp_path, "\n".join(map(json.dumps, lines)), "orders.jsonl")
-    [cells] = [cells for cells, _ in read_jsonl(iter([(1, path.read_bytes())]), "it")]
+    [cells] = [cells for cells, _ in read_jsonl(iter([(1, path.read_bytes())]), "it", Measure("it"))]
     assert cells["refunds.*.total"].fillna("").tolist() == ["-0.30", ""]
     assert cells["refunds.*.parts.*.n"].fillna("").tolist() == ["3", ""]
     assert "refunds.*.why" not in cells

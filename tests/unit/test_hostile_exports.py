@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import resource
 from collections.abc import Callable
 from csv import writer
 from pathlib import Path
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from robin_etl.exceptions import ExportError
-from robin_etl.exports import files, locations, profiles
+from robin_etl.exports import files, locations, profiles, sampling
 from robin_etl.exports.bounds import Bounds
 from robin_etl.exports.locations import SUFFIXES
 from tests import fuzz
+from tests.spreadsheets import make_spreadsheet
 
 HEADER = "order_number,email_address,revenue,order_date"
 ROBIN = profiles.load_profile("robin")
@@ -191,6 +193,129 @@ def test_what_is_far_too_much_is_an_error_not_memory(
 def test_a_line_without_an_end_is_an_error_not_memory(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"a line of more than 1,000 bytes \(line 2\)"):
         batches(tmp_path, "o.csv", csv("x" * 5_000), batch_bytes=500, within=Bounds(line_bytes=1_000))
+
+
+def parquet_of_one_value(length: int, rows: int) -> bytes:
+    """Rows that all name one value of a dictionary."""
+    buffer = io.BytesIO()
+    value = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * length]))
+    pq.write_table(pa.table(dict.fromkeys(HEADER.split(","), value)), buffer, store_schema=False)
+    return buffer.getvalue()
+
+
+def deep_parquet() -> bytes:
+    buffer = io.BytesIO()
+    kind = pa.string()
+    for _ in range(30):
+        kind = pa.struct({"a" * 50: kind})
+    columns = {name: pa.array(["1"]) for name in HEADER.split(",")}
+    pq.write_table(pa.table({**columns, "deep": pa.array([None], kind)}), buffer)
+    return buffer.getvalue()
+
+
+def sheet(*rows: list[str]) -> bytes:
+    return make_spreadsheet([[*HEADER.split(",")], *rows])
+
+
+def long_names() -> bytes:
+    name = "k" * 400
+    return f'{{"{name}":{{"{name}":{{"{name}":1}}}}}}'.encode()
+
+
+def keys(*numbers: int) -> bytes:
+    return b"{%s}\n" % b",".join(b'"k%d":1' % number for number in numbers)
+
+
+BLANKS = Bounds(blank_lines=40)
+FEW = Bounds(rows_without_orders=50)
+SPARSE = Bounds(missing_cells=1_000)
+BEYOND: dict[str, tuple[str, Bounds, Callable[[], bytes], str]] = {
+    "line": ("csv", Bounds(line_bytes=1_000), lambda: csv("x" * 5_000), "1,000 bytes .line 2"),
+    "object": ("jsonl", Bounds(object_bytes=900), lambda: b'{"a":"%s"}' % (b"x" * 999), "900 bytes"),
+    "in a list": ("json", Bounds(object_bytes=900), lambda: b'[{"a":"' + b"x" * 9_999, "900 bytes"),
+    "blank lines": ("csv", BLANKS, lambda: csv(*[""] * 50), "more than 40 blank lines"),
+    "blank in JSON": ("jsonl", BLANKS, lambda: b"{}\n" + b"\n" * 50, "more than 40 blank lines"),
+    "short lines": (
+        *("csv", SPARSE, lambda: csv(*["1"] * 99).replace(b"\n", b"," * 20 + b"\n", 1)),
+        "24 columns, and lines that lack nearly all",
+    ),
+    "own keys": (
+        *("jsonl", Bounds(columns=50), lambda: b"".join(map(keys, range(99)))),
+        "51 columns on line 51",
+    ),
+    "rare keys": (
+        *("jsonl", SPARSE, lambda: keys(*range(99)) + keys(1) * 99),
+        "99 columns, and lines that lack nearly all",
+    ),
+    "name": ("jsonl", Bounds(), long_names, "more than 1,000 signs"),
+    "name in Parquet": ("parquet", Bounds(), deep_parquet, "more than 1,000 signs"),
+    "columns": ("parquet", Bounds(columns=4), deep_parquet, "5 columns"),
+    "garbage": ("csv", FEW, lambda: csv(*["a"] * 99), "of its first 9. rows 0 have"),
+    "delimiters": ("csv", FEW, lambda: csv(*[",,,"] * 99), "of its first 9. rows 0 have"),
+    "nulls": ("parquet", FEW, lambda: parquet_of_one_value(0, 99), "of its first 99 rows 0 have"),
+    "dictionary": (
+        *("parquet", Bounds(memory=40 << 20), lambda: parquet_of_one_value(100_000, 3_000)),
+        "more than 40 MiB of memory for one part",
+    ),
+    "packed": (
+        *("csv.gz", Bounds(packed_times=20, packed_from=1_000)),
+        *(lambda: gzip.compress(csv("1,a@x.nl,1,2026-03-01\n" * 20_000)), "more than 20 times its size"),
+    ),
+    "sheet": ("xlsx", Bounds(sheet_cells=100), lambda: sheet(*[["1"]] * 50), "51 rows and 4 columns"),
+    "sheet's memory": (
+        *("xlsx", Bounds(sheet_memory=12 << 20), lambda: sheet(["x" * 9_000_000])),
+        "more than 12 MiB of memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BEYOND)
+def test_what_no_export_has_is_a_sentence_that_says_how_much_there_may_be(
+    tmp_path: Path, case: str
+) -> None:
+    form, bounds, make, words = BEYOND[case]
+    with pytest.raises(ExportError, match=words) as raised:
+        batches(tmp_path, f"o.{form}", make(), within=bounds)
+    assert f"{tmp_path}/o.{form} " in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        (Bounds(drafted_rows=50), "50 rows"),
+        (Bounds(drafted_cells=200), "200 cells"),
+        (Bounds(drafted_bytes=1_000), "1,000 bytes of text"),
+    ],
+    ids=["rows", "cells", "bytes"],
+)
+def test_a_draft_is_of_a_file_that_can_be_looked_at(tmp_path: Path, bounds: Bounds, words: str) -> None:
+    path = tmp_path / "o.csv"
+    path.write_bytes(csv(*(f"{n},a@x.nl,1,2026-03-01" for n in range(99))))
+    with pytest.raises(ExportError, match=f"more than {words}|or {words}"):
+        sampling.read_everything(UPath(path), within=bounds)
+
+
+def test_line_items_of_which_none_is_an_order_are_no_export(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    shopify = profiles.load_profile("shopify").model_copy(update={"timezone": "UTC"})
+    header, *_ = (Path(__file__).parents[1] / "profiles/shopify.csv").read_text().splitlines()
+    path.write_text("\n".join([header, *["a"] * 99]))
+    with pytest.raises(ExportError, match=r"of its first 9. rows 0 have"):
+        list(files.read_batches(UPath(path), shopify, fuzz.DAY, within=Bounds(rows_without_orders=50)))
+    with pytest.raises(ExportError, match="more than 90 rows, which have to be read as a whole"):
+        list(files.read_batches(UPath(path), shopify, fuzz.DAY, within=Bounds(whole_rows=90)))
+
+
+def test_the_limit_on_memory_is_gone_once_a_file_is_read(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(ExportError, match="MiB of memory"):
+        batches(
+            tmp_path, "o.parquet", parquet_of_one_value(100_000, 3_000), within=Bounds(memory=1 << 20)
+        )
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    assert whole(tmp_path, "o.csv", csv("1,a@x.nl,1,2026-03-01")).orders.rows["revenue"].tolist() == [
+        100
+    ]
 
 
 def test_a_cell_of_ten_megabytes_is_read_or_refused_and_no_more(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def main() -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     try:
-        with serve_postgresql(WORK / "postgresql") as url:
+        (WORK / "server").mkdir()
+        with serve_postgresql(WORK / "server") as url:
             for tool in ("pip", "uv"):
                 follow(tool, make_database(url, tool))
         install_as_in_the_image()

@@ -11,9 +11,9 @@ from robin_etl.stages.records import Plan, Scope
 _LETTERS = 76
 
 
-def describe_question(plan: Plan, scope: Scope, page: str) -> str:
+def describe_question(plan: Plan, scope: Scope, url: str) -> str:
     """What a person is asked of a plan at which guards trip: what they found, counts and money, and
-    where the whole plan is.
+    at which address the run's report has the whole plan.
     """
     found = [f"{guard.name}: {guard.words}" for guard in plan.stopping]
     # In fences, since order numbers are a stranger's text.
@@ -27,6 +27,6 @@ def describe_question(plan: Plan, scope: Scope, page: str) -> str:
         f"```text\n{facts}\n```\n\n"
         f"| kind | changes | difference |\n| --- | --: | --: |\n{money}\n\n"
         f"{count(plan.changes, 'change')} of {name_days(scope.first, scope.last)} in "
-        f"{count(plan.requests, 'request')}. The whole plan is in the run's report: {page}\n\n"
+        f"{count(plan.requests, 'request')}. The whole plan is in [the run's report]({url}).\n\n"
         "**Approve** posts it, for this run alone. **Reject** stops the run, and none of it is posted."
     )

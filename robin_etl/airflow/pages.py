@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import ReadableDagsFilterDep, requires_access_dag
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models import DagModel, DagTag
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
@@ -40,15 +41,15 @@ app = FastAPI(openapi_url=None)
 
 
 @app.get("/", response_class=HTMLResponse)
-def show_shops(readable: ReadableDagsFilterDep) -> HTMLResponse:
+def show_shops(user: GetUserDep) -> HTMLResponse:
     """The DAGs of shops that the reader may see, each leading to all its runs."""
-    allowed = readable.value or set()
+    allowed = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
     with create_session() as session:
         query = sa.select(DagModel.dag_id).join(DagTag, DagTag.dag_id == DagModel.dag_id)
         found = session.scalars(query.where(DagTag.name == TAG, ~DagModel.is_stale)).all()
     shops = "".join(
         f'<li><a href="dags/{quote(dag_id, safe="")}/index.html">{escape(dag_id)}</a></li>'
-        for dag_id in sorted(set(found) & set(allowed))
+        for dag_id in sorted(set(found) & allowed)
     )
     none = "" if shops else "<p>No DAG with the tag robin.</p>"
     return HTMLResponse(_LIST.format(shops=shops, none=none), headers=_HEADERS)

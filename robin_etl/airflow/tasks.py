@@ -80,11 +80,11 @@ def plan(extracted: list[Handed], shop: Shop) -> Handed:
             raise
         log.warning("%s", tripped)
         run = Run.open(location, path_of=settings.path)
-        page = f"[{Run.page.name}]({_note_report(context)}), in `{location}`"
+        url = _note_report(context)
         return {
             "run": location,
             "guards": list(tripped.guards),
-            "question": describe_question(run.plan.read(), run.scope, page),
+            "question": describe_question(run.plan.read(), run.scope, url),
         }
 
 

@@ -411,7 +411,7 @@ def test_where_a_guard_trips_a_person_is_asked_and_nothing_is_posted_unless_appr
         "old_orders: 25 of 25 new orders",
         "| first | 25 | +250.00 |",
         "25 changes of 2026-06-12 in 1 request.",
-        "report.html",
+        "/robin/dags/robin_orders/runs/",
     ):
         assert words in question["body"]
     assert result["tasks"]["plan"] == ["success"]

@@ -1,4 +1,4 @@
-"""Who is told of a run in Airflow, in which words, by when; its metrics, and its lineage."""
+"""Who is told of a run in Airflow, in which words, by when; its metrics, lineage and pages."""
 
 from __future__ import annotations
 
@@ -181,3 +181,14 @@ def test_lineage_names_robin_by_its_host() -> None:
     from robin_etl.airflow.lineage import name_robin
 
     assert name_robin("https://api.robinhq.com/") == "robin://api.robinhq.com/orders"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/dags/shop/index.html", "/dags/shop/runs/1", "/dags/shop/a-run/report.html"]
+)
+def test_a_report_is_shown_to_nobody_whom_airflow_does_not_know(path: str) -> None:
+    from fastapi.testclient import TestClient
+
+    from robin_etl.airflow import pages
+
+    assert TestClient(pages.app).get(path).status_code == 401

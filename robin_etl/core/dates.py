@@ -51,13 +51,13 @@ def parse_moments(text: pd.Series, timezone: str = "UTC", formats: Sequence[str]
     moment is taken; a time that it skips in spring moves forward.
     """
     trimmed = trim(text)
-    parsed = pd.Series(index=text.index, dtype=TEXT)
+    parsed: pd.Series | None = None
     for form in formats:
         read = _parse_as(form, trimmed, timezone)
-        parsed = parsed.fillna(read)
+        parsed = read if parsed is None else parsed.fillna(read)
         if parsed.notna().all():
             break
-    return parsed
+    return pd.Series(index=text.index, dtype=TEXT) if parsed is None else parsed
 
 
 def _parse_as(form: str, text: pd.Series, timezone: str) -> pd.Series:
@@ -161,8 +161,12 @@ def _are_as_sent(strings: pa.Array) -> bool:
 
 
 def _parse_strings(strings: pa.Array) -> pd.Series:
-    joined = pc.replace_substring_regex(strings, r"(\d) ?(UTC|GMT)\z", r"\1Z")
-    joined = pc.replace_substring_regex(joined, r"(\d) ([Z+-])", r"\1\2")
+    joined = strings
+    # An expression over all cells costs more than to see that there is nothing to replace.
+    if any(pc.any(pc.ends_with(joined, zone)).as_py() for zone in ("UTC", "GMT")):
+        joined = pc.replace_substring_regex(joined, r"(\d) ?(UTC|GMT)\z", r"\1Z")
+    if pc.any(pc.match_substring(joined, " ")).as_py():
+        joined = pc.replace_substring_regex(joined, r"(\d) ([Z+-])", r"\1\2")
     pointed = pc.replace_substring(joined, ",", ".")
     return pd.to_datetime(to_series(pointed, None), format="ISO8601", utc=True, errors="coerce")
 

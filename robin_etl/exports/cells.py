@@ -82,14 +82,18 @@ class FileCells:
         """The dates as they are written, joined where a date is in several columns, with the names of
         months in English.
         """
-        found = self._make_blanks()
-        for names in self._profile.date_columns:
-            first, *others = (self._find_first(name) for name in names)
-            for other in others:
-                first = columns.trim(first.str.cat(other.fillna(""), sep=" "))
-            found = found.fillna(first)
+        read = (self._join(names) for names in self._profile.date_columns)
+        found = next(read)
+        for other in read:
+            found = found.fillna(other)
         language = self._profile.date_language
         return vocabulary.translate_months(found, language) if language else found
+
+    def _join(self, names: tuple[str, ...]) -> pd.Series:
+        first, *others = (self._find_first(name) for name in names)
+        for other in others:
+            first = columns.trim(first.str.cat(other.fillna(""), sep=" "))
+        return first
 
     def find_cents(self, field: str) -> tuple[pd.Series, pd.Series]:
         """The cents of revenue or profit, and the text that says whether there should be any."""

@@ -44,8 +44,8 @@ _DAMAGED = (
     "from its journals with robin-etl ledger rebuild)"
 )
 
-# What is handed the moves of a transaction, with the connection that it is made through.
-Keep = Callable[[sa.Connection, list[tuple[Any, ...]]], None]
+# What is handed the moves of a transaction, and the revision that it makes.
+Keep = Callable[[list[tuple[Any, ...]], int], None]
 # What is called where a transaction whose moves were handed over was not committed.
 Withdraw = Callable[[], None]
 
@@ -69,6 +69,7 @@ class Engine:
         self._session = 0
         self._driver_error: type[Exception] = getattr(database.dialect.loaded_dbapi, "Error", Exception)
         self._joint = _Joint()
+        self._count = self.compile(COUNT_TRANSACTION)
         self._keep: Keep | None = None
         self._withdraw: Withdraw | None = None
 
@@ -166,13 +167,13 @@ class Engine:
         keep, withdraw, is_kept = self._keep, self._withdraw, False
         try:
             with self.write() as connection:
-                self._joint.connection, self._joint.executed, self._joint.moves = connection, [], []
+                self._joint.connection, self._joint.revision, self._joint.moves = connection, None, []
                 try:
                     yield
                     if keep and self._joint.moves:
-                        self.execute_once(connection, COUNT_TRANSACTION)
+                        revision = self.count_transaction(connection)
                         is_kept = True
-                        keep(connection, self._joint.moves)
+                        keep(self._joint.moves, revision)
                 finally:
                     self._joint.connection = None
         except BaseException:
@@ -180,13 +181,13 @@ class Engine:
                 withdraw()
             raise
 
-    def execute_once(self, connection: sa.Connection, statement: sa.Executable) -> None:
-        """Execute a statement, but only once in a transaction."""
-        if self._joint.connection is not None:
-            if any(statement is executed for executed in self._joint.executed):
-                return
-            self._joint.executed.append(statement)
-        connection.execute(statement)
+    def count_transaction(self, connection: sa.Connection) -> int:
+        """Count the transaction that this thread has open, but only once; the revision that it makes."""
+        if self._joint.connection is not None and self._joint.revision is not None:
+            return self._joint.revision
+        revision = int(connection.exec_driver_sql(self._count).scalar_one())
+        self._joint.revision = revision
+        return revision
 
     def note(self, name: str, *content: Any) -> None:
         """Note a move of the transaction that this thread has open, for the journal, if one is kept."""
@@ -311,12 +312,12 @@ class Engine:
 
 
 class _Joint(threading.local):
-    """The transaction that a thread has open, what is to be executed once in it and has been, and its
+    """The transaction that a thread has open, the revision that it makes, once it is counted, and its
     moves.
     """
 
     connection: sa.Connection | None = None
-    executed: list[sa.Executable]
+    revision: int | None
     moves: list[tuple[Any, ...]]
 
 

@@ -52,7 +52,6 @@ class Ledger:
         self.bindings = Bindings(engine)
         self.contacts = SealedContacts(engine)
         self.lock = PostingLock(engine)
-        self._select_revision = engine.compile(sa.select(META.c.revision))
 
     @classmethod
     def open(
@@ -131,8 +130,7 @@ class Ledger:
         """Keep a journal of what is written meanwhile."""
         with JournalWriter(Journals(journals, self.id), run, self.bindings.read) as writer:
 
-            def keep(connection: sa.Connection, moves: list[tuple[Any, ...]]) -> None:
-                revision = int(connection.exec_driver_sql(self._select_revision).scalar_one())
+            def keep(moves: list[tuple[Any, ...]], revision: int) -> None:
                 writer.write(moves, before=revision - 1, after=revision)
 
             with self.engine.keep_moves(keep, writer.withdraw):

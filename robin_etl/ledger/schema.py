@@ -39,7 +39,9 @@ META = sa.Table(
     sa.Column("ledger", _TEXT, nullable=False),
 )
 
-COUNT_TRANSACTION = META.update().values(revision=META.c.revision + 1)
+COUNT_TRANSACTION = (
+    META.update().values(revision=META.c.revision + sa.literal_column("1")).returning(META.c.revision)
+)
 
 ORDERS = sa.Table(
     "orders",

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from robin_etl.core import columns
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import Totals
-from robin_etl.ledger.schema import COUNT_TRANSACTION, META, ORDERS
+from robin_etl.ledger.schema import META, ORDERS
 from robin_etl.ledger.totals import NOTHING, KeptTotals, total_states
 
 _MOMENT = len("2017-04-05T12:34:56Z")
@@ -173,7 +173,7 @@ class OrderStates:
                 held = self._totals.of(connection, (row[0] for row in rows))
                 connection.exec_driver_sql(self._upsert, rows)
                 self._totals.move(connection, held, total_states(rows))
-                self._engine.execute_once(connection, COUNT_TRANSACTION)
+                self._engine.count_transaction(connection)
 
     def baseline(self, states: pd.DataFrame) -> None:
         """Take over any number of states, which ROBIN has by other means or never shall have; each
@@ -189,7 +189,7 @@ class OrderStates:
                 connection.exec_driver_sql("PRAGMA cache_size=-262144")  # since it touches every page
                 connection.exec_driver_sql(self._upsert, list(columns.iterate_states(ordered)))
             self._totals.recount(connection)
-            self._engine.execute_once(connection, COUNT_TRANSACTION)
+            self._engine.count_transaction(connection)
 
     def remove(self, order_numbers: pd.Series) -> None:
         """Forget the states of these orders."""
@@ -198,7 +198,7 @@ class OrderStates:
             held = self._totals.of(connection, order_numbers)
             connection.execute(ORDERS.delete().where(ORDERS.c.order_number.in_(numbers)))
             self._totals.move(connection, held, NOTHING)
-            self._engine.execute_once(connection, COUNT_TRANSACTION)
+            self._engine.count_transaction(connection)
 
     def _copy(self, connection: sa.Connection, states: pd.DataFrame) -> None:
         """COPY into a table of the transaction's own, and from there into `orders`."""

@@ -275,8 +275,8 @@ def fail_commit(ledger: Ledger, at: int, name: str = "accepted") -> None:
     seen = [0]
 
     def breaking(keep: Callable[..., None], withdraw: Callable[[], None]) -> Any:
-        def kept(connection: sa.Connection, moves: list[tuple[Any, ...]]) -> None:
-            keep(connection, moves)
+        def kept(moves: list[tuple[Any, ...]], revision: int) -> None:
+            keep(moves, revision)
             seen[0] += any(move[0] == name for move in moves)
             if seen[0] == at:
                 raise LedgerError("the disk is full")

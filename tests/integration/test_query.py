@@ -413,8 +413,11 @@ def test_the_commands_ask_again_and_a_profile_maps_other_names(
         'order_date = "placed_at"\n',
         encoding="utf-8",
     )
-    there = {"QUERY": str(write(tmp_path, sql)), "QUERY_URL": shop.url, "PROFILE": str(profile)}
-    done = robin_etl("run", "--date", DAY, "--json", **there)
+    url = shop.url.replace("postgres:@", f"postgres:{PASSWORD}@")
+    assert PASSWORD in url or url.startswith("sqlite")
+    there = {"QUERY": str(write(tmp_path, sql)), "QUERY_URL": url, "PROFILE": str(profile)}
+    done = robin_etl("--debug", "run", "--date", DAY, "--json", **there)
+    assert PASSWORD not in done.stdout + done.stderr
     assert (done.returncode, last_line(done)["first"]) == (0, 1), done.stderr
     shop.do("update orders set revenue = 8")
     again = robin_etl("backfill", "--from", DAY, "--to", DAY, "--refresh", "--json", **there)
@@ -424,3 +427,5 @@ def test_the_commands_ask_again_and_a_profile_maps_other_names(
     drafted = robin_etl("profile", "new", str(tmp_path / "landed_2026-03-01.parquet"))
     assert 'order_number = "nr"' in drafted.stdout, drafted.stderr
     assert file.stat().st_mode & 0o077 == 0
+    for path in (one for one in tmp_path.rglob("*") if one.is_file()):
+        assert PASSWORD.encode() not in path.read_bytes(), path

@@ -255,6 +255,13 @@ class Settings(BaseSettings):
         return cls._build(file, shop, overrides).date_query().locate_ledger()
 
     @classmethod
+    def of_places(cls, **places: Any) -> Settings:
+        """Settings that open these places, and know nothing else of a shop: for a process that is handed
+        a place and may not have the shop's environment or file.
+        """
+        return cls.model_construct(**places)
+
+    @classmethod
     def _build(cls, file: SettingsFile, shop: str, overrides: Mapping[str, Any]) -> Settings:
         """The settings of a shop before its ledger is located."""
         of_shop = f" of the shop {shop}" if shop else ""

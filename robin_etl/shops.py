@@ -70,7 +70,8 @@ class SettingsFile:
         if self.shops:
             raise ConfigurationError(
                 f"{self.path} has several shops: {names}. Say which one with --shop, such as "
-                f"robin-etl --shop {min(self.shops)} status, or with ROBIN_ETL_SHOP."
+                f"robin-etl --shop {min(self.shops)} status, or with ROBIN_ETL_SHOP (in Airflow with "
+                f'settings={{"shop": "{min(self.shops)}"}} in the call of the DAG\'s file).'
             )
         if name:
             where = f"{self.path} has no shops" if self.path else "ROBIN_ETL_CONFIG names no file"

@@ -102,7 +102,7 @@ def _find_location(dag_id: str, run_id: str | None = None) -> str:
 
 def _show(folder: str, name: str) -> HTMLResponse:
     try:
-        settings = open_storage(Settings.read(runs=folder), ("runs",))
+        settings = open_storage(Settings.of_places(runs=folder), ("runs",))
         content = (settings.path(folder) / name).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise HTTPException(404, f"There is no {name} in the run's folder (yet).") from None

@@ -66,7 +66,7 @@ class ExportTrigger(BaseTrigger):  # type: ignore[misc]  # Airflow's classes are
         from robin_etl.exports import locations  # noqa: PLC0415 (likewise)
         from robin_etl.settings import Settings  # noqa: PLC0415 (likewise)
 
-        settings = open_storage(Settings.read(exports=self.location), ("exports",))
+        settings = open_storage(Settings.of_places(exports=self.location), ("exports",))
         days = locations.list_days(date.fromisoformat(self.first), date.fromisoformat(self.last))
         found = locations.find_exports(self.location, days, settings.path, done_marker=self.done_marker)
         files = [one for those in found.values() for one in those]

@@ -67,14 +67,15 @@ class QuarantineLine:
 
 @dataclass(frozen=True)
 class RunPage:
-    """All that the page shows. `kinds`: the changes by kind; `by_day`: by day (the index) and kind (the
-    columns); `planned_requests` and `planned_seconds`: what posting them takes at least, once it is
-    known.
+    """All that the page shows. `web_store`: of orders whose row names none; `kinds`: the changes by
+    kind; `by_day`: by day (the index) and kind (the columns); `planned_requests` and
+    `planned_seconds`: what posting them takes at least, once it is known.
     """
 
     title: str
     run: str
     command: str
+    web_store: str
     is_final: bool
     state: State
     stopped: str | None

@@ -21,7 +21,7 @@ from robin_etl.settings import Settings
 from robin_etl.stages.contacts import add_contacts, lacks_customer
 from robin_etl.stages.destination import check_reader
 from robin_etl.stages.nameless import find_settled
-from robin_etl.stages.other_shops import look_up_others, open_other_shops
+from robin_etl.stages.other_shops import count_moves, look_up_others, open_other_shops
 from robin_etl.stages.records import Basis, Classified
 from robin_etl.stages.run import Partition, Run
 
@@ -50,6 +50,7 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
     revision = ledger.states.revision()
     exported, unsettled = _drop_unsettled(exported, ledger)
     with open_other_shops(settings) as others:
+        elsewhere = count_moves(others)
         result = reconcile_with(exported, ledger, others, final=run.scope.final)
 
     changes, waiting = result.changes, unsettled
@@ -75,7 +76,7 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
         new_by_day=figures.new_by_day,
         waiting_by_day={str(day): int(number) for day, number in waiting.value_counts().items()},
     )
-    partition.basis.write(Basis(revision, classified, figures))
+    partition.basis.write(Basis(revision, classified, figures, elsewhere))
     return classified
 
 

@@ -10,6 +10,7 @@ from robin_etl.stages.classify import compare_rows
 from robin_etl.stages.contacts import keep_contacts
 from robin_etl.stages.destination import bind_ledger, check_destination, check_reader
 from robin_etl.stages.doubt import find_doubt, note_found, note_undecided, settle_doubt
+from robin_etl.stages.other_shops import count_moves, open_other_shops
 from robin_etl.stages.partitioning import write_partitions
 from robin_etl.stages.plan import make_plan, read_changes
 from robin_etl.stages.records import Loaded
@@ -79,13 +80,17 @@ def acknowledge_changes(settings: Settings, run: Run, ledger: Ledger, observer: 
 
 
 def _renew(settings: Settings, run: Run, ledger: Ledger) -> tuple[Partition, ...]:
-    """Make the changes of all partitions anew if the ledger has moved since; those that were.
+    """Make the changes of all partitions anew if the ledger has moved since, or another shop's whose
+    orders count; those that were.
 
     An order may have moved to another customer meanwhile, so the partitions themselves are made anew.
     """
     partitions = run.partitions
-    seen = {partition.basis.read().revision for partition in partitions}
-    if {*seen, run.partitioning.read().revision} == {ledger.states.revision()}:
+    bases = [partition.basis.read() for partition in partitions]
+    seen = {basis.revision for basis in bases}
+    with open_other_shops(settings) as others:
+        has_moved = {basis.elsewhere for basis in bases} != {count_moves(others)}
+    if not has_moved and {*seen, run.partitioning.read().revision} == {ledger.states.revision()}:
         return ()
     write_partitions(run, ledger, len(partitions))
     for partition in partitions:

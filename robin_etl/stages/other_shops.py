@@ -38,6 +38,11 @@ def open_other_shops(settings: Settings) -> Iterator[tuple[OrderStates, ...]]:
         yield tuple(found)
 
 
+def count_moves(others: tuple[OrderStates, ...]) -> int:
+    """A number that grows whenever any of these ledgers moves."""
+    return sum(one.revision() for one in others)
+
+
 def look_up_others(
     others: tuple[OrderStates, ...], known: pd.DataFrame, customers: pd.Series
 ) -> pd.DataFrame:

@@ -37,11 +37,12 @@ _DAY_TONES = {DONE: _GOOD, DEGRADED: _DEGRADED, OUTSTANDING: _BAD, MISSING: _WAR
 
 def write_page(run: Run, ledger: Ledger, summary: Summary, *, stopped: str | None = None) -> None:
     """Write the run's page; `stopped` is why it stopped, if it did. Raises `UnavailableError`."""
-    plan = run.plan.find()
+    plan, read_by = run.plan.find(), summary.extracted.read_by
     page = RunPage(
         title=run.title,
         run=run.id,
         command=run.scope.command,
+        web_store=read_by.webstore_url if read_by else "",
         is_final=run.scope.final,
         state=_describe_state(summary, stopped, dry_run=run.scope.dry_run),
         stopped=stopped,

@@ -191,12 +191,13 @@ class Classified:
 @dataclass(frozen=True)
 class Basis:
     """Which revision of the ledger a partition was compared with, what came of that, and what the
-    changes come to.
+    changes come to. `elsewhere`: the revisions of other shops' ledgers, added up.
     """
 
     revision: int
     classified: Classified
     figures: Figures
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robin_etl import pipeline
 from robin_etl.core import columns, customers
 from robin_etl.exceptions import BindingError, ConfigurationError, GuardError
 from robin_etl.ledger import Ledger
@@ -24,6 +26,8 @@ from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from robin_etl.stages.classify import reconcile_with
+from robin_etl.stages.records import Scope
+from robin_etl.stages.run import Run
 from tests import processes
 from tests.conftest import HEADER, KEY, SECRET, run_days
 
@@ -84,6 +88,8 @@ def test_one_number_in_two_shops_is_two_orders_each_of_its_web_store(
         "DE-1": (15, "https://de.example.com"),
     }
     assert sandbox.robin.situations == {"first": 2, "return": 1}
+    (page,) = Path(nl.runs).glob("*/report.html")
+    assert "https://nl.example.com" in page.read_text()
     with Ledger.open(de.ledger) as ledger:
         assert [one.kind for one in ledger.deliveries.history("DE-1")] == ["first", "return"]
 
@@ -129,6 +135,22 @@ def test_an_older_order_of_the_other_shop_that_comes_late_is_first_once_both_hav
     held = {number: order["is_first_order"] for number, order in sandbox.robin.orders.items()}
     assert held == {"NL-1": False, "DE-7": True, "NL-2": False}
     assert sandbox.robin.read_state()["complaints"] == []
+
+
+def test_what_the_other_shop_told_between_classify_and_load_counts(shop: Shop, sandbox: Sandbox) -> None:
+    nl, de = shop("nl", first_orders_with="de"), shop("de", first_orders_with="nl")
+    write(nl, "2026-03-02", "1,ann@x.nl,10,2026-03-02")
+    write(de, "2026-03-02", "1,ann@x.nl,20,2026-03-01")
+    day = date(2026, 3, 2)
+    run = Run.start(nl.runs, Scope(command="run", first=day, last=day, is_history=True))
+    pipeline.extract(nl, run)
+    for stage in (pipeline.classify, pipeline.validate):
+        stage(nl, run)
+    pipeline.plan(nl, run)
+    run_days(de, "2026-03-02")
+    pipeline.load(nl, run)
+    held = {number: order["is_first_order"] for number, order in sandbox.robin.orders.items()}
+    assert held == {"DE-1": True, "NL-1": False}
 
 
 def test_a_cancelled_order_of_the_other_shop_takes_nobodys_first_place(

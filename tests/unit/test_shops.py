@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from robin_etl import cli
+from robin_etl import airflow, cli
 from robin_etl.exceptions import ConfigurationError
 from robin_etl.settings import Settings, list_shops
 
@@ -212,3 +212,14 @@ def test_a_shop_whose_name_makes_a_setting_of_all_shops_its_own_is_refused(confi
 def test_every_command_reads_the_settings_of_the_shop_that_was_named() -> None:
     modules = {path.name: path.read_text() for path in Path(cli.__file__).parent.glob("*.py")}
     assert [name for name, text in modules.items() if "Settings.read(" in text] == ["shops.py"]
+
+
+def test_a_process_that_is_handed_a_place_opens_it_without_knowing_the_shop(
+    config: Config, tmp_path: Path
+) -> None:
+    config(SHOPS)
+    settings = Settings.of_places(exports=str(tmp_path))
+    assert settings.path(settings.exports).is_dir()
+    assert settings.opening({"shop_s3": {"anon": True}}).path("s3://shop_s3@bucket/x").path == "bucket/x"
+    modules = {path.name: path.read_text() for path in Path(airflow.__file__).parent.glob("*.py")}
+    assert [name for name, text in modules.items() if "Settings.read(" in text] == ["hook.py"]

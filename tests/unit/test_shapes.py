@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from robin_etl.exceptions import ConfigurationError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.drafting import draft_profile
 from robin_etl.settings import Settings
@@ -547,3 +548,6 @@ def test_a_draft_reads_the_file_as_it_is_meant(name: str, tmp_path: Path) -> Non
 def test_what_a_file_does_not_say_is_a_question(key: str, tmp_path: Path) -> None:
     draft = draft_profile(sampling.read_everything(write(tmp_path, QUESTIONS[key])))
     assert key in {question.key for question in draft.questions}
+    assert "QUESTION" in draft.text
+    with pytest.raises(ConfigurationError):
+        profiles.parse_profile(draft.text, "draft")

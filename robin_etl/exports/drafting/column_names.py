@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 
 import pandas as pd
 
@@ -13,31 +12,13 @@ from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import vocabulary
 from robin_etl.exports.drafting import amount_styles, date_formats, flags
+from robin_etl.exports.drafting.names import rate_name, simplify_name
 from robin_etl.exports.drafting.questions import Ask, Question
 from robin_etl.exports.json_objects import EACH
 from robin_etl.exports.naming import name_columns
 from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 
-_TAXES = r"(?:tax|taxes|vat|btw|mwst|ust|iva|tva|moms|mva|alv|podatek|dph|afa|kdv|gst)"
-_GROSS = re.compile(
-    rf"\b(?:(?:incl?|including|inkl|inclusief|ttc|sis|vc|vcetne)\b(?: {_TAXES}\b)?"
-    rf"|(?:con|com|cu|avec|z|s|med|with) {_TAXES}\b|{_TAXES} (?:inclu|incl|inkl|compres|dahil)\w*"
-    r"|(?<=\w )(?:brutto|bruto|gross)\b)|税込み?"
-)
-_NET = re.compile(
-    rf"\b(?:(?:excl?|ex|excluding|exkl|exclusief|ht|netto|net|zzgl)\b(?: {_TAXES}\b)?"
-    rf"|(?:sin|sem|bez|sans|fara|uden|uten|utan|ilman|before|without) {_TAXES}\b"
-    rf"|{_TAXES} (?:exclu|excl|exkl|esclus|haric|nelkul)\w*)|税抜き?"
-)
-_CODE = re.compile(r"\b(?:eur|usd|gbp|chf|sek|dkk|nok|pln|czk|huf|ron|base|shop currency)\b")
-# Names that are another thing behind any of these words, which come from the middle of longer names.
-_LONG = 8
-_SHORT_BUT_CLEAR = {
-    *("email", "mail", "phone", "telefon", "tel", "currency"),
-    *("status", "estado", "statut", "etat", "stato", "stav", "stan", "tila", "durum"),
-}
-_CENTS = re.compile(r"\b(?:cents?|centen|centimes|minor units?|pence|grosze)\b")
 _DOTTED = r"\A[0-2]?\d\.[0-5]\d\Z"  # a time of day, in a column of that name
 _ID = re.compile(r"\bids?\Z")
 _NUMBERS = {"number", "nummer", "numero", "numer", "cislo", "order name"}
@@ -45,7 +26,6 @@ _OF_PAYMENT = re.compile(r"pa[iy]|financ|betaal|zahl|pag|betal|plat")
 _OF_SHIPPING = re.compile(
     r"ship|deliver|fulfil|verz|versand|liefer|levering|livr|spediz|envio|env\u00edo"
 )
-_OF_ITEM = re.compile(r"\b(?:item|line|lineitem|product|sku|unit|row|article|artikel)\b")
 
 
 @dataclass(frozen=True)
@@ -79,22 +59,12 @@ class Found:
         return first
 
 
-@dataclass(frozen=True)
-class _Name:
-    """A column's name as it is compared: without brackets, taxes and codes of currencies."""
-
-    column: str
-    words: str
-    is_gross: bool
-    is_net: bool
-
-
 def drop_sums(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without sums of lists in JSON, but for those of refunds."""
     kept = [
         column
         for column in rows.columns
-        if f".{EACH}." not in column or _rate(_simplify(column), "refunded")
+        if f".{EACH}." not in column or rate_name(simplify_name(column), "refunded")
     ]
     return rows[kept]
 
@@ -103,12 +73,12 @@ def find_columns(sample: Sample, ask: Ask) -> Found:
     """What each column is. Raises `ExportError` where none names a customer."""
     rows = sample.rows
     told = {flag.column for _, flag in flags.find_flags(rows)}
-    names = [_simplify(column) for column in rows.columns if column not in told]
+    names = [simplify_name(column) for column in rows.columns if column not in told]
     kinds = {column: _look_at(rows[column]) for column in rows.columns}
 
     def find(meaning: str, *kind: str) -> list[str]:
         ranked = sorted(
-            ((_rate(name, meaning), -at, name) for at, name in enumerate(names)),
+            ((rate_name(name, meaning), -at, name) for at, name in enumerate(names)),
             key=lambda one: one[:2],
             reverse=True,
         )
@@ -135,7 +105,7 @@ def find_columns(sample: Sample, ask: Ask) -> Found:
     totals = [
         column for column in find("revenue", "amount") if column not in {*taken, *amounts.values()}
     ]
-    totals.sort(key=lambda column: _simplify(column).is_net)
+    totals.sort(key=lambda column: simplify_name(column).is_net)
     return Found(
         order_number=_find_number(rows, kinds, find, {*taken, *date, *totals[:1]}, ask),
         email_address=emails[:2],
@@ -162,74 +132,14 @@ def take_from(profile: Profile, rows: pd.DataFrame) -> Found:
         (names for names in profile.date_columns if set(names) <= set(rows.columns)),
         profile.date_columns[0],
     )
-    names = [_simplify(column) for column in rows.columns]
-    items = [name.column for name in names if _rate(name, "item") or _rate(name, "quantity")]
+    names = [simplify_name(column) for column in rows.columns]
+    items = [name.column for name in names if rate_name(name, "item") or rate_name(name, "quantity")]
     return Found(
         order_number=profile.columns.order_number,
         order_date=dates,
         status=status.column if status else (),
         items=tuple(items),
     )
-
-
-def is_net(column: str) -> bool:
-    """Whether an amount's name says that it is before tax."""
-    name = _simplify(column)
-    return name.is_net and not name.is_gross
-
-
-def is_gross(column: str) -> bool:
-    """Whether an amount's name says that its tax is in it."""
-    return _simplify(column).is_gross
-
-
-def is_in_cents(column: str) -> bool:
-    """Whether an amount's name says that it is in hundredths."""
-    return bool(_CENTS.search(vocabulary.simplify(column)))
-
-
-def is_in_utc(column: str) -> bool:
-    """Whether a date's name says that it is in UTC."""
-    return bool(re.search(r"\b(?:utc|gmt)\b", vocabulary.simplify(column)))
-
-
-def is_after_refunds(column: str) -> bool:
-    """Whether an amount's name says that refunds are taken off it already."""
-    return bool(re.match(r"(?:current|remaining)\b|total sales\Z", vocabulary.simplify(column)))
-
-
-def is_of_item(column: str) -> bool:
-    """Whether a column's name says that it is a line item's."""
-    return bool(_OF_ITEM.search(vocabulary.simplify(column)))
-
-
-@cache
-def _simplify(column: str) -> _Name:
-    whole = vocabulary.simplify(column)
-    bare = vocabulary.simplify(re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", column)) or whole
-    words = _CENTS.sub(" ", _CODE.sub(" ", _NET.sub(" ", _GROSS.sub(" ", bare))))
-    return _Name(
-        column, " ".join(words.split()) or bare, bool(_GROSS.search(whole)), bool(_NET.search(whole))
-    )
-
-
-def _rate(name: _Name, meaning: str) -> int:
-    """How well a name tells a meaning; 0 for not at all."""
-    best = 0
-    joined = name.words.replace(" ", "")
-    for words in vocabulary.load_columns(meaning).values():
-        for at, word in enumerate(words):
-            if word == name.words or word.replace(" ", "") == joined:
-                best = max(best, 1000 - at)
-            elif " " not in word and len(word) < _LONG and word not in _SHORT_BUT_CLEAR:
-                continue
-            elif name.words.endswith(f" {word}"):
-                best = max(best, 600 - at - 5 * name.words.count(" "))
-            elif name.words.startswith(f"{word} ") and (" " in word or word in _SHORT_BUT_CLEAR):
-                best = max(best, 400 - at - 5 * name.words.count(" "))
-            elif f" {word} " in f" {name.words} " and " " in word:
-                best = max(best, 200 - at - 5 * name.words.count(" "))
-    return best
 
 
 def _look_at(text: pd.Series) -> frozenset[str]:

@@ -11,11 +11,13 @@ from robin_etl.exports.drafting import (
     amount_styles,
     column_names,
     date_formats,
+    names,
     revenue,
     statuses,
     writing,
 )
 from robin_etl.exports.drafting.column_names import Found
+from robin_etl.exports.drafting.grain import find_grain
 from robin_etl.exports.drafting.questions import Question
 from robin_etl.exports.drafting.writing import Line
 from robin_etl.exports.profiles import Profile, find_fitting
@@ -72,13 +74,13 @@ class _Drafter:
         """The lines of a profile that stands alone."""
         rows = self._sample.rows
         found = column_names.find_columns(self._sample, self.ask)
-        grain = revenue.find_grain(rows, found, self.ask)
+        grain = find_grain(rows, found, self.ask)
         worth = revenue.find_revenue(rows, found, grain, self.ask)
         yield Line(remark=f"Columns of the file: {writing.name_columns(list(rows.columns), _NAMED)}")
         yield from writing.write_layout(self._sample, None)
         yield from self._write_amounts(worth.columns, has_currency=bool(found.currency))
         yield from self._write_dates(found)
-        yield Line("grain", grain.name, grain.why)
+        yield from writing.write_grain(grain)
         if grain.is_continued:
             yield Line(
                 "continued", value=True, remark="rows without a number go on with the order above"
@@ -106,7 +108,7 @@ class _Drafter:
         yield from self._write_amounts(money, fitting, has_currency=fitting.currency is not None)
         found = column_names.take_from(fitting, rows)
         yield from self._write_dates(found, fitting)
-        grain = revenue.find_grain(rows, found, self.ask)
+        grain = find_grain(rows, found, self.ask)
         if fitting.grain == "order" and grain.is_repeated and grain.name == "line":
             yield Line("grain", "line", grain.why)
         meaning = statuses.find_statuses(rows, found, self.ask, fitting)
@@ -120,9 +122,9 @@ class _Drafter:
         return answer
 
     def _write_amounts(
-        self, names: list[str], fitting: Profile | None = None, *, has_currency: bool
+        self, amounts: list[str], fitting: Profile | None = None, *, has_currency: bool
     ) -> Iterator[Line]:
-        there = [self._sample.rows[name] for name in names if name in self._sample.rows]
+        there = [self._sample.rows[name] for name in amounts if name in self._sample.rows]
         found = amount_styles.find_style(
             there, fitting.amount_style if fitting else None, self._sample, self.ask
         )
@@ -140,5 +142,5 @@ class _Drafter:
             known=fitting,
             is_day_first=self._sample.layout.delimiter == ";",
         )
-        is_utc = formats.is_local and any(map(column_names.is_in_utc, found.order_date))
+        is_utc = formats.is_local and any(map(names.is_in_utc, found.order_date))
         yield from writing.write_dates(replace(formats, is_utc=is_utc), fitting)

@@ -20,7 +20,9 @@ from robin_etl.exports.sampling import Sample
 if TYPE_CHECKING:
     from robin_etl.exports.drafting.amount_styles import FoundStyle
     from robin_etl.exports.drafting.date_formats import FoundFormats
-    from robin_etl.exports.drafting.revenue import Refunds, Worth
+    from robin_etl.exports.drafting.grain import Grain
+    from robin_etl.exports.drafting.refunds import Refunds
+    from robin_etl.exports.drafting.revenue import Worth
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _WIDTH = 105
@@ -82,6 +84,18 @@ def write_layout(sample: Sample, fitting: Profile | None) -> Iterator[Line]:
         yield Line("lines_above", layout.lines_above, "lines above the header")
     if layout.footer != (fitting.footer if fitting else ()):
         yield Line("footer", list(layout.footer), "the lines below the last row; * is any text")
+
+
+def write_grain(grain: Grain) -> Iterator[Line]:
+    """What a row is."""
+    if not grain.is_open:
+        yield Line("grain", grain.name, grain.why)
+        return
+    yield Line(
+        remark=f'QUESTION: {grain.why}. Is grain "line", of items that add up, or "order", of which the '
+        "last row counts?"
+    )
+    yield Line("grain", "?")
 
 
 def write_style(found: FoundStyle, fitting: Profile | None) -> Iterator[Line]:

@@ -82,10 +82,11 @@ class Ledger:
     # Journals
 
     @contextmanager
-    def posting(self, run: str, journals: UPath) -> Iterator[None]:
+    def posting(self, run: str, journals: UPath, *, may_be_behind: bool = False) -> Iterator[None]:
         """Hold the posting lock for a run, and keep a journal in the folder `journals` of what is
         written meanwhile. A ledger that a crash has left one transaction behind its journals is brought
-        up first; where they lack what the ledger has, that is written into a new one.
+        up first, and one that `may_be_behind` by however many; where they lack what the ledger has, that
+        is written into a new one.
 
         Raises `LedgerBusyError` while another has the lock, and `StaleLedgerError`.
         """
@@ -94,6 +95,8 @@ class Ledger:
             newest, revision = kept.find_newest(), self.states.revision()
             if newest and newest.after == revision + 1:
                 roll_forward(self.engine, kept)
+            elif newest and newest.after > revision and may_be_behind:
+                self._bring_up(kept, revision)
             self._check_age(newest)
             self._make_up(kept, newest, run)
             with self.keeping_journal(run, journals):
@@ -106,6 +109,19 @@ class Ledger:
         with self.posting(run, journals):
             self._write_snapshot(Journals(journals, self.id), run)
         return self.states.count()
+
+    def _bring_up(self, kept: Journals, revision: int) -> None:
+        gaps = kept.find_gaps(since=revision)
+        runs = {one.run for one in kept.read(since=revision)}
+        replayed = roll_forward(self.engine, kept)
+        self.exports.count_acknowledged(sorted(runs))
+        log.warning(
+            "The ledger was older than its journals, and was brought up to them first: from revision %d "
+            "to %d%s.",
+            revision,
+            replayed.revision,
+            "".join(f"; {gap.describe()}" for gap in gaps),
+        )
 
     def _make_up(self, kept: Journals, newest: Newest | None, run: str) -> None:
         """Write a snapshot where the journals end before the ledger does."""

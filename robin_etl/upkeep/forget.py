@@ -49,7 +49,11 @@ def forget_customer(settings: Settings, contact: str, *, everything: bool = Fals
     customer = _identify(contact, settings)
     root = Folder(settings.path(settings.runs))
     journals = locate_journals(root.path)
-    with Ledger.open(settings.ledger) as ledger, ledger.posting("forget", journals):
+    with (
+        Ledger.open(settings.ledger) as ledger,
+        # An erasure waits for no restore.
+        ledger.posting("forget", journals, may_be_behind=True),
+    ):
         ledger.bindings.check_customer_key(fingerprint_customer_key(settings))
         known = ledger.states.orders_of(customer.digest)
         named = pd.concat([known, find_numbers(root, customer)], ignore_index=True).drop_duplicates()

@@ -523,6 +523,34 @@ def test_a_customer_who_was_forgotten_stays_so_in_journals_and_in_an_older_backu
             assert verify(ledger, all_journals(shop)).is_right
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_customer_is_forgotten_in_a_ledger_that_is_older_than_its_journals(
+    shop: Shop, tmp_path: Path, everything: bool
+) -> None:
+    ann = "ann.one@shop.example"
+    shop.export(DAYS[0], "2,bob@x.nl,20,2026-03-01")
+    run_days(shop.settings, DAYS[0])
+    copy = str(tmp_path / "copy.db")
+    backup(shop.settings.ledger, copy)
+    shop.export(DAYS[1], f"A7777,{ann},10,2026-03-02", f"A7778,{ann},10,2026-03-02")
+    run_days(shop.settings.model_copy(update={"chunk_size": 1}), DAYS[1])
+    lose(shop)
+    shutil.copy(copy, shop.settings.ledger)
+    erased = forget.forget_customer(shop.settings, ann, everything=everything)
+    assert (erased.orders, erased.deliveries, erased.left) == (2, 2, ())
+    before = dump(shop)
+    for is_rebuilt in (False, True):
+        if is_rebuilt:
+            make_anew(shop)
+        else:
+            bring_up(shop.settings.ledger, all_journals(shop), Binding.of(shop.settings))
+        assert dump(shop) == before
+        with shop.open_ledger() as ledger:
+            assert ledger.deliveries.history("A7777") == ledger.deliveries.history("A7778") == []
+            theirs = ledger.states.rows_of(pd.Series(["A7777", "A7778"], dtype="str"))
+            assert len(theirs) == (0 if everything else 2)
+
+
 # Taking a baseline back
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, TypeAdapter, ValidationError
 from upath import UPath
 
 from robin_etl.exceptions import ConfigurationError, GateError
+from robin_etl.gate.harmless import find_fault, find_texts
 from robin_etl.gate.importing import import_great_expectations
 
 EXPORT_SUITE, CHANGES_SUITE = "export.json", "changes.json"
@@ -30,9 +29,6 @@ T = TypeVar("T")
 
 _Days = Annotated[int, Field(ge=0)]
 _Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-# The end of a text, which the engine below spells otherwise.
-_END = re.compile(r"(?<!\\)((?:\\\\)*)\\Z")
 
 # They judge a row by the others.
 COMPARE_ROWS = {
@@ -107,7 +103,8 @@ def load_suite(path: UPath) -> Suite:
             "may be quarantined before the run stops, such as 0.05."
         )
     for rule in content.get("expectations", ()):
-        _check_harmless(rule, path)
+        if fault := find_fault(rule):
+            raise ConfigurationError(f"The rule {name_rule(rule)} of {path} {fault}.")
     return Suite(
         path=path,
         rules=tuple(content.get("expectations", ())),
@@ -116,28 +113,6 @@ def load_suite(path: UPath) -> Suite:
         but_at_least=_read_least(meta, path),
         amount=_read_numbers(Amount, meta, "amount", path),
     )
-
-
-def _check_harmless(rule: Any, path: UPath) -> None:
-    """Raise `ConfigurationError` for a rule that may never end, or that runs more than a comparison."""
-    kwargs = rule.get("kwargs") if isinstance(rule, Mapping) else None
-    if not isinstance(kwargs, Mapping):
-        return  # which Great Expectations says
-    for regex in _find_texts([kwargs.get("regex"), kwargs.get("regex_list")]):
-        try:
-            # What this engine takes, it judges in time that grows with the text alone.
-            pc.match_substring_regex(pa.scalar(""), _END.sub(r"\1\\z", regex))
-        except (pa.ArrowInvalid, UnicodeEncodeError) as error:
-            raise ConfigurationError(
-                f"The rule {name_rule(rule)} of {path} has a regular expression that may never end, or "
-                "is none: it may have no look-around, no back-reference and no lone half of a "
-                "character. Write it without."
-            ) from error
-    if any("@" in text or "__" in text for text in _find_texts([kwargs.get("row_condition")])):
-        raise ConfigurationError(
-            f"The rule {name_rule(rule)} of {path} has a condition with @ or __ in it, which would run "
-            "more than a comparison of columns. Write it without."
-        )
 
 
 def _read_numbers(kind: type[T], meta: Mapping[str, Any], name: str, path: UPath) -> T:
@@ -217,14 +192,5 @@ def is_row_rule(rule: Rule) -> bool:
 
 def find_columns(rules: Sequence[Rule], columns: Sequence[str]) -> list[str]:
     """Those of these columns that the rules' arguments name, alone or in a condition written as text."""
-    text = " ".join(_find_texts([rule["kwargs"] for rule in rules]))
+    text = " ".join(find_texts([rule["kwargs"] for rule in rules]))
     return [name for name in columns if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
-
-
-def _find_texts(value: Any) -> Iterator[str]:
-    """Every text anywhere in a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _find_texts(inner)

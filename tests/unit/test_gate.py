@@ -358,11 +358,70 @@ def test_a_regular_expression_that_may_never_end_is_refused(tmp_path: Path, rege
         suite_of(tmp_path, match(regex))
 
 
-@pytest.mark.parametrize("code", ["revenue > @__import__('os').getpid()", "revenue.__class__ == 1"])
-def test_a_condition_that_runs_more_than_a_comparison_is_refused(tmp_path: Path, code: str) -> None:
-    condition = {"type": "pass_through", "pass_through_filter": code}
+@pytest.mark.parametrize("is_text", [False, True], ids=["object", "text"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "revenue > @__import__('os').getpid()",
+        "revenue.__class__ == 1",
+        "revenue.to_csv('written') != 1",
+        "revenue.map('{0}'.format) == 1",
+        "revenue.str.cat(sep='/') == 1",
+        "revenue > 10 ** 10 ** 10",
+        "'x' * 1000000000 == order_number",
+        "sin(revenue) > 1",
+        "revenue = 1",
+        "[x for x in revenue]",
+    ],
+)
+def test_a_condition_that_runs_more_than_a_comparison_is_refused(
+    tmp_path: Path, code: str, is_text: bool
+) -> None:
+    condition = code if is_text else {"type": "pass_through", "pass_through_filter": code}
     rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
     with pytest.raises(ConfigurationError, match="more than a comparison of columns"):
+        suite_of(tmp_path, rule)
+
+
+def test_a_condition_deep_within_others_is_looked_at_too(tmp_path: Path) -> None:
+    inner = {"type": "pass_through", "pass_through_filter": "revenue.to_csv('written') != 1"}
+    condition = {"type": "or", "conditions": [{"type": "and", "conditions": [inner]}]}
+    rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
+    with pytest.raises(ConfigurationError, match="more than a comparison of columns"):
+        suite_of(tmp_path, rule)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        *("revenue > 500", "revenue in [100, 900]", "order_number.isnull() and not revenue < 5"),
+        *("`order_number`.notna() | (revenue + 1) * 2 >= 3", "order_number.str.startswith('A')"),
+    ],
+)
+def test_a_condition_that_compares_is_taken(tmp_path: Path, condition: str) -> None:
+    filtered = {"type": "pass_through", "pass_through_filter": condition}
+    rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": filtered}}
+    verdict, _ = check_frame(rows({"order_number": "A"}), suite_of(tmp_path, rule))
+    assert [one.failure for one in verdict.rules] == [None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        ("unexpected_rows_expectation", {"unexpected_rows_query": "select 1"}),
+        ("expect_query_results_to_match_comparison", {"base_query": "select 1"}),
+        ("expect_table_row_count_to_equal_other_table", {"other_table_name": "users"}),
+        (
+            "expect_column_values_to_match_json_schema",
+            {"column": "order_number", "json_schema": {"$ref": "https://schema.example/x"}},
+        ),
+    ],
+)
+def test_a_rule_that_asks_for_more_than_its_rows_is_refused(
+    tmp_path: Path, kind: str, kwargs: dict[str, Any]
+) -> None:
+    rule = {**PRESENT, "type": kind, "kwargs": kwargs}
+    with pytest.raises(ConfigurationError, match="asks for more than the rows that it is given"):
         suite_of(tmp_path, rule)
 
 

@@ -83,8 +83,12 @@ def test_magento_tells_times_of_the_shop_across_a_change_to_summer_time() -> Non
     assert export.orders.left_out == {PENDING: 1}
 
 
-def test_woocommerces_export_suite() -> None:
-    export = read(FILES / "woocommerce-export-suite.csv", "woocommerce-export-suite")
+@pytest.mark.parametrize("items", [1, 2])
+def test_woocommerces_export_suite_with_a_row_for_each_order_or_item(items: int, tmp_path: Path) -> None:
+    header, *rows = (FILES / "woocommerce-export-suite.csv").read_text().splitlines()
+    path = tmp_path / "orders.csv"
+    path.write_text("\n".join([header, *(row for row in rows for _ in range(items))]) + "\n")
+    export = read(path, "woocommerce-export-suite")
     assert pass_gate(export) == [
         ("WC-701", "ann@example.com", "+31612345678", 5495, "2026-03-29T00:30:00Z"),
         ("WC-702", "bob@example.com", None, 2000, "2026-03-29T01:30:00Z"),

@@ -57,13 +57,16 @@ def make_url(conn_id: str, backend: str = "postgresql") -> sa.URL:
     database = get_connection(conn_id)
     if backend == "sqlite":
         return sa.URL.create(backend, database=database.host)
+    # A folder instead of a host is where the server's socket is.
+    socket = {"host": database.host} if (database.host or "").startswith("/") else {}
     return sa.URL.create(
         backend,
         username=database.login,
         password=database.password,
-        host=database.host,
+        host=None if socket else database.host,
         port=database.port,
         database=database.schema,
+        query=socket,
     )
 
 

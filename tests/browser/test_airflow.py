@@ -1,4 +1,4 @@
-"""Airflow's forms as a person sees them: of a run, of the connection, and of the task `approve`."""
+"""Airflow as a person sees it: the forms of a run, a connection and `approve`, and our pages in it."""
 
 from __future__ import annotations
 
@@ -126,3 +126,26 @@ def test_who_is_asked_sees_what_the_guard_found_and_what_the_answer_does(
     browser.button("Approve").click()
     airflow.finished(1, seconds=STARTED)
     assert len(sandbox.robin.orders) == 25
+
+
+def test_the_reports_open_inside_airflow_and_lead_to_each_other(
+    browser: Browser, airflow: Airflow
+) -> None:
+    """Goes on from the run that was asked about."""
+    browser.open(f"{airflow.url}/plugin/robin")
+    wait_for(airflow, lambda: bool(browser.driver.find_elements("css selector", "iframe")))
+    browser.driver.switch_to.frame(browser.find("iframe"))
+    wait_for(airflow, lambda: "Shops that ROBIN is told of" in browser.text())
+    browser.find("a").click()
+    wait_for(airflow, lambda: DAY in browser.text())
+    browser.find("a[href$='report.html']").click()
+    wait_for(airflow, lambda: f"Orders of {DAY}" in browser.text())
+    browser.find("a").click()
+    wait_for(airflow, lambda: DAY in browser.text())
+    browser.driver.switch_to.default_content()
+    assert browser.list_errors() == []
+    page = f"{airflow.url}/robin/dags/{DAG}/runs/asked"
+    browser.open(page, width=360)
+    assert f"Orders of {DAY}" in browser.text()
+    assert browser.list_cut_off() == browser.list_errors() == []
+    assert {url for url in browser.list_requests() if "favicon" not in url} == {page}

@@ -228,6 +228,9 @@ def test_the_ledger_may_be_an_airflow_connection(
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER_DB", json.dumps(database))
     connection(extra={"ledger_conn_id": "ledger_db"})
     assert hook().get_settings().ledger == "postgresql://me:p%40ss@db/l"
+    by_socket = json.dumps({**database, "host": "/run/postgresql"})
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER_DB", by_socket)
+    assert hook().get_settings().ledger == "postgresql://me:p%40ss@/l?host=%2Frun%2Fpostgresql"
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_whoever_waits_is_told_and_what_a_run_did_is_seen_in_airflow(tmp_path: P
         "exported:201",
         "quarantined:1",
         "posted:200",
-        "requests.accepted:2",
+        "requests.accepted:1",
         "outcome.degraded:1",
     ):
         assert f"airflow.robin.{DAG}.{name}" in sent

@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 from robin_etl.exceptions import ExportError
 from robin_etl.exports.bounds import Measure
+from robin_etl.exports.naming import describe_fault
 from robin_etl.exports.streams import DigestingReader, Read
 
 GZIP = ".gz"
@@ -88,5 +89,7 @@ def _is_export(name: str, suffixes: tuple[str, ...]) -> bool:
 
 def _make_zip_error(error: Exception, path: str) -> ExportError:
     return ExportError(
-        f"{path} is not a readable zip file ({error}). Zip it again, without a password.", path=path
+        f"{path} is not a readable zip file ({describe_fault(error)}). Zip it again, without a "
+        "password.",
+        path=path,
     )

@@ -13,6 +13,7 @@ from robin_etl.exports.amounts import AmountStyle, parse_amounts
 from robin_etl.exports.mapping import CUT_OFF, SURPLUS
 from robin_etl.exports.naming import name_columns
 from robin_etl.exports.profiles import Profile, find_fitting
+from robin_etl.exports.vocabulary import load_currencies
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SEPARATORS = {".": (",", " ", "'"), ",": (".", " ", "'")}
@@ -120,8 +121,12 @@ def _describe(style: AmountStyle) -> str:
     if style.separator:
         between = {" ": "spaces", "'": "apostrophes", ",": "commas", ".": "points"}[style.separator]
         words.append(f"{between} between thousands")
-    if style.signs:
-        words.append(f"the signs {' '.join(style.signs)}")
+    known = {sign for signs in load_currencies().values() for sign in signs}
+    shown = [sign for sign in style.signs if sign.lower() in known]
+    if shown:
+        words.append(f"the signs {' '.join(shown)}")
+    if len(shown) < len(style.signs):  # what stands there may be anything, half of a name too
+        words.append("signs of no currency")
     return ", ".join(words)
 
 

@@ -73,7 +73,10 @@ def open_parquet(stream: BinaryIO, path: str) -> Iterator[pq.ParquetFile]:
         yield pq.ParquetFile(stream, buffer_size=1 << 20)
     except MemoryError:  # of which Arrow's is one
         raise
-    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter for a column's name
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        # A name of a column may be no text; what Arrow says of a file has no number, as the system has.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise ExportError(
             f"{path} is not a readable Parquet file ({describe_fault(error)}). Write it again.",
             path=path,
@@ -136,11 +139,16 @@ def _check_types(fields: Mapping[str, pa.DataType], profile: Profile, path: str)
         allowed = _TYPES.get(told, ()) + (counted if told == "order_date" else ())
         if allowed and not _is_one_of(kind, allowed):
             raise ExportError(
-                f"{path} has the type {kind} in column {name}, where it should be one of: "
+                f"{path} has {_name_type(kind)} in column {name}, where it should be one of: "
                 f"{', '.join(allowed)}. Write that column as text, then run again.",
                 path=path,
                 column=name,
             )
+
+
+def _name_type(kind: pa.DataType) -> str:
+    """A type in words; one that is made of others has names in it, which may be anything."""
+    return "lists or objects" if pa.types.is_nested(kind) else f"the type {kind}"
 
 
 def _is_one_of(dtype: pa.DataType, names: tuple[str, ...]) -> bool:

@@ -11,6 +11,7 @@ usual way.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 # The name under which the engine knows the frame that it looks at.
 _ROWS = "rows"
+
+# Of a column or a type; a cell of an order is none.
+_NAME = re.compile(r"[A-Za-z_]+\d{0,2}")
+_CELLS = re.compile(
+    rf"'(?!{_NAME.pattern}')[^']*'|\"(?!{_NAME.pattern}\")[^\"]*\"|\S*@\S*|[+-]?\d[\d.:-]{{3,}}"
+)
 
 # They look at the type of a column first, so that no condition on cells says what they find.
 JUDGE_TYPES = {
@@ -219,7 +226,7 @@ def _read_whole_result(result: ExpectationValidationResult) -> Finding:
     observed = result.result.get("observed_value", result.result.get("unexpected_count"))
     return Finding(
         success=bool(result.success),
-        observed=observed.item() if hasattr(observed, "item") else observed,
+        observed=_hide_cells(observed.item() if hasattr(observed, "item") else observed),
         failure=_find_failure(result),
     )
 
@@ -234,5 +241,19 @@ def _find_failure(result: ExpectationValidationResult) -> str | None:
     return "it gave no result" if not result.success and not result.result else None
 
 
+def _hide_cells(observed: Any) -> Any:
+    """What a rule found, as far as that is numbers, or names of columns or types; else how many."""
+    if isinstance(observed, str):
+        return observed if _NAME.fullmatch(observed) else "a text"
+    if isinstance(observed, Mapping):
+        return f"{len(observed):,} values"
+    if isinstance(observed, (list, tuple, set)):
+        are_shown = all(_hide_cells(one) == one for one in observed)
+        return list(observed) if are_shown else f"{len(observed):,} values"
+    return observed
+
+
 def _describe(reason: object) -> str:
-    return next(iter(str(reason).splitlines()), type(reason).__name__)
+    """Why a rule can't be evaluated, in a line, without what may be a cell: pandas quotes them."""
+    said = next(iter(str(reason).splitlines()), type(reason).__name__)
+    return _CELLS.sub("…", said)

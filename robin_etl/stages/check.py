@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -21,6 +22,9 @@ from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
 from robin_etl.settings import Settings
 from robin_etl.stages.extract import compute_most, gather, make_finder
 from robin_etl.stages.records import list_to_look_at
+
+# Of a currency; what else a cell may be is shown nowhere.
+_CODE = re.compile(r"[A-Za-z]{3}")
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def _complete(settings: Settings, profile: Profile, sample: Sample) -> tuple[Pro
     currency = profile.currency
     if currency and not (currency.code or settings.currency):
         said = sample.rows.get(currency.column, pd.Series(dtype=columns.TEXT)).dropna().mode()
-        to_set["ROBIN_ETL_CURRENCY"] = said.iloc[0] if len(said) else "EUR"
+        to_set["ROBIN_ETL_CURRENCY"] = next(filter(_CODE.fullmatch, said), "EUR")
     assumed = {
         "timezone": settings.timezone or to_set.get("ROBIN_ETL_TIMEZONE", ""),
         "currency": settings.currency or to_set.get("ROBIN_ETL_CURRENCY", ""),

@@ -441,6 +441,25 @@ def test_a_rule_with_a_condition_sees_the_column_that_the_condition_names(
     assert broken.to_dict() == {2: "present"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        ("expect_column_most_common_value_to_be_in_set", {"value_set": ["none"]}),
+        ("expect_column_distinct_values_to_be_in_set", {"value_set": ["none"]}),
+        ("expect_column_mean_to_be_between", {"min_value": 1}),
+    ],
+)
+def test_what_a_rule_found_or_could_not_read_shows_no_cell(
+    tmp_path: Path, kind: str, kwargs: dict[str, Any]
+) -> None:
+    rule = {**COUNT, "type": kind, "kwargs": {"column": "email_address", **kwargs}}
+    frame = rows({"email_address": "ann.one@shop.example"}, {"email_address": "ann.one@shop.example"})
+    verdict, _ = check_frame(frame, suite_of(tmp_path, rule))
+    with pytest.raises(GateError) as raised:
+        verdict.stop_unless_passed("the export")
+    assert "shop.example" not in f"{raised.value}{verdict.to_json()}"
+
+
 def test_a_critical_rule_on_the_whole_stops_and_a_warning_does_not(tmp_path: Path) -> None:
     with pytest.raises(GateError, match=r"count \(found 1\)"):
         check_frame(rows(), suite_of(tmp_path, COUNT))[0].stop_unless_passed("the export")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from upath import UPath
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import files
 from robin_etl.exports.margins import matches_footer
-from robin_etl.exports.naming import describe_fault, name_columns
+from robin_etl.exports.naming import describe_fault, name_columns, name_sheets
 from robin_etl.exports.profiles import load_profile
 
 DAY = date(2026, 3, 1)
@@ -41,6 +43,31 @@ def test_a_row_in_the_place_of_the_header_is_in_no_sentence(tmp_path: Path, endi
     assert [cell for cell in ROW if cell in sentence] == []
     # Of Parquet only the columns that the profile names are looked at.
     assert ("none of its columns is known" if ending == ".parquet" else "it has 7 that") in sentence
+
+
+def test_what_stands_beside_an_amount_is_named_where_it_is_a_currency_s_sign(tmp_path: Path) -> None:
+    path = tmp_path / "orders_2026-03-01.csv"
+    rows = [f'{n},a@x.nl,"{sign} 1{n},50",2026-02-28' for n, sign in enumerate(["Ann", "Ann", "€"])]
+    path.write_text("\n".join(["order_number,email_address,revenue,order_date", *rows]))
+    sentence = make_sentence(path)
+    assert "signs of no currency, and the profile robin says" in sentence
+    assert "Ann" not in sentence
+
+
+def test_names_within_a_zip_and_of_types_and_sheets_are_in_no_sentence(tmp_path: Path) -> None:
+    damaged = io.BytesIO()
+    with zipfile.ZipFile(damaged, "w") as archive:
+        archive.writestr("ann.one@shop.example.csv", "order_number\n1\n")
+    (tmp_path / "a.zip").write_bytes(damaged.getvalue().replace(b"order_number", b"order_nimber"))
+    kind = pa.list_(pa.struct({"ann.one@shop.example": pa.string()}))
+    columns = {name: pa.array(["1"]) for name in ("email_address", "revenue", "order_date")}
+    pq.write_table(pa.table({**columns, "order_number": pa.array([None], kind)}), tmp_path / "a.parquet")
+    for name, words in (("a.zip", "not a readable zip"), ("a.parquet", "lists or objects in column")):
+        sentence = make_sentence(tmp_path / name)
+        assert words in sentence
+        assert "shop.example" not in sentence
+    assert name_sheets(["Orders", "Ann, 06 998877"]) == "it has 2 that are visible"
+    assert name_sheets(["Orders", "Returns"]) == "its sheets are: Orders, Returns"
 
 
 def test_columns_of_a_file_with_a_header_are_named(tmp_path: Path) -> None:

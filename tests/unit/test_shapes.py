@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from robin_etl.exceptions import ConfigurationError
+from robin_etl.exceptions import ConfigurationError, ExportError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.drafting import draft_profile
 from robin_etl.settings import Settings
@@ -522,6 +522,26 @@ order,email,total,date,status
 1,a@example.com,10.00,2026-11-01,Gebonkt
 2,b@example.com,11.00,2026-11-01,Geflupt
 """,
+    "status.return received": """\
+Order,Email,Date,Total,Status
+1,a@example.com,2026-11-01,100.00,Shipped
+2,b@example.com,2026-11-01,50.00,Return received
+""",
+    "status.not cancelled": """\
+Order,Email,Date,Total,Status
+1,a@example.com,2026-11-01,100.00,Not cancelled
+2,b@example.com,2026-11-01,50.00,Cancelled
+""",
+    "status.cancellation requested": """\
+Order,Email,Date,Total,Status
+1,a@example.com,2026-11-01,100.00,Cancellation requested
+2,b@example.com,2026-11-01,50.00,Not yet shipped
+""",
+    "columns.revenue": """\
+Order,Email,Date,Item,Quantity,Price,Discount
+1,a@example.com,2026-11-01,A,1,100.00,10%
+2,b@example.com,2026-11-01,A,1,50.00,0%
+""",
 }
 
 
@@ -551,3 +571,15 @@ def test_what_a_file_does_not_say_is_a_question(key: str, tmp_path: Path) -> Non
     assert "QUESTION" in draft.text
     with pytest.raises(ConfigurationError):
         profiles.parse_profile(draft.text, "draft")
+
+
+def test_an_address_of_the_shop_is_no_customers(tmp_path: Path) -> None:
+    text = "Order,Handled by email,Date,Total\n1,info@shop.example,2026-11-01,10.00\n"
+    with pytest.raises(ExportError, match=r"No column .* holds e-mail addresses"):
+        draft_profile(sampling.read_everything(write(tmp_path, text)))
+
+
+def test_totals_in_two_currencies_are_asked_about(tmp_path: Path) -> None:
+    text = "Order,Email,Date,Total (USD),Total (EUR)\n1,a@example.com,2026-11-01,110.00,100.00\n"
+    [question] = draft_profile(sampling.read_everything(write(tmp_path, text))).questions
+    assert question.answers == ("Total (USD)", "Total (EUR)")

@@ -12,6 +12,7 @@ from robin_etl.core import columns
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import vocabulary
 from robin_etl.exports.drafting import amount_styles, date_formats, flags
+from robin_etl.exports.drafting import names as names_say
 from robin_etl.exports.drafting.names import rate_name, simplify_name
 from robin_etl.exports.drafting.questions import Ask, Question
 from robin_etl.exports.json_objects import EACH
@@ -33,8 +34,8 @@ class Found:
     """The columns of a file by what they are; blank where there is none.
 
     `order_date` may be two, a date and a time; of contacts the likeliest comes first. `amounts` are by
-    their meaning in the vocabulary, `totals` what may be an order's worth, `items` what only a row for
-    each item has.
+    their meaning in the vocabulary, `totals` what may be an order's worth, `shares` discounts and taxes
+    as so many of a hundred, `items` what only a row for each item has.
     """
 
     order_number: str = ""
@@ -49,6 +50,7 @@ class Found:
     profit: str = ""
     amounts: Mapping[str, str] = field(default_factory=dict)
     totals: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
 
     def join_dates(self, rows: pd.DataFrame) -> pd.Series:
@@ -91,7 +93,7 @@ def find_columns(sample: Sample, ask: Ask) -> Found:
         ]
 
     emails = _find_emails(rows, kinds, find("email_address", "email"))
-    phones = tuple(find("phone_number", "phone"))[:3]
+    phones = tuple(one for one in find("phone_number", "phone") if not names_say.is_of_shop(one))[:3]
     _require_contact(emails, phones, sample)
     taken = {*emails, *phones}
     date = _find_date(rows, kinds, find, ask)
@@ -121,6 +123,7 @@ def find_columns(sample: Sample, ask: Ask) -> Found:
         profit=next(iter(find("profit", "amount")), ""),
         amounts=amounts,
         totals=tuple(totals),
+        shares=(*find("discount", "share")[:1], *find("tax", "share")[:1]),
         items=tuple(find("item")),
     )
 
@@ -155,26 +158,40 @@ def _look_at(text: pd.Series) -> frozenset[str]:
         kinds.add("phone")
     if some.str.fullmatch(r"[A-Za-z]{3}").mean() > 0.9:
         kinds.add("code")
+    kinds |= _look_at_numbers(some, f"{text.name}")
+    if not kinds & {"share", "amount", "date", "time"} and filled.nunique() <= 60:
+        kinds.add("word")
+    return frozenset(kinds)
+
+
+def _look_at_numbers(some: pd.Series, name: str) -> set[str]:
+    """The same of numbers and dates. What says so many of a hundred is no amount."""
+    kinds = set()
     if some.nunique() <= 20 and some.str.fullmatch(r"\d{1,3}").all():
         kinds.add("digits")
     if date_formats.are_times(some):
         kinds.add("time")
     elif date_formats.are_dates(some):
         kinds.add("date")
-    if "time" not in kinds and amount_styles.are_amounts(some):
+    if names_say.is_share(name) or some.str.contains("%", regex=False).mean() > 0.5:
+        kinds.add("share")
+    elif "time" not in kinds and amount_styles.are_amounts(some):
         kinds.add("amount")
-    elif not kinds & {"date", "time"} and filled.nunique() <= 60:
-        kinds.add("word")
-    return frozenset(kinds)
+    return kinds
 
 
 def _find_emails(
     rows: pd.DataFrame, kinds: Mapping[str, frozenset[str]], named: list[str]
 ) -> tuple[str, ...]:
     """The columns of addresses, by name or, without one, the fullest by its cells."""
+    named = [column for column in named if not names_say.is_of_shop(column)]
     if named:
         return tuple(named)
-    others = [column for column in rows.columns if "email" in kinds[column]]
+    others = [
+        column
+        for column in rows.columns
+        if "email" in kinds[column] and not names_say.is_of_shop(column)
+    ]
     return tuple(sorted(others, key=lambda column: -rows[column].notna().sum())[:1])
 
 

@@ -27,6 +27,12 @@ _SHORT_BUT_CLEAR = {
     *("status", "estado", "statut", "etat", "stato", "stav", "stan", "tila", "durum"),
 }
 _CENTS = re.compile(r"\b(?:cents?|centen|centimes|minor units?|pence|grosze)\b")
+_OWN = ("base", "shop currency")
+_SHARE = re.compile(r"%|\b(?:percent\w*|pct|prozent\w*|procent\w*|pourcent\w*|porcent\w*|rate)\b")
+_OF_SHOP = re.compile(
+    r"\b(?:handled|staff|agent|employee|admin|sales ?person|shop|store|merchant|seller|vendor|supplier"
+    r"|medewerker|winkel|verkoper|mitarbeiter|verkaufer|handler|vendeur|boutique)\b"
+)
 _OF_ITEM = re.compile(r"\b(?:item|line|lineitem|product|sku|unit|row|article|artikel)\b")
 
 
@@ -78,6 +84,22 @@ def is_net(column: str) -> bool:
 def is_gross(column: str) -> bool:
     """Whether an amount's name says that its tax is in it."""
     return simplify_name(column).is_gross
+
+
+def is_share(column: str) -> bool:
+    """Whether a number's name says that it is so many of a hundred."""
+    return bool(_SHARE.search(column.lower()))
+
+
+def is_of_shop(column: str) -> bool:
+    """Whether a contact's name says that it is the shop's, or of somebody who works there."""
+    return bool(_OF_SHOP.search(vocabulary.simplify(column)))
+
+
+def find_code(column: str) -> str:
+    """The currency that an amount's name says, blank where it says none."""
+    found = _CODE.search(vocabulary.simplify(column))
+    return found[0] if found and found[0] not in _OWN else ""
 
 
 def is_in_cents(column: str) -> bool:

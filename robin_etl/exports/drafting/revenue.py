@@ -11,6 +11,7 @@ from robin_etl.exports import expressions, vocabulary
 from robin_etl.exports.drafting import amount_styles, names
 from robin_etl.exports.drafting.column_names import Found
 from robin_etl.exports.drafting.grain import Grain
+from robin_etl.exports.drafting.names import rate_name, simplify_name
 from robin_etl.exports.drafting.order_amounts import OrderAmounts
 from robin_etl.exports.drafting.questions import Ask, Question
 from robin_etl.exports.drafting.refunds import Refunds, find_refunds, subtract_refunded
@@ -74,7 +75,10 @@ def _choose_total(amounts: OrderAmounts, ask: Ask) -> str:
     if not totals:
         return ""
     weak = [one for one in totals if vocabulary.simplify(one) in _WEAK]
-    if len(weak) < len(totals) or len(totals) == 1:
+    in_codes = [one for one in totals if names.find_code(one)]
+    if len({names.find_code(one) for one in in_codes}) > 1 and totals[0] in in_codes:
+        totals = in_codes
+    elif len(weak) < len(totals) or len(totals) == 1:
         return totals[0]
     first = amounts.read(totals[0])
     other = next((one for one in totals[1:] if not amounts.read(one).equals(first)), None)
@@ -124,7 +128,11 @@ def _find_by_items(amounts: OrderAmounts, ask: Ask) -> Worth:
     elif subtotal := named.get("subtotal"):
         base, used, why = amounts.name(subtotal), [subtotal], "there is no total: the subtotal"
     else:
-        return _ask_total(amounts, ask)
+        return _ask_total(amounts, ask, "No name says it.")
+    is_told = any(map(names.is_gross, used)) or named.get("tax")
+    if shares := [one for one in amounts.found.shares if not (is_told and _is_tax(one))]:
+        why = f"A hundredth in {' and '.join(shares)} can't be taken off, or added, by a profile."
+        return _ask_total(amounts, ask, why)
     is_base_summed = amounts.is_line and used[0] != named.get("subtotal")
     inside, outside = [base], list[str]()
     is_net = any(map(names.is_net, used))
@@ -156,7 +164,11 @@ def _find_by_items(amounts: OrderAmounts, ask: Ask) -> Worth:
     return Worth(expression, why, [*used, *more], refunds)
 
 
-def _ask_total(amounts: OrderAmounts, ask: Ask) -> Worth:
+def _is_tax(column: str) -> bool:
+    return rate_name(simplify_name(column), "tax") > rate_name(simplify_name(column), "discount")
+
+
+def _ask_total(amounts: OrderAmounts, ask: Ask, why: str) -> Worth:
     candidates = tuple(
         column
         for column in amounts.rows.columns
@@ -167,8 +179,7 @@ def _ask_total(amounts: OrderAmounts, ask: Ask) -> Worth:
     answer = ask(
         Question(
             "columns.revenue",
-            "which column, or which sum of columns such as [A] + [B], is what an order is worth? No "
-            "name says it.",
+            f"which column, or which sum of columns such as [A] + [B], is what an order is worth? {why}",
             candidates[:12],
         )
     )

@@ -18,6 +18,19 @@ PENDING, CANCELLED, REFUNDED, ORDER = MEANINGS = ("pending", "cancelled", "refun
 _OPEN = "open"  # pending, or an order that is not sent yet
 _MOST_VALUES = 60
 
+# Words that turn the meaning of others: no, only asked for, sent back.
+_NEGATIONS = frozenset(
+    (
+        *("not", "no", "never", "niet", "geen", "nicht", "kein", "keine", "non", "pas", "sin"),
+        *("sem", "nao", "bez", "nie", "ikke", "inte", "ej", "ei", "nem", "degil", "without"),
+    )
+)
+_REQUESTS = (
+    *("request", "asked", "aangevraagd", "angefragt", "beantragt", "demand", "solicit", "richiest"),
+    *("begar", "anmod", "pyydetty", "zadost"),
+)
+_RETURNS = ("return", "retour", "ruckgabe", "ruckgesendet", "devol", "devuelt", "reso", "resi", "zwrac")
+
 
 @dataclass(frozen=True)
 class FoundStatuses:
@@ -111,12 +124,26 @@ def _read_flags(
 
 
 def find_meaning(value: str) -> str | None:
-    """What a status means by its words: one of `MEANINGS`, `open`, or None for words nobody knows."""
+    """What a status means by its words: one of `MEANINGS`, `open`, or None for words nobody knows, and
+    for those that may turn what others say.
+    """
     simple = f" {vocabulary.simplify(value)}"
     for meaning, words in vocabulary.load_statuses().items():
-        if any(f" {word}" in simple for word in words):
-            return ORDER if meaning == "plain" else meaning
+        found = next((word for word in words if f" {word}" in simple), None)
+        if found is None:
+            continue
+        if meaning != ORDER and _may_turn(simple.replace(f" {found}", " ", 1), meaning):
+            return None
+        return ORDER if meaning == "plain" else meaning
     return None
+
+
+def _may_turn(others: str, meaning: str) -> bool:
+    """Whether the other words of a status leave open whether it means that."""
+    doubts = _RETURNS if meaning == "plain" else _REQUESTS
+    return meaning != PENDING and any(
+        word in _NEGATIONS or word.startswith(doubts) for word in others.split()
+    )
 
 
 def write_statuses(found: FoundStatuses, fitting: Profile | None) -> Iterator[Line]:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from robin_etl.core.payload import Change
 from robin_etl.exceptions import LedgerError
@@ -13,12 +22,63 @@ from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
 from tests.conftest import Export, run_days
 from tests.pooling import Pooler, pooled
+from tests.processes import DEADLINE
+from tests.waiting import until
 
 SENTENCE = "hands each transaction another session"
 
 
 def show(url: object) -> str:
     return url.render_as_string(hide_password=False)  # type: ignore[attr-defined,no-any-return]
+
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def pgbouncer(url: str, mode: str) -> Iterator[sa.URL]:
+    """PgBouncer itself before the server of this URL; it runs as the server's own user."""
+    server = sa.make_url(url)
+    sockets = str(server.query["host"])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        settings = Path(folder) / "pgbouncer.ini"
+        users = Path(folder) / "users.txt"
+        users.write_text(f'"{server.username}" ""\n')
+        settings.write_text(
+            f"[databases]\n* = host={sockets} port={server.port or 5432} user={server.username}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = any\nauth_file = {users}\npool_mode = {mode}\n"
+        )
+        owner = pwd.getpwuid(Path(sockets).stat().st_uid).pw_name
+        command = [str(PGBOUNCER), str(settings), *(["-u", owner] if os.geteuid() == 0 else [])]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            for attempt in until(DEADLINE, while_raising=(OSError,)):
+                with attempt:
+                    socket.create_connection(("127.0.0.1", port)).close()
+            yield server.set(host="127.0.0.1", port=port, query={})
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_pgbouncer_itself_is_no_way_around_the_lock(
+    settings: Settings, export: Export, sandbox: Sandbox, postgresql: str, mode: str
+) -> None:
+    export("2026-03-01", *(f"O{n},c{n}@x.nl,1,2026-03-01" for n in range(3)))
+    with pgbouncer(postgresql, mode) as url:
+        there = settings.model_copy(update={"ledger": show(url)})
+        if mode == "session":
+            assert run_days(there, "2026-03-01")["posted"] == 3
+            return
+        with pytest.raises(LedgerError, match=SENTENCE):
+            run_days(there, "2026-03-01")
+    assert sandbox.robin.orders == {}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from robin_etl.exports.json_objects import (
 from robin_etl.exports.streams import Cells, Read
 
 # Names of the list of orders in an object around it, as APIs have them.
-_LISTS = ("orders", "data", "results", "items", "records", "value", "elements", "sales")
+_LISTS = ("orders", "data", "result", "results", "items", "records", "value", "elements", "sales")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from robin_etl.exceptions import ConfigurationError
 
 _TABLE = "shops"
@@ -84,8 +86,8 @@ class SettingsFile:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a shop's things are: its ledger with the schema, its run files, and its exports as they are
-    read by a profile.
+    """Where a shop's things are: its ledger with the schema, its run files, its exports as they are read
+    by a profile, its ROBIN, and where the requests to that are counted for all shops on the account.
     """
 
     ledger: str
@@ -93,6 +95,9 @@ class Places:
     runs: str
     exports: str
     profile: str
+    base_url: str
+    api_key: SecretStr
+    shared_limits: str
 
     def list_own(self) -> dict[str, object]:
         """What no other shop may have, in one form, by the words for it."""
@@ -101,6 +106,19 @@ class Places:
             "the run files": _normalize(self.runs),
             "the exports and the profile": (_normalize(self.exports), _normalize(self.profile)),
         }
+
+    @property
+    def account(self) -> tuple[str, str] | None:
+        """Which ROBIN account the shop is on; None where no key says so."""
+        key = self.api_key.get_secret_value()
+        return (self.base_url.rstrip("/"), key) if key else None
+
+    @property
+    def limits_store(self) -> str:
+        """In one form where the account's requests are counted; blank where for this shop alone."""
+        if self.shared_limits != "ledger":
+            return self.shared_limits and _normalize(self.shared_limits)
+        return _normalize(self.ledger)
 
     @property
     def _schema(self) -> str:
@@ -117,6 +135,14 @@ def check_apart(places: Mapping[str, Places], path: str) -> None:
             raise ConfigurationError(
                 f"The shops {name} and {other_name} share {', '.join(shared)}. Nothing was done. Give "
                 f"each in {path} its own ledger (in PostgreSQL its own ledger_schema), runs and exports."
+            )
+        is_one_account = one.account is not None and one.account == other.account
+        is_shared = one.limits_store != "" and one.limits_store == other.limits_store
+        if is_one_account and not is_shared:
+            raise ConfigurationError(
+                f"The shops {name} and {other_name} are on one ROBIN account, and don't share its "
+                f"limits. Nothing was done. Give both in {path} the same shared_limits, and where their "
+                "order numbers may be the same an order_prefix; docs/how-to/several-shops.md says how."
             )
 
 

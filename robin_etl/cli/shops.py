@@ -31,8 +31,7 @@ def take_shop(command: click.Command) -> click.Command:
     if isinstance(command, click.Group):
         for one in command.commands.values():
             take_shop(one)
-    else:
-        command.params.append(make_shop_option(is_hidden=True))
+    command.params.append(make_shop_option(is_hidden=True))
     return command
 
 

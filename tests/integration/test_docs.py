@@ -333,7 +333,7 @@ def test_the_page_on_trials(tmp_path: Path, place: Callable[..., Shell], sandbox
 def test_the_page_on_several_shops(tmp_path: Path, place: Callable[..., Shell]) -> None:
     shop(tmp_path)
     (tmp_path / "de" / "exports").mkdir(parents=True)
-    follow("how-to/several-shops.md", place())
+    follow("how-to/several-shops.md", place(ROBIN_ETL_DE_API_KEY="another"))
 
 
 def test_two_shops_on_one_account_as_the_page_sets_them(

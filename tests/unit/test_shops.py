@@ -203,6 +203,30 @@ def test_one_export_of_several_shops_may_be_read_by_a_profile_of_each(config: Co
     assert Settings.read(shop="nl").exports == Settings.read(shop="de").exports == "all"
 
 
+@pytest.mark.parametrize(
+    ("nl", "de", "is_refused"),
+    [
+        ({}, {}, True),
+        ({"shared_limits": "limits.db"}, {}, True),
+        ({"shared_limits": "limits.db"}, {"shared_limits": "other.db"}, True),
+        ({"shared_limits": "limits.db"}, {"shared_limits": "./limits.db"}, False),
+        ({}, {"api_key": "another"}, False),
+        ({}, {"base_url": "https://robin.example.com"}, False),
+    ],
+)
+def test_two_shops_on_one_account_share_its_limits(
+    config: Config, nl: dict[str, str], de: dict[str, str], *, is_refused: bool
+) -> None:
+    apart = {name: f"other-{place}" for name, place in OWN.items()}
+    config(write_shops({"api_key": "the-key"}, nl={**OWN, **nl}, de={**apart, **de}))
+    if not is_refused:
+        assert Settings.read(shop="nl").shop == "nl"
+        return
+    with pytest.raises(ConfigurationError, match="nl and de are on one ROBIN account") as caught:
+        Settings.read(shop="nl")
+    assert "the-key" not in str(caught.value)
+
+
 def test_a_shop_whose_name_makes_a_setting_of_all_shops_its_own_is_refused(config: Config) -> None:
     config("[shops.query]\n")
     with pytest.raises(ConfigurationError, match="ROBIN_ETL_QUERY_TIMEOUT is a setting of all shops"):

@@ -82,9 +82,9 @@ def follow(tool: str, database: sa.URL) -> None:
 def install_as_in_the_image() -> None:
     """The image's step that installs, and that it leaves an Airflow with the provider and the plugin."""
     place = Place("image")
-    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", CONTAINERFILE, re.MULTILINE))
+    arguments = dict(re.findall(r'^ARG (\w+)="?([^"\n]*)"?$', CONTAINERFILE, re.MULTILINE))
     for step in re.findall(r"^RUN (.+)$", CONTAINERFILE, re.MULTILINE):
-        place.run(step.replace("/tmp/robin-etl/", "dist/"), PROVIDERS="", **arguments)
+        place.run(step.replace("/tmp/robin-etl/", "dist/"), **arguments)
     place.run("pip check")
     shown = place.run("airflow providers list --output plain") + place.run(
         "airflow plugins --output plain"

@@ -327,12 +327,16 @@ class Settings(BaseSettings):
         return self.model_copy(update={"ledger": _add_schema(self.ledger, self.ledger_schema)})
 
     def locate_others(self) -> dict[str, str]:
-        """The locations of other shops' ledgers whose orders count for who orders first, by name."""
+        """The locations of other shops' ledgers whose orders count for who orders first, by name.
+
+        This shop's own, which may be named among them, is none of them.
+        """
         names = [name for one in self.first_orders_with.split(",") if (name := one.strip())]
         if not self.ledger.startswith("postgresql"):
-            return {name: name for name in names}
+            own = Path(self.ledger.removeprefix("sqlite:///")).resolve()
+            return {name: name for name in names if Path(name).resolve() != own}
         common = self.ledger.removesuffix(_SEARCH_PATH + self.ledger_schema).rstrip("?&")
-        return {name: _add_schema(common, name) for name in names}
+        return {name: _add_schema(common, name) for name in names if name != self.ledger_schema}
 
     def locate_limits(self) -> str:
         """Where the requests of the account are counted for all shops; blank where for this one alone.

@@ -227,6 +227,15 @@ def test_two_shops_on_one_account_share_its_limits(
     assert "the-key" not in str(caught.value)
 
 
+def test_the_ledgers_whose_orders_count_may_be_named_for_all_shops_at_once(config: Config) -> None:
+    config('first_orders_with = "nl, de"\n' + SHOPS)
+    others = Settings.read(shop="nl").locate_others()
+    assert others == {"de": Settings.read(shop="de").ledger}
+    config("")
+    files = Settings.read(ledger="nl/l.db", first_orders_with="./nl/l.db,de/l.db")
+    assert files.locate_others() == {"de/l.db": "de/l.db"}
+
+
 def test_a_shop_whose_name_makes_a_setting_of_all_shops_its_own_is_refused(config: Config) -> None:
     config("[shops.query]\n")
     with pytest.raises(ConfigurationError, match="ROBIN_ETL_QUERY_TIMEOUT is a setting of all shops"):

@@ -36,6 +36,7 @@ LONG = (
     *(
         "test_airflow_services",
         "test_dag",
+        "test_several_shops",
         "test_bad_nights",
         "test_destination",
         "test_docs",
@@ -50,7 +51,14 @@ LONG = (
         "test_degraded",
     ),
     *("test_airflow_package", "test_partitions", "test_pipeline", "test_faults", "test_customers"),
-    *("test_object_storage", "test_model", "test_erasure", "test_odd_rows", "test_cancelled"),
+    *(
+        "test_one_account",
+        "test_object_storage",
+        "test_model",
+        "test_erasure",
+        "test_odd_rows",
+        "test_cancelled",
+    ),
 )
 
 

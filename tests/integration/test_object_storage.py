@@ -189,3 +189,11 @@ def test_journals_in_object_storage_are_an_object_a_run_and_a_ledger_is_made_fro
     there = settings.model_copy(update={"ledger": str(tmp_path / "anew.db")})
     assert run(there, "2026-03-02")["requests"] == 0
     assert sandbox.robin.read_state()["complaints"] == []
+    for path in journals.list_files():
+        path.unlink()
+    assert run(there, "2026-03-02")["requests"] == 0
+    with Ledger.open(there.ledger) as ledger:
+        assert ledger.write_snapshot(root, "by-hand") == 10
+        assert verify(ledger, root).is_right
+    again = rebuild(str(tmp_path / "again.db"), root, Binding.of(settings))
+    assert (again.orders, again.missing) == (10, ())

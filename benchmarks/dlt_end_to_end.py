@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -68,8 +68,23 @@ def order_days(nights: str, days: int) -> list[int]:
     return list(range(days))
 
 
+def run_each(
+    days: Sequence[int], tries: int, run: Callable[[int], object], stop: type[Exception]
+) -> int:
+    """Run each day, again where it stops; the days that still did so at the last try."""
+    failed = 0
+    for at in days:
+        for attempt in range(1, tries + 1):
+            try:
+                run(at)
+                break
+            except stop:
+                failed += attempt == tries
+    return failed
+
+
 def robin_etl(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
-    """The days that still failed at the last try."""
+    """The days that failed for good."""
     from robin_etl import pipeline
     from robin_etl.core.guards import GUARDS
     from robin_etl.exceptions import RobinEtlError
@@ -88,17 +103,13 @@ def robin_etl(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
         max_attempts=5,
         backoff=0.05,
     )
-    failed = 0
-    for at in days:
+
+    def run(at: int) -> None:
         day = FIRST + timedelta(days=at)
-        for attempt in range(1, tries + 1):
-            try:
-                scope = Scope(command="run", first=day, last=day, allow=GUARDS)
-                pipeline.run_all(settings, Run.start(settings.runs, scope))
-                break
-            except RobinEtlError:
-                failed += attempt == tries
-    return failed
+        scope = Scope(command="run", first=day, last=day, allow=GUARDS)
+        pipeline.run_all(settings, Run.start(settings.runs, scope))
+
+    return run_each(days, tries, run, RobinEtlError)
 
 
 def dlt(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
@@ -111,15 +122,9 @@ def dlt(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
 
     from benchmarks.peers import dlt_orders
 
-    failed = 0
-    for at in days:
-        for attempt in range(1, tries + 1):
-            try:
-                dlt_orders.run_day(_file(at), folder, url)
-                break
-            except PipelineStepFailed:
-                failed += attempt == tries
-    return failed
+    return run_each(
+        days, tries, lambda at: dlt_orders.run_day(_file(at), folder, url), PipelineStepFailed
+    )
 
 
 def plain_script(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
@@ -128,15 +133,9 @@ def plain_script(days: Sequence[int], url: str, folder: Any, tries: int) -> int:
 
     from benchmarks.peers import plain_script
 
-    failed = 0
-    for at in days:
-        for attempt in range(1, tries + 1):
-            try:
-                plain_script.run_day(_file(at), folder, url)
-                break
-            except requests.RequestException:
-                failed += attempt == tries
-    return failed
+    return run_each(
+        days, tries, lambda at: plain_script.run_day(_file(at), folder, url), requests.RequestException
+    )
 
 
 VARIANTS = {"robin-etl": robin_etl, "dlt": dlt, "plain script": plain_script}

@@ -34,6 +34,8 @@ _FORMULAS = (
     r"((?:\A|[;,|\t\r\n\"])[ \t\"]*)([=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}])",
     r"(\A)([\t\r\n])",
 )
+# What steers a terminal that prints the file, or turns the direction of its text.
+_STEERING = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\x{202a}-\x{202e}\x{2066}-\x{2069}]"
 
 # Which rows of a frame are meant.
 Marking = Callable[[pd.DataFrame], pd.Series]
@@ -293,12 +295,15 @@ class PageFile:
 
 
 def _disarm(cells: pd.Series) -> pd.Series:
-    """Texts that no spreadsheet runs, wherever it splits a line into cells; others are as they were."""
+    """Texts that no spreadsheet runs, wherever it splits a line into cells, and that steer no terminal;
+    others are as they were.
+    """
     if not pd.api.types.is_string_dtype(cells):
         return cells
     text = columns.to_strings(cells)
     for formula in _FORMULAS:
         text = pc.replace_substring_regex(text, formula, r"\1'\2")
+    text = pc.replace_substring_regex(text, _STEERING, "\ufffd")
     return columns.to_series(text, cells.index)
 
 

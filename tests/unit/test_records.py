@@ -208,6 +208,14 @@ def test_a_table_says_what_it_was_given_where_nothing_begins_a_formula(folder: F
     assert folder.read(file.name).decode().splitlines()[1] == 'a-b.csv,2,"O\'Brien <a@b.nl>, 2026-03-01"'
 
 
+def test_a_table_steers_no_terminal_that_prints_it(folder: Folder) -> None:
+    file = TableFile(folder, "quarantine.csv", ("file", "line"))
+    steering = ["\x1b]0;title\x07", "\x1b[2J", "a\u202eb", "\x9b2J", "\u2066x"]
+    file.write(pd.DataFrame({"file": steering, "line": ["2"] * len(steering)}))
+    text = folder.read(file.name).decode()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
 def test_lines_come_back_as_they_were_written(folder: Folder) -> None:
     file = LinesFile(folder, "requests.jsonl")
     assert file.write(iter([b"{}", b"[1]"])) == 2

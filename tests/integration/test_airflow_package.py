@@ -253,6 +253,33 @@ def test_a_connection_that_is_no_database_is_a_sentence_once_the_query_is_asked(
         settings.connect_query(lambda *_: None)
 
 
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"conn_type": "sqlite", "host": "{file}"}, "sqlite:///{file}"),
+        (
+            {"conn_type": "postgres", "host": "db", "login": "me", "password": "p@ss", "schema": "shop"},
+            "postgresql+psycopg://me:p%40ss@db/shop",
+        ),
+    ],
+)
+def test_a_database_without_its_provider_is_opened_by_what_its_connection_says(
+    fields: dict[str, str],
+    url: str,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shop.db").touch()
+    there = {name: text.format(file=tmp_path / "shop.db") for name, text in fields.items()}
+    monkeypatch.setenv("ROBIN_ETL_QUERY", "orders.sql")
+    monkeypatch.setenv("ROBIN_ETL_QUERY_CONN_ID", "warehouse")
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(there))
+    engine: Any = hook().get_settings().connect_query(lambda *_: None)
+    shown = engine.url.render_as_string(hide_password=False)
+    assert shown == url.format(file=tmp_path / "shop.db")
+
+
 def test_the_address_of_a_query_belongs_in_no_variable_and_no_dag_file(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

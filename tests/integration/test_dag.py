@@ -628,9 +628,7 @@ def test_a_manual_run_of_a_day_is_of_that_day_alone_and_names_what_is_outstandin
     assert (extra["first"], extra["outstanding"]) == (1, ["2026-09-02"])
 
 
-@pytest.mark.parametrize("conn_type", ["sqlite", "shop_database"])
 def test_a_query_is_asked_through_a_connection_and_nothing_is_waited_for(
-    conn_type: str,
     airflow: Play,
     own_shop: tuple[Settings, dict[str, str]],
     module_sandbox: Sandbox,
@@ -640,7 +638,7 @@ def test_a_query_is_asked_through_a_connection_and_nothing_is_waited_for(
     database = tmp_path / "shop-of-secrets.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("create table orders (number, email, total, placed_on)")
-        connection.execute(f"insert into orders values ('{conn_type}', 'a@x.nl', 10, '2026-09-01')")
+        connection.execute("insert into orders values ('of-query', 'a@x.nl', 10, '2026-09-01')")
     (tmp_path / "orders.sql").write_text(
         "select number as order_number, email as email_address, total as revenue, "
         "placed_on as order_date from orders where placed_on = :day"
@@ -648,11 +646,11 @@ def test_a_query_is_asked_through_a_connection_and_nothing_is_waited_for(
     env |= {
         "ROBIN_ETL_QUERY": str(tmp_path / "orders.sql"),
         "ROBIN_ETL_QUERY_CONN_ID": "warehouse",
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": conn_type, "host": str(database)}),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "shop_database", "host": str(database)}),
     }
     result = airflow(day="2026-09-02", env=env)
     assert result["tasks"] == {stage: ["success"] for stage in STAGES}, result["log"]
-    assert module_sandbox.robin.orders[conn_type]["revenue"] == 10
+    assert module_sandbox.robin.orders["of-query"]["revenue"] == 10
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("update orders set total = 8")
     (extra,) = airflow(day="2026-09-02", conf={"refresh": True}, env=env)["events"]

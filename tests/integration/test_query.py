@@ -266,10 +266,10 @@ def test_an_answer_without_rows_is_a_day_without_orders_that_the_guard_doubts(
     ],
 )
 def test_a_query_that_can_not_be_used_is_a_sentence_that_names_it(
-    sql: str, words: str, settings: Settings, shop: Shop, tmp_path: Path
+    sql: str, words: str, settings: Settings, sqlite_shop: Shop, tmp_path: Path
 ) -> None:
     with pytest.raises((QueryError, ConfigurationError), match=words) as caught:
-        run_days(asking(settings, shop, write(tmp_path, sql)), DAY)
+        run_days(asking(settings, sqlite_shop, write(tmp_path, sql)), DAY)
     assert "orders.sql" in str(caught.value)
     assert list(Path(settings.exports).iterdir()) == []
 

@@ -14,7 +14,7 @@ from upath import UPath
 from robin_etl.exports import profiles
 from robin_etl.exports.profiles import Columns, Currency, Profile, Refunds, Status
 from robin_etl.ledger import schema
-from robin_etl.ledger.journal import MOVES
+from robin_etl.ledger.moves import MOVES
 from robin_etl.stages.files import Folder, FrameFile, RecordFile
 from robin_etl.stages.run import Declared, Partition, Run, describe_files
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
-from robin_etl.ledger import journal, schema
+from robin_etl.ledger import moves, schema
 from robin_etl.ledger.engine import Engine, format_moment
 from robin_etl.ledger.records import (
     AnswerCount,
@@ -92,7 +92,7 @@ class DeliveryLog:
                 statement = self._compile_insert(len(rows))
                 connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
             orders = [(change.order_number, change.day, change.kind) for change in changes]
-            self._engine.note(journal.SENDING, request, changes[0].wave, orders)
+            self._engine.note(moves.SENDING, request, changes[0].wave, orders)
         return request
 
     def _compile_insert(self, deliveries: int) -> str:
@@ -123,7 +123,7 @@ class DeliveryLog:
             logged = (outcome, status, words, self._engine.stamp(), speaks, doubt, request)
             connection.exec_driver_sql(self._update_answer, logged)
             if outcome != ACCEPTED:  # which is noted with the states that it moves
-                self._engine.note(journal.ANSWERED, request, outcome, status)
+                self._engine.note(moves.ANSWERED, request, outcome, status)
 
     def blank(self, order_numbers: pd.Series) -> int:
         """Blank the deliveries of these orders, and what ROBIN said of them; how many there were."""

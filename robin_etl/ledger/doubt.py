@@ -15,7 +15,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from robin_etl.core import columns
-from robin_etl.ledger import journal, schema
+from robin_etl.ledger import moves, schema
 from robin_etl.ledger.deliveries import ACCEPTED, FORGOTTEN, IN_DOUBT, OPEN, REJECTED
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import OpenDoubt
@@ -97,7 +97,7 @@ class DoubtLog:
             under_way = connection.execute(sa.select(REQUESTS.c.id).where(schema.UNDER_WAY))
             if left := under_way.scalars().all():
                 for request in left:
-                    self._engine.note(journal.ANSWERED, request, IN_DOUBT, None)
+                    self._engine.note(moves.ANSWERED, request, IN_DOUBT, None)
                 died = {"outcome": IN_DOUBT, "words": _DIED, "doubt": OPEN}
                 connection.execute(REQUESTS.update().where(REQUESTS.c.id.in_(left)).values(died))
         return self.read(run)
@@ -131,7 +131,7 @@ class DoubtLog:
             closed = connection.execute(sa.select(REQUESTS.c.id).where(which)).scalars().all()
             connection.execute(REQUESTS.update().where(which).values(doubt=None))
             if closed:
-                self._engine.note(journal.REPORTED, closed)
+                self._engine.note(moves.REPORTED, closed)
 
     def has_open(self, run: str | None = None) -> bool:
         """Whether anything is in doubt, or a dead run may have left it so; of one run, or of any."""

@@ -29,35 +29,21 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from upath import UPath
 
 from robin_etl.core import columns
 from robin_etl.exceptions import UnavailableError
 from robin_etl.ledger.binding import Binding
-from robin_etl.ledger.schema import FORGOTTEN_ORDER
+from robin_etl.ledger.moves import SENDING, SNAPSHOT_END, Eraser, Move, conform_move, parse_line
 from robin_etl.private import is_local, make_folder, resolve_local
-
-# What a move is called.
-MOVES = (
-    *("sending", "answered", "accepted", "confirmed", "baseline", "retracted", "forgotten", "reported"),
-    *("snapshot", "snapshot end"),
-)
-SENDING, ANSWERED, ACCEPTED, CONFIRMED, BASELINE, RETRACTED, FORGOTTEN, REPORTED, *_ = MOVES
-SNAPSHOT, SNAPSHOT_END = MOVES[-2:]
-
-# What is kept of a payload of which nothing is known, or its customer was forgotten.
-NO_PAYLOAD = "{}"
 
 _SUFFIX = ".jsonl"
 _SNAPSHOT_SUFFIX = f".snapshot{_SUFFIX}"
 _UNFINISHED = ".new"
-_UNREADABLE = b"null\n"
 _TAIL = 65_536
 _SYNC_EVERY = 1.0  # seconds
 _TOGETHER = 16 << 20  # bytes of objects that are put together
-
-Move = list[Any]
 
 
 @dataclass(frozen=True)
@@ -167,7 +153,7 @@ class Journals:
         """What the ledger was bound to, as its newest journal says."""
         for path in reversed(self.list_files()):
             with path.open("rb") as stream:
-                head = _parse(stream.readline())
+                head = parse_line(stream.readline())
             if isinstance(head, dict) and head.get("address"):
                 return Binding(head["address"], head["account"], head["customer_key"])
         return None
@@ -176,7 +162,7 @@ class Journals:
         """Blank what was sent of these orders, and where they are to be removed drop their states, and
         those of the customer with this digest; how many of either there were.
         """
-        eraser = _Eraser(numbers, digest, is_removed=is_removed)
+        eraser = Eraser(numbers, digest, is_removed=is_removed)
         self._remove_unfinished()
         for path in self.list_files():
             lines = path.read_bytes().splitlines(keepends=True)
@@ -369,14 +355,6 @@ def _read_begin(path: UPath) -> int:
     return int(str(path.name).partition("-")[0])
 
 
-def _parse(line: bytes) -> Any:
-    """A line's value; None for one that a crash has cut off."""
-    try:
-        return from_json(line)
-    except ValueError:
-        return None
-
-
 def _is_closing(value: Any) -> bool:
     return isinstance(value, dict) and "after" in value
 
@@ -385,7 +363,7 @@ def _is_withdrawn(line: bytes, after: int) -> bool:
     """Whether a line says of the transaction before it, which ended at this revision, that it was not
     committed.
     """
-    return line.startswith(b'{"withdrawn"') and _parse(line) == {"withdrawn": after}
+    return line.startswith(b'{"withdrawn"') and parse_line(line) == {"withdrawn": after}
 
 
 def _read_last_closing(path: UPath) -> dict[str, Any] | None:
@@ -397,7 +375,7 @@ def _read_last_closing(path: UPath) -> dict[str, Any] | None:
             stream.seek(max(0, size - reach))
             lines = stream.read().splitlines()
         for line in reversed(lines if reach >= size else lines[1:]):
-            if line.startswith(b'{"before"') and _is_closing(value := _parse(line)):
+            if line.startswith(b'{"before"') and _is_closing(value := parse_line(line)):
                 found: dict[str, Any] = value
                 return found if found.get("is_whole", True) else None
         if reach >= size:
@@ -420,9 +398,9 @@ def _read_transactions(path: UPath) -> Iterator[Transaction]:
                 last = None
                 if is_withdrawn:
                     continue
-            value = _parse(line)
+            value = parse_line(line)
             if isinstance(value, list):
-                moves.append(value if named == columns.STATE_COLUMNS else _conform(value, named))
+                moves.append(value if named == columns.STATE_COLUMNS else conform_move(value, named))
             elif _is_closing(value):
                 is_whole = value.get("is_whole", True)
                 revisions = value["before"], value["after"]
@@ -440,99 +418,6 @@ def _drop_sendings(transaction: Transaction) -> Transaction:
     """A transaction without what was to leave by it; what it acknowledges ROBIN has said."""
     kept = tuple(move for move in transaction.moves if move[0] != SENDING)
     return replace(transaction, moves=kept)
-
-
-def _conform(move: Move, named: tuple[str, ...]) -> Move:
-    """A move whose states have the values of these columns, of another version, with those of this one;
-    what that version did not know is null.
-    """
-
-    def conform(state: list[Any]) -> list[Any]:
-        said = dict(zip(named, state, strict=True))
-        return [said.get(name) for name in columns.STATE_COLUMNS]
-
-    match move:
-        case [str(name), *head, list(changes)] if name == ACCEPTED:
-            return [name, *head, [[*one[:3], *(conform(one[3:]) if one[3:] else [])] for one in changes]]
-        case [str(name), *head, list(states)] if name in (CONFIRMED, BASELINE, RETRACTED):
-            return [name, *head, [conform(state) for state in states]]
-        case [str(name), at, list(told), list(others)] if name == SNAPSHOT:
-            return [name, at, *([conform(state) for state in states] for states in (told, others))]
-    return move
-
-
-class _Eraser:
-    """Takes a customer out of lines. A place in a request stays, since its number counts."""
-
-    def __init__(self, numbers: Collection[str], digest: str | None, *, is_removed: bool) -> None:
-        self._numbers = numbers
-        self._digest = digest
-        self._is_removed = is_removed
-        names = [*numbers, *([digest] if digest else [])]
-        self._marks = [to_json(name) for name in names]
-        self.erased = 0
-
-    def edit(self, line: bytes) -> bytes:
-        """A line without the customer; the same where it speaks of nobody of theirs."""
-        if not any(mark in line for mark in self._marks):
-            return line
-        move = _parse(line)
-        if move is None:
-            return _UNREADABLE  # what a crash has cut off, which a reader passes over as such
-        if not isinstance(move, list):
-            return line
-        new = self._edit_move(move)
-        return line if new == move else to_json(new) + b"\n"
-
-    def _edit_move(self, move: Move) -> Move:
-        edited = move[1:]
-        match move:
-            case [str(name), request, wave, list(orders)] if name == SENDING:
-                edited = [request, wave, [self._blank_order(order) for order in orders]]
-            case [str(name), *head, list(changes)] if name == ACCEPTED:
-                edited = [*head, [self._blank_change(change) for change in changes]]
-            case [str(name), list(states)] if name in (CONFIRMED, BASELINE):
-                edited = [self._drop(states)]
-            case [str(name), numbers, list(states)] if name == RETRACTED:
-                edited = [self._keep_numbers(numbers), self._drop(states)]
-            case [str(name), at, list(told), list(others)] if name == SNAPSHOT:
-                edited = [at, self._drop(told), self._drop(others)]
-            case [str(name), highest, list(doubts)] if name == SNAPSHOT_END:
-                edited = [highest, [self._blank_doubt(doubt) for doubt in doubts]]
-        return [move[0], *edited]
-
-    def _blank_order(self, order: list[str]) -> list[str]:
-        if order[0] not in self._numbers:
-            return order
-        self.erased += 1
-        return [FORGOTTEN_ORDER, *order[1:]]
-
-    def _blank_doubt(self, doubt: list[Any]) -> list[Any]:
-        *head, orders = doubt
-        return [*head, [self._blank_order(order) for order in orders]]
-
-    def _blank_change(self, change: list[Any]) -> list[Any]:
-        day, kind, _, *state = change
-        if not state or not self._is_theirs(state):
-            return change
-        new = [day, kind, NO_PAYLOAD, *([] if self._is_removed else state)]
-        self.erased += new != change
-        return new
-
-    def _drop(self, states: list[list[Any]]) -> list[list[Any]]:
-        if not self._is_removed:
-            return states
-        kept = [state for state in states if not self._is_theirs(state)]
-        self.erased += len(states) - len(kept)
-        return kept
-
-    def _keep_numbers(self, numbers: list[str]) -> list[str]:
-        if not self._is_removed:
-            return numbers
-        return [number for number in numbers if number not in self._numbers]
-
-    def _is_theirs(self, state: list[Any]) -> bool:
-        return state[0] in self._numbers or (self._digest is not None and self._digest in state)
 
 
 def _replace(path: UPath, content: bytes) -> None:

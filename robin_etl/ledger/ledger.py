@@ -18,7 +18,7 @@ from upath import UPath
 from robin_etl.core import columns
 from robin_etl.core.payload import Change
 from robin_etl.exceptions import StaleLedgerError
-from robin_etl.ledger import journal
+from robin_etl.ledger import moves
 from robin_etl.ledger.binding import Bindings
 from robin_etl.ledger.contacts import SealedContacts
 from robin_etl.ledger.deliveries import ACCEPTED, DeliveryLog
@@ -146,8 +146,8 @@ class Ledger:
         """Keep a journal of what is written meanwhile."""
         with JournalWriter(Journals(journals, self.id), run, self.bindings.read) as writer:
 
-            def keep(moves: list[tuple[Any, ...]], revision: int) -> None:
-                writer.write(moves, before=revision - 1, after=revision)
+            def keep(noted: list[tuple[Any, ...]], revision: int) -> None:
+                writer.write(noted, before=revision - 1, after=revision)
 
             with self.engine.keep_moves(keep, writer.withdraw):
                 yield
@@ -189,7 +189,7 @@ class Ledger:
             )
             self.states.acknowledge(change.state for change in changes)
             told = [(change.day, change.kind, change.kept, *change.state) for change in changes]
-            self.engine.note(journal.ACCEPTED, request, changes[0].wave, status, told)
+            self.engine.note(moves.ACCEPTED, request, changes[0].wave, status, told)
 
     def confirm(self, states: pd.DataFrame) -> None:
         """Take over states of which ROBIN was told nothing new, such as that they hold for a day."""
@@ -197,7 +197,7 @@ class Ledger:
         if rows:
             with self.transaction():
                 self.states.acknowledge(rows)
-                self.engine.note(journal.CONFIRMED, rows)
+                self.engine.note(moves.CONFIRMED, rows)
 
     def baseline(self, states: pd.DataFrame) -> None:
         """Take over any number of states, which ROBIN has by other means or never shall have."""
@@ -207,7 +207,7 @@ class Ledger:
             self.states.baseline(states)
             for start in range(0, len(states), _NOTED_AT_ONCE):
                 rows = columns.iterate_states(states.iloc[start : start + _NOTED_AT_ONCE])
-                self.engine.note(journal.BASELINE, list(rows))
+                self.engine.note(moves.BASELINE, list(rows))
 
     def retract(self, removed: pd.Series, states: pd.DataFrame, first: date, last: date) -> None:
         """Take these orders out, put these states back, and forget that the exports of these days were
@@ -218,7 +218,7 @@ class Ledger:
             self.states.remove(removed)
             self.states.acknowledge(rows)
             self.exports.remove(first, last)
-            self.engine.note(journal.RETRACTED, removed.tolist(), rows)
+            self.engine.note(moves.RETRACTED, removed.tolist(), rows)
 
     def rename(self, name: str) -> None:
         """Give the ledger the name that its journals bear."""
@@ -236,6 +236,6 @@ class Ledger:
             if remove_orders:
                 self.states.remove(order_numbers)
             hashed = (hash_for_journal(self.id, names) for names in (order_numbers, digests.dropna()))
-            self.engine.note(journal.FORGOTTEN, *hashed, remove_orders)
+            self.engine.note(moves.FORGOTTEN, *hashed, remove_orders)
         self.engine.write_back()
         return blanked

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from robin_etl.core import columns
 from robin_etl.ledger import deliveries as log
-from robin_etl.ledger import journal
+from robin_etl.ledger import moves
 from robin_etl.ledger.engine import Engine
-from robin_etl.ledger.journal import Journals, Move, Transaction
+from robin_etl.ledger.journal import Journals, Transaction
+from robin_etl.ledger.moves import Move
 from robin_etl.ledger.schema import CONTACTS, DELIVERIES, META, ORDERS, REQUESTS
 from robin_etl.ledger.snapshot import DOUBTFUL, STATE, find_told
 from robin_etl.ledger.states import OrderStates
@@ -103,24 +104,24 @@ class _Replay:
             insert.on_conflict_do_update(index_elements=keys, set_=told), names
         )
         self._appliers = {
-            journal.SENDING: self._log_sending,
-            journal.ANSWERED: self._log_answers,
-            journal.ACCEPTED: self._acknowledge,
-            journal.CONFIRMED: self._take_over,
-            journal.BASELINE: self._take_over,
-            journal.RETRACTED: self._retract,
-            journal.FORGOTTEN: self._forget,
-            journal.REPORTED: self._close,
-            journal.SNAPSHOT: self._take_snapshot,
-            journal.SNAPSHOT_END: self._end_snapshot,
+            moves.SENDING: self._log_sending,
+            moves.ANSWERED: self._log_answers,
+            moves.ACCEPTED: self._acknowledge,
+            moves.CONFIRMED: self._take_over,
+            moves.BASELINE: self._take_over,
+            moves.RETRACTED: self._retract,
+            moves.FORGOTTEN: self._forget,
+            moves.REPORTED: self._close,
+            moves.SNAPSHOT: self._take_snapshot,
+            moves.SNAPSHOT_END: self._end_snapshot,
         }
         self._above = ""  # the last order of the snapshot's parts until now
 
     def apply(self, transactions: list[Transaction], revision: int) -> None:
         """Apply all of these in one transaction of the ledger, which is then at that revision."""
-        moves = ((one, move) for one in transactions for move in one.moves)
+        said = ((one, move) for one in transactions for move in one.moves)
         with self._engine.transaction():
-            for name, group in groupby(moves, key=lambda pair: pair[1][0]):
+            for name, group in groupby(said, key=lambda pair: pair[1][0]):
                 pairs = list(group)
                 self._appliers[name](pairs)
             with self._engine.write() as connection:
@@ -139,7 +140,7 @@ class _Replay:
                 replaced.append(request)
             requests.append((request, one.run, wave, log.SENDING, None, one.at, None, None))
             held += [
-                (request, at, number, day, kind, journal.NO_PAYLOAD)
+                (request, at, number, day, kind, moves.NO_PAYLOAD)
                 for at, (number, day, kind) in enumerate(orders)
             ]
         with self._engine.write() as connection:
@@ -173,7 +174,7 @@ class _Replay:
         for one, (_, request, wave, status, changes) in pairs:
             requests.append((request, one.run, wave, log.ACCEPTED, status, one.at, one.at, None))
             for at, (day, kind, kept, *state) in enumerate(changes):
-                is_blank = kept == journal.NO_PAYLOAD
+                is_blank = kept == moves.NO_PAYLOAD
                 number = log.FORGOTTEN if is_blank else state[0]
                 held.append((request, at, number, day, kind, kept))
                 if state:
@@ -250,7 +251,7 @@ class _Replay:
         """Of these orders the last payload that is known may not be the one that was sent last."""
         own = DELIVERIES.c.order_number.in_(self._engine.select_keys(numbers))
         with self._engine.write() as connection:
-            connection.execute(DELIVERIES.update().where(own).values(payload=journal.NO_PAYLOAD))
+            connection.execute(DELIVERIES.update().where(own).values(payload=moves.NO_PAYLOAD))
 
     def _log_as_told(self, one: Transaction, above: str, until: str, numbers: list[str]) -> None:
         """Let the log know that ROBIN was told of these, where it does not."""
@@ -262,7 +263,7 @@ class _Replay:
             last = connection.execute(sa.select(sa.func.max(DELIVERIES.c.position)).where(own)).scalar()
         begin = 0 if last is None else last + 1
         request = (log.UNKNOWN_REQUEST, "", 0, log.ACCEPTED, None, one.at, one.at, None)
-        told = (None, log.UNKNOWN_KIND, journal.NO_PAYLOAD)
+        told = (None, log.UNKNOWN_KIND, moves.NO_PAYLOAD)
         held = [(log.UNKNOWN_REQUEST, at, number, *told) for at, number in enumerate(unknown, begin)]
         self._execute((self._request, [request]), (self._delivery, held))
 
@@ -279,7 +280,7 @@ class _Replay:
                 connection.execute(REQUESTS.update().where(is_open).values(doubt=None))
                 self._keep_number(connection, one, highest)
             held = [
-                (doubt[0], at, *order, journal.NO_PAYLOAD)
+                (doubt[0], at, *order, moves.NO_PAYLOAD)
                 for doubt in doubts
                 for at, order in enumerate(doubt[-1])
             ]

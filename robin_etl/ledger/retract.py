@@ -14,7 +14,7 @@ from upath import UPath
 from robin_etl.core import columns
 from robin_etl.core.words import count
 from robin_etl.exceptions import StoppedError
-from robin_etl.ledger import journal
+from robin_etl.ledger import moves
 from robin_etl.ledger.journal import Journals
 from robin_etl.ledger.ledger import Ledger
 from robin_etl.ledger.schema import ORDERS
@@ -133,7 +133,7 @@ def _find_told_states(journals: Journals, numbers: set[str]) -> dict[str, list[A
     told: dict[str, list[Any]] = {}
     for transaction in journals.read():
         for move in transaction.moves:
-            if move[0] == journal.ACCEPTED:
+            if move[0] == moves.ACCEPTED:
                 states = (state for _, _, _, *state in move[-1] if state)
                 told.update({state[0]: state for state in states if state[0] in numbers})
     return told

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from robin_etl.core import columns
-from robin_etl.ledger import journal
+from robin_etl.ledger import moves
 from robin_etl.ledger.deliveries import ACCEPTED
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.schema import DELIVERIES, MAY_BE_IN_DOUBT, ORDERS, REQUESTS
@@ -27,7 +27,7 @@ DOUBTFUL = ("id", "run", "wave", "outcome", "status", "sent_at", "answered_at", 
 STATE = tuple(ORDERS.c[name] for name in columns.STATE_COLUMNS)
 
 
-def read_snapshot(engine: Engine) -> Iterator[journal.Move]:
+def read_snapshot(engine: Engine) -> Iterator[moves.Move]:
     """The parts of a snapshot of the ledger as it is now. Needs the posting lock."""
     above = ""
     with engine.read_snapshot() as connection:
@@ -41,10 +41,10 @@ def read_snapshot(engine: Engine) -> Iterator[journal.Move]:
             lists: tuple[list[Any], list[Any]] = ([], [])
             for row in rows:
                 lists[row[0] not in told].append(row)
-            yield [journal.SNAPSHOT, at, *lists]
+            yield [moves.SNAPSHOT, at, *lists]
             above = rows[-1][0]
         highest = connection.execute(sa.select(sa.func.max(REQUESTS.c.id))).scalar() or 0
-        yield [journal.SNAPSHOT_END, highest, list(_read_doubts(connection))]
+        yield [moves.SNAPSHOT_END, highest, list(_read_doubts(connection))]
 
 
 def find_told(connection: sa.Connection, above: str, until: str) -> set[str]:

@@ -19,7 +19,7 @@ from robin_etl.core.payload import Change, Chunk
 from robin_etl.core.words import count
 from robin_etl.exceptions import LedgerBusyError
 from robin_etl.ledger import Ledger
-from robin_etl.ledger.journal import NO_PAYLOAD
+from robin_etl.ledger.moves import NO_PAYLOAD
 from robin_etl.observer import Answered, Event, Observer, Waiting
 from robin_etl.settings import Settings
 from robin_etl.stages.destination import check_destination

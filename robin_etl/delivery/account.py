@@ -298,7 +298,9 @@ class AccountPace:
 
     def _leave(self, number: int | None) -> None:
         if number is not None:
-            self._windows.leave(number)
+            # What fails here must not keep a request from leaving; the next slot's taking fails as well.
+            with suppress(UnavailableError):
+                self._windows.leave(number)
 
 
 class _Once:

@@ -199,6 +199,8 @@ def test_without_a_clock_of_its_own_a_run_goes_by_the_databases(place: str) -> N
 
 def test_a_database_that_fails_is_a_sentence(place: str) -> None:
     with AccountWindows(place, "account") as windows:
+        pace = AccountPace(windows, ROBINS)
+        leave = pace.wait()
         url = sa.make_url(place if "://" in place else f"sqlite:///{place}")
         driver = "postgresql+psycopg" if url.drivername == "postgresql" else url.drivername
         database = sa.create_engine(url.set(drivername=driver))
@@ -206,7 +208,8 @@ def test_a_database_that_fails_is_a_sentence(place: str) -> None:
             schema = "robin_limits." if "postgresql" in driver else ""
             connection.execute(sa.text(f"drop table {schema}slots"))
         database.dispose()
+        leave()  # whose request must not be kept from leaving
         with pytest.raises(UnavailableError, match=r"can't be counted together: .*SHARED_LIMITS"):
-            windows.take(ROBINS)
+            pace.wait()
     with pytest.raises(ConfigurationError):
         AccountWindows("mysql://host/db", "account")

@@ -172,7 +172,7 @@ class Airflow:
     def finished(self, runs: int, *, seconds: float) -> Counter[str]:
         """The states of the runs that were asked for, once there are so many and none is under way.
 
-        The schedule starts one as well when a DAG is new within two hours after its moment of the day.
+        The schedule may start one as well.
         """
 
         def look() -> Counter[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,15 +13,26 @@ from airflow.sdk.lineage import get_hook_lineage_collector
 from robin_etl.redaction import hide_credentials
 from robin_etl.settings import Settings, connection_in
 
-
-def note_exports(hook: Any, settings: Settings) -> None:
-    """Tell the collector that a task reads the exports."""
-    get_hook_lineage_collector().add_input_asset(hook, uri=name_exports(settings.exports))
+log = logging.getLogger(__name__)
 
 
-def note_robin(hook: Any, settings: Settings) -> None:
-    """Tell the collector that a task writes ROBIN's orders."""
-    get_hook_lineage_collector().add_output_asset(hook, uri=name_robin(settings.base_url))
+def note_exports(hook: Any, settings: Settings, collector: Any = None) -> None:
+    """Tell Airflow's collector, or another, that a task reads the exports."""
+    collector = collector or get_hook_lineage_collector()
+    _note(collector.add_input_asset, hook, name_exports(settings.exports))
+
+
+def note_robin(hook: Any, settings: Settings, collector: Any = None) -> None:
+    """The same, that a task writes ROBIN's orders."""
+    collector = collector or get_hook_lineage_collector()
+    _note(collector.add_output_asset, hook, name_robin(settings.base_url))
+
+
+def _note(add: Callable[..., None], hook: Any, uri: str) -> None:
+    try:
+        add(hook, uri=uri)
+    except ValueError:  # a provider has rules for the URIs of its scheme, and no run fails for them
+        log.info("Airflow takes no such URI into its lineage: %s.", uri)
 
 
 def name_exports(location: str) -> str:

@@ -139,7 +139,8 @@ def is_dry_run() -> bool:
 
 def _note_lineage(context: Mapping[str, Any], shop: Shop) -> None:
     hook = RobinHook.of(shop)
-    settings = hook.get_settings(context["params"])
+    with stop_retries():
+        settings = hook.get_settings(context["params"])
     lineage.note_exports(hook, settings)
     if not is_dry_run():
         lineage.note_robin(hook, settings)

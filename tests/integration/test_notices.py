@@ -177,6 +177,23 @@ def test_lineage_names_exports_by_folder_without_a_connection(location: str, uri
     assert name_exports(location) == uri
 
 
+def test_a_place_that_airflow_does_not_take_into_its_lineage_fails_no_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from airflow.sdk import BaseHook
+    from airflow.sdk.lineage import HookLineageCollector
+
+    from robin_etl.airflow.lineage import note_exports
+    from robin_etl.settings import Settings
+
+    collector = HookLineageCollector()
+    with caplog.at_level("INFO", "robin_etl.airflow.lineage"):
+        note_exports(BaseHook(), Settings.read(exports="s3:///no-bucket"), collector)
+    assert caplog.messages == ["Airflow takes no such URI into its lineage: s3:///no-bucket."]
+    note_exports(BaseHook(), Settings.read(exports="s3://shop/exports"), collector)
+    assert [one.asset.uri for one in collector.collected_assets.inputs] == ["s3://shop/exports"]
+
+
 def test_lineage_names_robin_by_its_host() -> None:
     from robin_etl.airflow.lineage import name_robin
 

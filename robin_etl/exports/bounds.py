@@ -41,9 +41,9 @@ class Bounds:
     drafted_rows: int = 5_000_000
     drafted_cells: int = 60_000_000
     drafted_bytes: int = 1_000_000_000
-    packed_times: int = 200
+    packed_times: int = 100
     packed_from: int = 100_000_000
-    memory: int = 1_000 << 20
+    memory: int = 800 << 20
     sheet_cells: int = 40_000_000
     sheet_memory: int = 1_500 << 20
     sheet_seconds: int = 50

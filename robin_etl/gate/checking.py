@@ -82,11 +82,11 @@ class SuiteCheck:
         self._broken_rows += len(broken)
         return broken
 
-    def stop_at_nearly_all_broken(self, what: str) -> None:
-        """Raise `GateError` where so many rows break a rule by now, and so few do not, that the others
-        are not worth reading; `what` names what is checked.
+    def stop_at_nearly_all_broken(self, what: str, *, are_large: bool = False) -> None:
+        """Raise `GateError` where so many rows break a rule by now, or are so large, and so few do not
+        break any, that the others are not worth reading; `what` names what is checked.
         """
-        if self._broken_rows > _MOST_BROKEN and self._broken_rows * 2 > self._rows:
+        if (are_large or self._broken_rows > _MOST_BROKEN) and self._broken_rows * 2 > self._rows:
             verdicts = tuple(self._row_verdicts.values())
             self._judge_rows(verdicts).stop_unless_passed(f"{what} before its end")
 

@@ -53,6 +53,9 @@ _NO_BOUND = 1e15  # more than any amount that is read
 # is asked.
 _CHECKED_ROWS = 250_000
 _CHECKED_CELLS = 20_000_000
+_CHECKED_BYTES = 200 << 20
+# Of rows that are set aside, and are held until all are read.
+_MOST_HELD_BYTES = 200 << 20
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def _write_rows(
     """Write the rows of all exports, those that break a rule marked and in the quarantine too."""
     quarantine = []
     kept = list(files)
-    rows_read = without_customer = 0
+    rows_read = without_customer = held_bytes = 0
     left_out: Mapping[str, int] = {}
     with run.exported.writing() as write:
         for together in read:
@@ -164,13 +167,16 @@ def _write_rows(
             rows.index += rows_read
             broken = check.check_batch(rows)
             try:
-                check.stop_at_nearly_all_broken(f"the export of {run.title}")
+                check.stop_at_nearly_all_broken(
+                    f"the export of {run.title}", are_large=held_bytes > _MOST_HELD_BYTES
+                )
             except GateError as error:  # which is the file's that is being read, whatever was before
                 raise ExportError(f"{error}", path=together[-1].export.path) from error
             for batch, export, own in zip(
                 together, exports, _split_broken(exports, broken, rows_read), strict=True
             ):
                 quarantine.append(_collect_broken(export, own))
+                held_bytes += _count_bytes(quarantine[-1])
                 kept[batch.file] = _add_to_record(kept[batch.file], export, len(own))
             rows["broken"] = pd.array(rows.index.isin(broken.index), dtype=columns.FLAG)
             write(customers.add_digests(rows, key=key))
@@ -276,16 +282,21 @@ def _read_together(
 def gather(batches: Iterable[T], find: Callable[[T], Export]) -> Iterator[list[T]]:
     """Batches together, as many as are worth checking and can be held; `find` gives one's export."""
     together: list[T] = []
-    rows = cells = 0
+    rows = cells = size = 0
     for batch in batches:
         together.append(batch)
         orders = find(batch).orders
         rows, cells = rows + len(orders.rows), cells + orders.cells.size
-        if rows >= _CHECKED_ROWS or cells >= _CHECKED_CELLS:
+        size += _count_bytes(orders.cells)
+        if rows >= _CHECKED_ROWS or cells >= _CHECKED_CELLS or size >= _CHECKED_BYTES:
             yield together
-            together, rows, cells = [], 0, 0
+            together, rows, cells, size = [], 0, 0, 0
     if together:
         yield together
+
+
+def _count_bytes(cells: pd.DataFrame) -> int:
+    return int(cells.memory_usage(index=False).sum())
 
 
 def _split_broken(exports: list[Export], broken: pd.Series, start: int) -> Iterator[pd.Series]:

@@ -10,7 +10,7 @@ a sandbox of its own. Limits are lifted. The nights:
   day that failed is run again up to five times, as an operator would.
 - lost: every twentieth answer is lost after ROBIN has taken the orders, and a day that failed is not run
   again: the next night's run goes on.
-- late: every third day's export is run a day after its successor's.
+- late: every fifth day's export comes after those of the four days behind it.
 - twice: every day is run twice.
 - refused, six of them: ROBIN refuses one order of the second day for good (400), and a failed day is run
   twice.
@@ -64,7 +64,7 @@ def order_days(nights: str, days: int) -> list[int]:
     if nights == "twice":
         return [at for at in range(days) for _ in range(2)]
     if nights == "late":
-        return sorted(range(days), key=lambda at: at + 1.5 * (at % 3 == 1))
+        return sorted(range(days), key=lambda at: at + 4.5 * (at % 5 == 1))
     return list(range(days))
 
 

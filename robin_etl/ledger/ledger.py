@@ -25,7 +25,8 @@ from robin_etl.ledger.deliveries import ACCEPTED, DeliveryLog
 from robin_etl.ledger.doubt import DoubtLog
 from robin_etl.ledger.engine import Engine, now
 from robin_etl.ledger.exports import ExportLog
-from robin_etl.ledger.journal import Journals, JournalWriter, Newest
+from robin_etl.ledger.journal import Journals, Newest
+from robin_etl.ledger.journal_writer import JournalWriter
 from robin_etl.ledger.lock import PostingLock
 from robin_etl.ledger.replay import hash_for_journal, roll_forward
 from robin_etl.ledger.runs import RunLog

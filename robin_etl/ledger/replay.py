@@ -15,7 +15,8 @@ from robin_etl.core import columns
 from robin_etl.ledger import deliveries as log
 from robin_etl.ledger import moves
 from robin_etl.ledger.engine import Engine
-from robin_etl.ledger.journal import Journals, Transaction
+from robin_etl.ledger.journal import Journals
+from robin_etl.ledger.journal_format import Transaction
 from robin_etl.ledger.moves import Move
 from robin_etl.ledger.schema import CONTACTS, DELIVERIES, META, ORDERS, REQUESTS
 from robin_etl.ledger.snapshot import DOUBTFUL, STATE, find_told

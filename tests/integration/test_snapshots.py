@@ -17,7 +17,8 @@ from benchmarks.delivery import changes
 from robin_etl.exceptions import RobinUnavailableError, UnavailableError
 from robin_etl.ledger import Binding, Ledger
 from robin_etl.ledger.backup import backup
-from robin_etl.ledger.journal import Journals, JournalWriter
+from robin_etl.ledger.journal import Journals
+from robin_etl.ledger.journal_writer import JournalWriter
 from robin_etl.ledger.replay import roll_forward
 from robin_etl.ledger.restore import restore
 from robin_etl.ledger.retract import plan_retraction

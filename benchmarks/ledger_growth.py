@@ -5,7 +5,7 @@
 First the look-up of a day of 50,000 rows: 40,000 new orders, half of them of customers known before,
 and 10,000 that changed. Measured is the look-up plus reconciliation of robin-etl over SQLite and
 PostgreSQL and, on the same data, DuckDB, polars and naive pandas joining the day with the whole snapshot
-in Parquet. Every variant runs in a process of its own, five times in turn, and the best counts. All have
+in Parquet. Every variant runs in a process of its own, three times in turn, and the best counts. All have
 to find the same changes. Beside them a bare read of what the indexes have of the same orders and
 customers, as rows of the driver.
 
@@ -36,7 +36,7 @@ LEDGERS = {"small": (1_000,), "full": (20_000, 100_000, 1_000_000, 10_000_000)}
 NEW, CHANGED = {"small": 800, "full": 40_000}, {"small": 200, "full": 10_000}
 FOLDER = measuring.FOLDER / "growth"
 KINDS = ("first", "repeat", "return", "upsell", "correction")
-TIMES = {"small": 1, "full": 5}
+TIMES = {"small": 1, "full": 3}
 DAY_NEW, DAY_CHANGED = {"small": 80, "full": 4_000}, {"small": 20, "full": 1_000}
 GUARDS = ("corrections", "returns", "scale", "settings", "identity", "old_orders", "no_history", "empty")
 _AT_ONCE = 500_000

@@ -5,8 +5,8 @@
 First the look-up of a day of 50,000 rows: 40,000 new orders, half of them of customers known before,
 and 10,000 that changed. Measured is the look-up plus reconciliation of robin-etl over SQLite and
 PostgreSQL and, on the same data, DuckDB, polars and naive pandas joining the day with the whole snapshot
-in Parquet. Every variant runs in a process of its own, three times in turn, and the best counts. All have
-to find the same changes. Beside them a bare read of what the indexes have of the same orders and
+in Parquet. Every variant runs in a process of its own, three times in turn, and the best counts. All
+have to find the same changes. Beside them a bare read of what the indexes have of the same orders and
 customers, as rows of the driver.
 
 Then whole days of 5,000 rows, `robin-etl run` from the shell to a server that accepts everything: 4,000

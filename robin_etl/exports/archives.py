@@ -15,6 +15,7 @@ from robin_etl.exports.streams import DigestingReader, Read
 
 GZIP = ".gz"
 ZIP = ".zip"
+_PIECE = 65_536
 _DAMAGE = (
     EOFError,
     zipfile.BadZipFile,
@@ -67,12 +68,21 @@ def open_zip(
     name = members[0].filename.lower()
 
     def read(size: int) -> bytes:
+        pieces: list[bytes] = []
+        left = size
+        # By pieces: of what is packed, as much is read ahead as is asked for, and counts as unpacked.
+        while left > 0 and (piece := read_piece(min(left, _PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    def read_piece(size: int) -> bytes:
         try:
-            data = opened.read(size)
+            piece = opened.read(size)
         except _DAMAGE as error:
             raise _make_zip_error(error, path) from error
         measure.check_packing(opened.tell(), stream.tell())
-        return data
+        return piece
 
     return read, next(suffix for suffix in suffixes if name.endswith(suffix))
 

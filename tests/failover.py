@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from tests.pooling import ENCRYPTION, read_message, read_start
+from tests.pooling import ENCRYPTION, accept_clients, read_message, read_start
 
 _COMMIT = b"Q" + struct.pack("!i", len(b"COMMIT\0") + 4) + b"COMMIT\0"
 _ROLLBACK = b"Q" + struct.pack("!i", len(b"ROLLBACK\0") + 4) + b"ROLLBACK\0"
@@ -60,16 +60,11 @@ class Address:
         self.dies_at, self._is_down = 0, False
 
     def serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:  # closed
-                return
+        for client in accept_clients(self._listener):
             if self._is_down:
                 client.close()
-                continue
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._attend, args=(client,), daemon=True).start()
+            else:
+                threading.Thread(target=self._attend, args=(client,), daemon=True).start()
 
     def close(self) -> None:
         self._cut()

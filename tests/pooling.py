@@ -16,6 +16,17 @@ ENCRYPTION = (80877103, 80877104)  # requests for TLS or GSSAPI, which are answe
 _END_OF_TURN = (b"Q", b"S")  # a simple query, or a sync behind an extended one
 
 
+def accept_clients(listener: socket.socket) -> Iterator[socket.socket]:
+    """Each client that connects, until the listener is closed."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # closed
+            return
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield client
+
+
 class Pooler:
     """Sessions of a server, handed to a transaction by `choose`, which gives the place of one that is
     free. While `is_sticky`, a client keeps its session, as a pooler in session mode lets it.
@@ -34,12 +45,7 @@ class Pooler:
         self.url = url.set(host="127.0.0.1", port=self._listener.getsockname()[1], query={})
 
     def serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for client in accept_clients(self._listener):
             self._open.append(client)
             threading.Thread(target=self._attend, args=(client,), daemon=True).start()
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from robin_etl.core.limits import RateLimit
+from robin_etl.delivery.once import Once
 from robin_etl.delivery.windows import MARGIN, compute_spacing, widen_margin
 from robin_etl.exceptions import UnavailableError
 from robin_etl.ledger import location as locations
@@ -292,26 +293,15 @@ class AccountPace:
                 slot = self._windows.take(self._limits, spacing=self._spacing, margin=self._margin)
                 while (left := slot.moment - self._stopwatch()) > 0:
                     if self._sleep(left):
-                        return _Once(partial(self._leave, slot.number))
+                        return Once(partial(self._leave, slot.number))
                 if slot.number is not None:
-                    return _Once(partial(self._leave, slot.number))
+                    return Once(partial(self._leave, slot.number))
 
     def _leave(self, number: int | None) -> None:
         if number is not None:
             # What fails here must not keep a request from leaving; the next slot's taking fails as well.
             with suppress(UnavailableError):
                 self._windows.leave(number)
-
-
-class _Once:
-    """Calls only once, whoever calls, and however often."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._calls = [call]
-
-    def __call__(self) -> None:
-        with suppress(IndexError):
-            self._calls.pop()()
 
 
 def _make_tables(connection: sa.Connection) -> None:

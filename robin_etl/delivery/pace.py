@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from robin_etl.core.limits import RateLimit
+from robin_etl.delivery.once import Once
 from robin_etl.delivery.windows import Windows
 
 
@@ -53,7 +54,7 @@ class Pace:
             while (left := self._take_slot()) > 0:
                 if self._sleep(left):
                     return _do_nothing
-        return _Slot(self._leave).leave
+        return Once(self._leave)
 
     def _take_slot(self) -> float:
         """Seconds until the next try; 0 where a slot was free, which then is taken."""
@@ -67,17 +68,6 @@ class Pace:
     def _leave(self) -> None:
         with self._counting:
             self._windows.leave(self._clock())
-
-
-class _Slot:
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave = leave
-        self._was_used = False
-
-    def leave(self) -> None:
-        if not self._was_used:
-            self._was_used = True
-            self._leave()
 
 
 def _do_nothing() -> None:

@@ -80,9 +80,9 @@ class Measure:
                 "is not JSON there. Write it again, with an object for each order."
             )
 
-    def add_blank_lines(self, number: int) -> None:
-        """So many more lines with nothing in them."""
-        self._blank_lines += number
+    def add_blank_line(self) -> None:
+        """One more line with nothing in it."""
+        self._blank_lines += 1
         if self._blank_lines > self.bounds.blank_lines:
             raise self._refuse(
                 f"has more than {self.bounds.blank_lines:,} blank lines. It is no export; write it "

@@ -17,8 +17,6 @@ from robin_etl.exports.json_objects import (
 from robin_etl.exports.mapping import CUT_OFF
 from robin_etl.exports.streams import Block, Cells
 
-_BLANK_AT_ONCE = 100_000
-
 
 def read_jsonl(
     blocks: Iterator[Block], path: str, measure: Measure, wanted: Collection[str] | None = None
@@ -43,16 +41,11 @@ def read_jsonl(
 
 def _find_filled(block: bytes, first: int, measure: Measure) -> Iterator[tuple[int, bytes]]:
     """The lines with anything in them, each with its number."""
-    blank = 0
     for number, line in enumerate(io.BytesIO(block), start=first):
         if line.strip():
             yield number, line
         else:
-            blank += 1
-            if blank == _BLANK_AT_ONCE:
-                measure.add_blank_lines(blank)
-                blank = 0
-    measure.add_blank_lines(blank)
+            measure.add_blank_line()
 
 
 def _decode_line(flatten: Flattener, line: bytes, number: int, path: str, *, is_unended: bool) -> Record:

@@ -21,7 +21,6 @@ from robin_etl.exports.streams import Block, Cells
 
 _QUOTE = b'"'
 _MOST_CELLS = 4_000_000  # of records that become cells together
-_BLANK_AT_ONCE = 100_000
 _UNENDED = "unexpected end of data"  # the csv module's words
 _CUT_RECORD = [""]  # stands for a record that the end of the file cuts off
 
@@ -159,16 +158,11 @@ def _drop_blank(
     records: Iterator[tuple[int, list[str], int]], measure: Measure
 ) -> Iterator[tuple[int, list[str]]]:
     """The records that are not blank lines, each with the line it starts on."""
-    blank = 0
     for line, record, _ in records:
         if record:
             yield line, record
         else:
-            blank += 1
-            if blank == _BLANK_AT_ONCE:
-                measure.add_blank_lines(blank)
-                blank = 0
-    measure.add_blank_lines(blank)
+            measure.add_blank_line()
 
 
 def _build_cells(

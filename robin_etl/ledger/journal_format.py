@@ -12,6 +12,7 @@ from upath import UPath
 
 from robin_etl.core import columns
 from robin_etl.ledger.binding import Binding
+from robin_etl.ledger.engine import format_moment, now
 from robin_etl.ledger.moves import SENDING, SNAPSHOT_END, Move, conform_move, parse_line
 
 SUFFIX = ".jsonl"
@@ -51,16 +52,17 @@ def make_head(ledger: str, run: str, binding: Binding | None) -> bytes:
     return to_json({**head, **said}) + b"\n"
 
 
+def make_closing(before: int, after: int) -> dict[str, Any]:
+    """What closes a transaction: the revision before it and after it, and when it was written."""
+    return {"before": before, "after": after, "at": format_moment(now())}
+
+
 def list_lines(head: bytes, parts: Iterable[Sequence[Any]], revision: int) -> Iterator[bytes]:
     """The lines of a snapshot."""
     yield head
     for part in parts:
         yield to_json(part) + b"\n"
-        closing = {
-            "before": revision,
-            "after": revision,
-            "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-        }
+        closing = make_closing(revision, revision)
         is_whole = part[0] == SNAPSHOT_END
         yield to_json(closing if is_whole else {**closing, "is_whole": False}) + b"\n"
 

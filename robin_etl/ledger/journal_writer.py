@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +15,7 @@ from upath import UPath
 from robin_etl.exceptions import UnavailableError
 from robin_etl.ledger.binding import Binding
 from robin_etl.ledger.journal import Journals
-from robin_etl.ledger.journal_format import SUFFIX, make_head, make_name, mark_moment
+from robin_etl.ledger.journal_format import SUFFIX, make_closing, make_head, make_name, mark_moment
 from robin_etl.private import is_local, make_folder
 
 _SYNC_EVERY = 1.0  # seconds
@@ -56,8 +55,7 @@ class JournalWriter:
 
         Raises `UnavailableError` where that can't be done: then the transaction may not be committed.
         """
-        closing = {"before": before, "after": after, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
-        text = b"".join(to_json(one) + b"\n" for one in (*moves, closing))
+        text = b"".join(to_json(one) + b"\n" for one in (*moves, make_closing(before, after)))
         self._last = after
         try:
             if is_local(self._journals.folder):

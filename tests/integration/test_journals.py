@@ -74,6 +74,15 @@ def run_until(shop: Shop, last: int) -> None:
         shop.run(day)
 
 
+def leave_in_doubt(shop: Shop) -> None:
+    """Run a day, and lose an answer of the next, whose run stops."""
+    run_until(shop, 1)
+    shop.export(DAYS[1], *rows(2))
+    shop.lose(2)
+    with pytest.raises(RobinUnavailableError):
+        shop.run(2)
+
+
 def dump(shop: Shop) -> list[Any]:
     """All states that the ledger holds."""
     with shop.open_ledger() as ledger, ledger.engine.read() as connection:
@@ -254,11 +263,7 @@ def test_a_database_in_postgresql_is_made_anew_only_in_an_empty_place(
 
 
 def test_what_a_lost_ledger_had_in_doubt_is_sent_again_word_for_word(shop: Shop) -> None:
-    run_until(shop, 1)
-    shop.export(DAYS[1], *rows(2))
-    shop.lose(2)
-    with pytest.raises(RobinUnavailableError):
-        shop.run(2)
+    leave_in_doubt(shop)
     shop.robin.faults = Faults()
     lose(shop)
     make_anew(shop)

@@ -37,6 +37,7 @@ from tests.integration.test_journals import (
     day_of,
     dump,
     journals_of,
+    leave_in_doubt,
     lose,
     make_anew,
     run_until,
@@ -163,11 +164,7 @@ def test_an_older_backup_is_brought_up_across_what_was_cut_off(shop: Shop, tmp_p
 
 
 def test_what_is_in_doubt_as_a_snapshot_is_written_stays_so(shop: Shop) -> None:
-    run_until(shop, 1)
-    shop.export(DAYS[1], *rows(2))
-    shop.lose(2)
-    with pytest.raises(RobinUnavailableError):
-        shop.run(2)
+    leave_in_doubt(shop)
     shutil.rmtree(all_journals(shop))
     with shop.open_ledger() as ledger:
         assert ledger.write_snapshot(all_journals(shop), "by-hand") == 6

@@ -63,7 +63,7 @@ format: install
 
 # Every figure of docs/performance.md: an hour or more, 20 GB of disk.
 BENCHMARKS := core gate ledger_growth million_new_orders million_order_day baseline delivery rate_limits ten_years \
-  calendar start tasks rebuild shards dlt_end_to_end
+  calendar start tasks airflow_tasks rebuild shards dlt_end_to_end
 
 bench: install
 	for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark || exit 1; done

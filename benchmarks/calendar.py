@@ -22,9 +22,9 @@ import numpy as np
 from upath import UPath
 
 from benchmarks import measuring
+from robin_etl.core.outcomes import DONE
 from robin_etl.exports import locations, streams
 from robin_etl.ledger import ExportRecord, Ledger
-from robin_etl.ledger.runs import DONE
 from robin_etl.settings import Settings
 from robin_etl.stages.catch_up import CatchUp, plan_catch_up
 

@@ -24,7 +24,10 @@ import tenacity
 
 from tests import processes
 
-DAGS = Path(__file__).parents[1] / "dags"
+ROOT = Path(__file__).parents[1]
+DAGS = ROOT / "dags"
+# What the guide puts into Airflow's folder of settings.
+LOCAL_SETTINGS = ROOT / "deploy" / "airflow_local_settings.py"
 DAG = "robin_orders"
 
 
@@ -71,11 +74,20 @@ class NotYetError(Exception):
 class Airflow:
     """An Airflow in `home`, with these settings in the environment of all its parts.
 
-    Use as a context manager: on leaving, every service is ended.
+    Use as a context manager: on leaving, every service is ended. `imports_once`: whether the scheduler
+    imports what tasks need, as the guide has it.
     """
 
-    def __init__(self, home: Path, environment: Mapping[str, str], *, dags: Path = DAGS) -> None:
+    def __init__(
+        self,
+        home: Path,
+        environment: Mapping[str, str],
+        *,
+        dags: Path = DAGS,
+        imports_once: bool = True,
+    ) -> None:
         self.home = home
+        self._imports_once = imports_once
         self.port = free_port()
         url = f"http://127.0.0.1:{self.port}"
         self.url = url
@@ -110,7 +122,7 @@ class Airflow:
     def __enter__(self) -> Airflow:
         policy = self.home / "config" / "airflow_local_settings.py"
         policy.parent.mkdir(parents=True)
-        policy.write_text(POLICY)
+        policy.write_text((LOCAL_SETTINGS.read_text() if self._imports_once else "") + POLICY)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -184,9 +184,9 @@ def report(loaded: Handed, shop: Shop, asset: str, *, outlet_events: Any = None)
 @task(retries=0)
 def alert(reported: Handed, shop: Shop) -> None:
     """Of a degraded run tell somebody, or fail, as `ON_DEGRADED` says."""
-    from robin_etl.airflow import tasks
+    from robin_etl.airflow import alerting
 
-    tasks.alert(reported, shop)
+    alerting.alert(reported, shop)
 
 
 def _alias_of(asset: str) -> AssetAlias:

@@ -4,12 +4,14 @@ Settings are looked for in this order, and the first that is found counts: the D
 the DAG's file says of the shop; the connection (address, API key, API secret, extras); the Airflow
 Variable of the connection's name, a JSON object of settings that are no secret; the environment,
 `ROBIN_ETL_…`; the TOML file that `ROBIN_ETL_CONFIG` names; the defaults.
+
+Tasks that see no order read settings too, so it imports no more than that takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from airflow.sdk import BaseHook, Variable
@@ -17,11 +19,12 @@ from airflow.sdk.log import mask_secret
 
 from robin_etl.airflow import DEFAULT_CONN_ID, SECRETS, Shop
 from robin_etl.airflow.connections import get_connection, make_url, name_database, open_storage
-from robin_etl.core import payload
-from robin_etl.delivery import Client, Meaning
-from robin_etl.exceptions import AuthenticationError, ConfigurationError, RobinEtlError
+from robin_etl.exceptions import ConfigurationError, RobinEtlError
 from robin_etl.redaction import holds_password
 from robin_etl.settings import Settings
+
+if TYPE_CHECKING:
+    from robin_etl.delivery import Client
 
 # What each place may say. A secret belongs in a connection, which a secrets backend can keep.
 _EXTRAS = ("chunk_size", "concurrency", "rate_limits", "timeout")
@@ -81,6 +84,8 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
 
     def get_conn(self) -> Client:
         """A client for the connection's ROBIN; use it as a context manager."""
+        from robin_etl.delivery import Client  # noqa: PLC0415 (see above)
+
         return Client.of(self.get_settings())
 
     def test_connection(self) -> tuple[bool, str]:
@@ -89,23 +94,13 @@ class RobinHook(BaseHook):  # type: ignore[misc]  # Airflow's classes are not fo
         It takes one request of ROBIN's limits. ROBIN doesn't document what it says to it, so only
         the key's being refused, or not, can be seen; not whether it may post orders.
         """
+        from robin_etl.airflow.trial import try_connection  # noqa: PLC0415 (see above)
+
         try:
             settings = self.get_settings()
-            with Client.of(settings) as client:
-                answer = client.post(payload.encode_body([]))
-        except AuthenticationError as error:
-            return False, (
-                f"ROBIN refused the API key or secret ({error.status}). Mend both in the connection: "
-                "they are ROBIN's, not the login of a person."
-            )
         except RobinEtlError as error:
             return False, str(error)
-        shown = answer.describe()
-        if answer.meaning in (Meaning.ACCEPTED, Meaning.REFUSED):
-            return True, f"ROBIN took the key and was sent no order (its answer: {shown})."
-        if answer.status is None:
-            return False, f"ROBIN was not reached at {settings.base_url}: {shown}."
-        return False, f"ROBIN was reached, but whether it takes the key can't be seen: {shown}."
+        return try_connection(settings)
 
 
 def _read_connection(conn_id: str) -> dict[str, Any]:

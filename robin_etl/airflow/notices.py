@@ -14,6 +14,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException
 
 from robin_etl.airflow import Shop
+from robin_etl.airflow.links import make_run_url
 
 SUBJECT = "{{ robin.dag }}: the run is {{ robin.outcome }}"
 TEXT = "{{ robin.sentence }} {{ robin.report or robin.log }}"
@@ -74,6 +75,13 @@ def make_degraded_callbacks(notifiers: Iterable[Callback]) -> list[Callback]:
 def add_notice(context: Mapping[str, Any]) -> dict[str, Any]:
     """A callback's context with its `Notice` as `robin`."""
     return {**context, "robin": make_notice(context)}
+
+
+def note_report(context: Any) -> str:
+    """Leave the address of the run's report to the task's callbacks."""
+    url = make_run_url(context["dag_run"].dag_id, context["dag_run"].run_id)
+    context[REPORT] = url
+    return url
 
 
 def make_notice(context: Mapping[str, Any]) -> Notice:

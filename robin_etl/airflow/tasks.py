@@ -14,16 +14,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from robin_etl import pipeline
 from robin_etl.airflow import Handed, Shop, lineage, notices
 from robin_etl.airflow.days import find_days
-from robin_etl.airflow.failures import notify, stop_retries
+from robin_etl.airflow.failures import stop_retries
 from robin_etl.airflow.hook import RobinHook
-from robin_etl.airflow.links import make_run_url
 from robin_etl.airflow.log import TaskLog
 from robin_etl.airflow.messages import describe_question
 from robin_etl.airflow.metrics import Metrics
 from robin_etl.core.words import count
-from robin_etl.exceptions import GuardError, StoppedError
+from robin_etl.exceptions import GuardError
 from robin_etl.ledger import Ledger
-from robin_etl.ledger.runs import DEGRADED
 from robin_etl.observer import Event, Observer, Result
 from robin_etl.settings import Settings
 from robin_etl.stages.catch_up import plan_catch_up
@@ -80,7 +78,7 @@ def plan(extracted: list[Handed], shop: Shop) -> Handed:
             raise
         log.warning("%s", tripped)
         run = Run.open(location, path_of=settings.path)
-        url = _note_report(context)
+        url = notices.note_report(context)
         return {
             "run": location,
             "guards": list(tripped.guards),
@@ -114,22 +112,6 @@ def report(loaded: Handed, shop: Shop) -> Handed:
     page = f"{loaded['run']}/{Run.page.name}"
     log.info("The run's report is %s.", page)
     return {**reported, "report": page}
-
-
-def alert(reported: Handed, shop: Shop) -> None:
-    """Do with a degraded run what `ON_DEGRADED` says."""
-    context = get_current_context()
-    _note_report(context)
-    with stop_retries():
-        settings = RobinHook.of(shop).get_settings(context["params"])
-        if reported["outcome"] != DEGRADED or settings.on_degraded == "ignore":
-            return
-        words = f"The run is degraded: {', '.join(reported['to_look_at'])}. See {reported['report']}."
-        if settings.on_degraded == "fail":
-            raise StoppedError(words)
-        log.warning("%s", words)
-        context[notices.DEGRADED] = words
-        notify(notices.add_notice({**context, "exception": words}), shop)
 
 
 def is_dry_run() -> bool:
@@ -191,15 +173,8 @@ def _start_run(settings: Settings, context: Mapping[str, Any], *, timezone: str)
     run_id = _make_run_id(context, f"{first}" if first == last else f"{first}_{last}")
     run = Run.start(settings.runs, scope, id=run_id, path_of=settings.path)
     log.info("This run's files are in %s.", run.location)
-    _note_report(context)
+    notices.note_report(context)
     return run
-
-
-def _note_report(context: Any) -> str:
-    """Leave the address of the run's report to the task's callbacks."""
-    url = make_run_url(context["dag_run"].dag_id, context["dag_run"].run_id)
-    context[notices.REPORT] = url
-    return url
 
 
 def _make_run_id(context: Mapping[str, Any], days: str) -> str:
@@ -228,7 +203,7 @@ def _take_partition(stage: Callable[..., Result], partition: Handed, shop: Shop)
 
 def _run_stage(stage: Callable[..., Result], location: str, shop: Shop, *arguments: Any) -> Handed:
     context = get_current_context()
-    _note_report(context)
+    notices.note_report(context)
     with stop_retries():
         settings = RobinHook.of(shop).get_settings(context["params"])
         run = Run.open(location, path_of=settings.path)

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from robin_etl.core.columns import KINDS
+from robin_etl.core.outcomes import DEGRADED, DONE, INTERRUPTED, STOPPED
 from robin_etl.core.words import count, name_left_out, name_some
 from robin_etl.ledger.exports import MISSING
-from robin_etl.ledger.runs import DEGRADED, DONE, INTERRUPTED, STOPPED
 from robin_etl.redaction import make_printable
 from robin_etl.stages.calendar import OUTSTANDING
 

@@ -15,11 +15,11 @@ import pandas as pd
 import sqlalchemy as sa
 
 from robin_etl.core import columns
+from robin_etl.core.outcomes import RUNNING
 from robin_etl.ledger import moves, schema
 from robin_etl.ledger.deliveries import ACCEPTED, FORGOTTEN, IN_DOUBT, OPEN, REJECTED
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import OpenDoubt
-from robin_etl.ledger.runs import RUNNING
 from robin_etl.ledger.schema import DELIVERIES, REQUESTS, RUNS
 
 # What became of a doubt that is closed.

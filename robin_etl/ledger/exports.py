@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
+from robin_etl.core.outcomes import FINISHED, STOPPED
 from robin_etl.ledger.deliveries import ACCEPTED
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import ExportRecord, UnchangedExport
-from robin_etl.ledger.runs import BASELINE, FINISHED, STOPPED
+from robin_etl.ledger.runs import BASELINE
 from robin_etl.ledger.schema import ACKNOWLEDGED, DELIVERIES, EXPORTS, REQUESTS, RUNS
 
 # What is known of a day that has no export. Such a record has no place.

@@ -9,23 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from robin_etl.core.outcomes import FINISHED, INTERRUPTED, RUNNING
 from robin_etl.ledger.engine import Engine
 from robin_etl.ledger.records import RunRecord
 from robin_etl.ledger.schema import RUNS
 
 # The command whose runs post nothing.
 BASELINE = "baseline"
-
-# What came of a run.
-RUNNING, DONE, DEGRADED, STOPPED, INTERRUPTED = (
-    "running",
-    "done",
-    "degraded",
-    "stopped",
-    "interrupted",
-)
-# A run that is through, whether or not somebody has to look at something.
-FINISHED = (DONE, DEGRADED)
 
 _FORGOTTEN_WORDS = "Why it stopped is not kept: that named a customer who was forgotten."
 

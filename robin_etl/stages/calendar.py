@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
+from robin_etl.core.outcomes import DEGRADED, DONE, FINISHED, STOPPED
 from robin_etl.core.words import count
 from robin_etl.exceptions import ExportError
 from robin_etl.exports import locations, profiles, streams
 from robin_etl.exports.locations import ExportFile
 from robin_etl.ledger import ExportRecord, Ledger, UnchangedExport
 from robin_etl.ledger.exports import MISSING
-from robin_etl.ledger.runs import DEGRADED, DONE, FINISHED, STOPPED
 from robin_etl.settings import Settings
 from robin_etl.stages.answers import is_over
 

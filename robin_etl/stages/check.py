@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from robin_etl.core import columns, versions
+from robin_etl.core.outcomes import DEGRADED, DONE, STOPPED
 from robin_etl.exceptions import ConfigurationError, GateError
 from robin_etl.exports import files, profiles, sampling
 from robin_etl.exports.choosing import add_counts
@@ -18,7 +19,6 @@ from robin_etl.exports.profiles import Profile
 from robin_etl.exports.sampling import Sample
 from robin_etl.gate import EXPORT_SUITE, SuiteCheck, load_suite
 from robin_etl.ledger import Ledger
-from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
 from robin_etl.settings import Settings
 from robin_etl.stages.extract import compute_most, gather, make_finder
 from robin_etl.stages.records import list_to_look_at

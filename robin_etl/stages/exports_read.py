@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from statistics import median
 
+from robin_etl.core.outcomes import DEGRADED, DONE, FINISHED, STOPPED
 from robin_etl.ledger import ExportRecord, Ledger
 from robin_etl.ledger.exports import MISSING
-from robin_etl.ledger.runs import DEGRADED, DONE, FINISHED, STOPPED
 from robin_etl.settings import Settings
 from robin_etl.stages.records import Classified, FoundExports, Summary
 from robin_etl.stages.run import Run

@@ -10,11 +10,11 @@ import pandas as pd
 
 from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
+from robin_etl.core.outcomes import DEGRADED, DONE, RUNNING
 from robin_etl.core.words import name_left_out
 from robin_etl.gate import RuleVerdict, Verdict
 from robin_etl.ledger import Ledger, RunRecord
 from robin_etl.ledger.exports import MISSING
-from robin_etl.ledger.runs import DEGRADED, DONE, RUNNING
 from robin_etl.reports import page as run_page
 from robin_etl.reports.charts import TROUBLES
 from robin_etl.reports.index import DayCell, RunLine, draw_weeks, render_index

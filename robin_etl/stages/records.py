@@ -11,9 +11,10 @@ from typing import Any
 from robin_etl.core.columns import KINDS
 from robin_etl.core.figures import Figures, KindTotal
 from robin_etl.core.guards import TrippedGuard
+from robin_etl.core.outcomes import DEGRADED, DONE, STOPPED
 from robin_etl.core.words import count, name_days, name_some
 from robin_etl.ledger.records import ExportRecord
-from robin_etl.ledger.runs import BASELINE, DEGRADED, DONE, STOPPED
+from robin_etl.ledger.runs import BASELINE
 
 # Numbers, or names of orders or rules, by name: as they are logged, kept as JSON and shown.
 Counts = dict[str, Any]

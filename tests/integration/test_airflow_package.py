@@ -327,6 +327,53 @@ def test_importing_the_dag_imports_neither_pandas_nor_great_expectations(parsed:
     assert own <= {"robin_etl", "robin_etl.airflow", *(f"robin_etl.{name}" for name in light)}
 
 
+def test_the_tasks_that_see_no_order_do_not_import_pandas(home: Path) -> None:
+    code = (
+        "import json, sys\n"
+        "from robin_etl.airflow import alerting, approval, hook, sensor\n"
+        "from robin_etl.exports import locations, settling\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = airflow(home, "-c", code)
+    assert done.returncode == 0, done.stderr
+    modules = json.loads(done.stdout.splitlines()[-1])
+    assert {"pandas", "pyarrow", "great_expectations"}.isdisjoint(modules)
+
+
+def test_only_what_starts_tasks_as_copies_of_itself_imports_for_them(home: Path) -> None:
+    """The scheduler of a LocalExecutor, and a Celery worker."""
+    code = """
+import json, os, sys
+from robin_etl.airflow.preload import preload
+
+def look(*arguments, executor="LocalExecutor"):
+    os.environ["AIRFLOW__CORE__EXECUTOR"] = executor
+    return [preload(arguments), "pandas" in sys.modules, "great_expectations" in sys.modules]
+
+found = [
+    look(),
+    look("api-server"),
+    look("dags", "list"),
+    look("celery", "stop"),
+    look("triggerer"),
+    look("scheduler", executor="CeleryExecutor"),
+    look("scheduler", executor="airflow.providers.cncf.kubernetes.KubernetesExecutor"),
+]
+os.environ["AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER"] = "True"
+found += [look("scheduler"), look("celery", "worker")]
+del os.environ["AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER"]
+found += [
+    look("scheduler", executor="CeleryExecutor,LocalExecutor"),
+    look("celery", "worker", "--concurrency", "2", executor="CeleryExecutor"),
+]
+print(json.dumps(found))
+"""
+    done = airflow(home, "-c", code)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == [[False] * 3] * 9 + [[True] * 3] * 2
+
+
 def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) -> None:
     assert (parsed["max"], parsed["catchup"], set(parsed["past"])) == (1, False, {False})
     assert parsed["loads"] == 1

@@ -26,7 +26,12 @@ def follower():
         events = get_current_context()["triggering_asset_events"]
         extras = [event.extra for of_asset in events.values() for event in of_asset]
         return [[extra["run"], extra["posted"]] for extra in extras]
+    @task
+    def found_imported():
+        import sys
+        return {"pandas", "great_expectations", "robin_etl.pipeline"} <= set(sys.modules)
     counts()
+    found_imported()
 
 follower()
 """
@@ -130,6 +135,10 @@ def test_days_backfilled_by_the_real_scheduler_ends_as_on_the_command_line(tmp_p
             return posted
 
         posted = airflow.until(posted_by_run, seconds=FINISHED)
+        # A task finds imported what the scheduler, of which it is a copy, has imported.
+        run = next(run for run in airflow.runs("follower") if run["state"] == "success")
+        of_run = f"/dags/follower/dagRuns/{run['dag_run_id']}/taskInstances/found_imported"
+        assert airflow.get(f"{of_run}/xcomEntries/return_value")["value"] is True
         assert sum(posted.values()) == sum(expected["situations"].values())
 
         # All of it again as one manual run over the range, in partitions: nothing is left to post.

@@ -46,9 +46,19 @@ def test_the_wheel_that_the_guide_and_the_image_install_is_that_of_this_version(
     assert extras <= set(project["optional-dependencies"])
 
 
+def test_the_image_the_chart_and_the_guide_import_once_what_tasks_need() -> None:
+    local_settings = (ROOT / "deploy" / "airflow_local_settings.py").read_text(encoding="utf-8")
+    lines = local_settings.split('"""')[2].strip()
+    assert yaml.safe_load(VALUES)["airflowLocalSettings"].strip() == lines
+    assert f"```python\n{lines}\n```" in GUIDE
+    assert "COPY deploy/airflow_local_settings.py /opt/airflow/config/" in CONTAINERFILE
+
+
 def test_the_values_have_the_shape_of_the_charts_and_name_settings_and_connections_that_exist() -> None:
     values = yaml.safe_load(VALUES)
-    assert set(values) <= {"airflowVersion", "images", "executor", "secret", "env", "config"}
+    assert set(values) <= {
+        *("airflowVersion", "images", "executor", "secret", "env", "config", "airflowLocalSettings")
+    }
     assert set(values["images"]["airflow"]) <= {"repository", "tag", "digest", "pullPolicy"}
     for one in values["secret"]:
         assert set(one) == {"envName", "secretName", "secretKey"}

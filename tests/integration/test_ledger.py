@@ -15,12 +15,12 @@ import pytest
 import sqlalchemy as sa
 
 from robin_etl.core import columns
+from robin_etl.core.outcomes import DEGRADED, DONE, STOPPED
 from robin_etl.core.payload import Change
 from robin_etl.exceptions import ConfigurationError, LedgerBusyError, LedgerError
 from robin_etl.ledger import ExportRecord, Ledger, OpenDoubt, Totals
 from robin_etl.ledger.deliveries import ACCEPTED, IN_DOUBT, REJECTED
 from robin_etl.ledger.exports import MISSING
-from robin_etl.ledger.runs import DEGRADED, DONE, STOPPED
 from robin_etl.settings import Settings
 
 

@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from robin_etl.core import columns
+from robin_etl.core.outcomes import DONE, RUNNING
 from robin_etl.exceptions import LedgerBusyError, LedgerError
 from robin_etl.ledger import AnswerCount, Engine, RejectedOrder
 from robin_etl.ledger.deliveries import ACCEPTED, REJECTED, DeliveryLog
 from robin_etl.ledger.lock import PostingLock
-from robin_etl.ledger.runs import DONE, RUNNING, RunLog
+from robin_etl.ledger.runs import RunLog
 from robin_etl.ledger.states import OrderStates
 from tests.integration.test_ledger import delivery, keys, states
 

@@ -1,0 +1,11 @@
+"""What came of a run."""
+
+RUNNING, DONE, DEGRADED, STOPPED, INTERRUPTED = (
+    "running",
+    "done",
+    "degraded",
+    "stopped",
+    "interrupted",
+)
+# A run that is through, whether or not somebody has to look at something.
+FINISHED = (DONE, DEGRADED)

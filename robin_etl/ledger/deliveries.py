@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -66,11 +67,20 @@ class DeliveryLog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._highest_request = engine.compile(sa.select(sa.func.max(REQUESTS.c.id)))
-        self._insert_request = engine.compile(REQUESTS.insert(), _REQUEST)
         self._insert_deliveries: dict[int, str] = {}  # by how many
+
+    @cached_property
+    def _highest_request(self) -> str:
+        return self._engine.compile(sa.select(sa.func.max(REQUESTS.c.id)))
+
+    @cached_property
+    def _insert_request(self) -> str:
+        return self._engine.compile(REQUESTS.insert(), _REQUEST)
+
+    @cached_property
+    def _update_answer(self) -> str:
         of_request = REQUESTS.update().where(REQUESTS.c.id == sa.bindparam("request"))
-        self._update_answer = engine.compile(of_request, _ANSWER, "request")
+        return self._engine.compile(of_request, _ANSWER, "request")
 
     # Writing
 

@@ -107,6 +107,8 @@ class DoubtLog:
         can't be sent again. Needs the posting lock.
         """
         found = self.read()
+        if not found.requests:
+            return found
         rows = found.rows
         lost = rows["order_number"].isin(undecided)
         is_closed = rows["is_accepted"] | rows["is_rejected"] | lost

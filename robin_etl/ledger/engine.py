@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,6 @@ class Engine:
         self._session = 0
         self._driver_error: type[Exception] = getattr(database.dialect.loaded_dbapi, "Error", Exception)
         self._joint = _Joint()
-        self._count = self.compile(COUNT_TRANSACTION)
         self._keep: Keep | None = None
         self._withdraw: Withdraw | None = None
 
@@ -258,6 +258,10 @@ class Engine:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Statements and what they find
+
+    @cached_property
+    def _count(self) -> str:
+        return self.compile(COUNT_TRANSACTION)
 
     def compile(self, statement: Any, columns: Sequence[str] = (), *parameters: str) -> str:
         """A statement as the driver takes it, with the values of these columns in this order, and of

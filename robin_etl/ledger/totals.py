@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,14 +38,20 @@ class KeptTotals:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        own = sa.select(*_SUMS).where(ORDERS.c.order_number.in_(engine.select_given_keys("keys")))
-        self._of = engine.compile(own, (), "keys")
+
+    @cached_property
+    def _of(self) -> str:
+        is_asked = ORDERS.c.order_number.in_(self._engine.select_given_keys("keys"))
+        return self._engine.compile(sa.select(*_SUMS).where(is_asked), (), "keys")
+
+    @cached_property
+    def _move(self) -> str:
         moved = {f"told_{name}": META.c[f"told_{name}"] + sa.bindparam(name) for name in _COUNTS}
         newer, newest = (sa.bindparam(name, type_=sa.String) for name in ("newer", "newest"))
         is_newer = sa.or_(META.c.newest_day.is_(None), META.c.newest_day < newer)
         later = sa.case((is_newer, newest), else_=META.c.newest_day)
         move = META.update().values(moved | {"newest_day": later})
-        self._move = engine.compile(move, (), *_COUNTS, "newer", "newest")
+        return self._engine.compile(move, (), *_COUNTS, "newer", "newest")
 
     def read(self, connection: sa.Connection) -> Totals:
         """What the ledger holds."""

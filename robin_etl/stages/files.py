@@ -144,7 +144,8 @@ class FrameFile:
     def read(self, names: Iterable[str] | None = None) -> pd.DataFrame:
         """All rows, with these columns or with all, in their types."""
         dtypes = self._chosen(names)
-        frame = pd.read_parquet(BytesIO(self.folder.read(self.name)), columns=list(dtypes))
+        file = pq.ParquetFile(BytesIO(self.folder.read(self.name)))
+        frame = file.read(columns=list(dtypes)).to_pandas()
         return columns.conform(frame, dtypes)
 
     def read_batches(self, names: Iterable[str] | None = None) -> Iterator[pd.DataFrame]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from robin_etl.core import columns
 from robin_etl.gate.importing import import_great_expectations
 from robin_etl.gate.suites import COMPARE_ROWS, Rule, find_columns
 
@@ -68,14 +69,38 @@ class _Condition:
     row_condition: Any
 
 
+class _Conditions:
+    """Which rows of a frame a `row_condition` keeps; the frame needs a unique index."""
+
+    def __init__(self, engine: PandasExecutionEngine, frame: pd.DataFrame) -> None:
+        self._engine, self._frame = engine, frame
+        self._encoded: dict[str, pd.Series] = {}
+
+    def find_places(self, names: Sequence[str], row_condition: Any) -> pd.Index:
+        """The places of the rows that it keeps by their cells in the columns of these names."""
+        read = self._encode if _asks_for_equality(row_condition) else self._frame.__getitem__
+        asked = {name: read(name).array for name in names}
+        by_place = pd.DataFrame(asked, index=range(len(self._frame)), copy=False)
+        self._engine.load_batch_data(_ROWS, by_place)
+        kept: pd.DataFrame = self._engine.get_domain_records({"row_condition": row_condition})
+        return kept.index
+
+    def _encode(self, name: str) -> pd.Series:
+        """Text as categories, which are compared, and copied, as whole numbers; others as they are."""
+        cells = self._frame[name]
+        if cells.dtype != columns.TEXT:
+            return cells
+        if name not in self._encoded:
+            self._encoded[name] = cells.astype("category")
+        return self._encoded[name]
+
+
 class _Filtered:
     """The rows that one `row_condition` keeps, for the rules that have it."""
 
-    def __init__(
-        self, engine: PandasExecutionEngine, frame: pd.DataFrame, rules: Sequence[Rule]
-    ) -> None:
+    def __init__(self, conditions: _Conditions, frame: pd.DataFrame, rules: Sequence[Rule]) -> None:
         self.frame = frame
-        self._engine, self._rules = engine, rules
+        self._conditions, self._rules = conditions, rules
         self._kept: pd.DataFrame | None = None
 
     def select(self, condition: _Condition) -> pd.DataFrame:
@@ -88,10 +113,14 @@ class _Filtered:
     def _filter(self, row_condition: Any) -> pd.DataFrame:
         if not row_condition:
             return self.frame
-        named = find_columns(self._rules, list(self.frame.columns))
-        self._engine.load_batch_data(_ROWS, self.frame[named])
-        kept: pd.DataFrame = self._engine.get_domain_records({"row_condition": row_condition})
-        return kept
+        asked, looked_at = [], []
+        for rule in self._rules:
+            asked.append({"kwargs": {"row_condition": rule["kwargs"]["row_condition"]}})
+            looked_at.append({"kwargs": {**rule["kwargs"], "row_condition": None}})
+        names = list(self.frame.columns)
+        places = self._conditions.find_places(find_columns(asked, names), row_condition)
+        named = self.frame[find_columns(looked_at, names)]
+        return named if len(places) == len(named) else named.take(places.to_numpy())
 
 
 class Evaluator:
@@ -113,10 +142,11 @@ class Evaluator:
         """What is found for each of these rules; the frame needs a unique index."""
         found: dict[int, Finding] = {}
         places = sorted(range(len(rules)), key=lambda place: _write_row_condition(rules[place]))
+        conditions = _Conditions(self._engine, frame)
         for _, group in groupby(places, key=lambda place: _write_row_condition(rules[place])):
             alike = list(group)
             # Filtered when it is first needed, and held no longer than for these rules.
-            filtered = _Filtered(self._engine, frame, [rules[place] for place in alike])
+            filtered = _Filtered(conditions, frame, [rules[place] for place in alike])
             for place in alike:
                 found[place] = self._evaluate_row_rule(filtered, rules[place], parameters)
         self._forget_rows()
@@ -208,6 +238,21 @@ def _make_condition(kind: str, kwargs: str) -> _Condition:
     # The rows are filtered before; some kinds (of pairs in a set) would not even heed it.
     domain = {**made["metric_domain_kwargs"], "row_condition": None}
     return _Condition(metric, domain, dict(made["metric_value_kwargs"]), expectation.row_condition)
+
+
+def _asks_for_equality(row_condition: Any) -> bool:
+    """Whether a condition asks of a cell only whether it equals one of some values, or is null."""
+    from great_expectations.expectations import row_conditions as kinds
+
+    if isinstance(row_condition, kinds.AndCondition | kinds.OrCondition):
+        return all(map(_asks_for_equality, row_condition.conditions))
+    if isinstance(row_condition, kinds.ComparisonCondition):
+        operators = kinds.Operator
+        return row_condition.operator in (
+            *(operators.EQUAL, operators.NOT_EQUAL),
+            *(operators.IN, operators.NOT_IN),
+        )
+    return isinstance(row_condition, kinds.NullityCondition)
 
 
 def _write_row_condition(rule: Rule) -> str:

@@ -32,6 +32,18 @@ IS_KNOWN = {"type": "nullity", "column": {"name": "was"}, "is_null": False}
 BOTH = {"type": "and", "conditions": [IS_FIRST, IS_KNOWN]}
 EITHER = {"type": "or", "conditions": [IS_FIRST, IS_KNOWN]}
 AS_TEXT = {"type": "pass_through", "pass_through_filter": "now > was"}
+ASKED_OF_TEXT = [
+    {"type": "comparison", "column": {"name": "kind"}, "operator": operator, "parameter": parameter}
+    for operator, parameter in (
+        ("!=", "first"),
+        ("IN", ["first", "upsell", "unheard of"]),
+        ("NOT_IN", ["first", "upsell"]),
+        ("==", "unheard of"),
+        ("<", "repeat"),
+        (">=", "first"),
+    )
+]
+NO_TEXT = {"type": "nullity", "column": {"name": "kind"}, "is_null": True}
 MISSING = {"ignore_row_if": "either_value_is_missing"}
 KWARGS: list[tuple[str, dict[str, Any]]] = [
     ("expect_column_values_to_not_be_null", {"column": "number"}),
@@ -114,6 +126,26 @@ def test_each_row_rule_names_the_rows_that_it_names_in_the_usual_way(
     usual = find_as_usual(TABLE, rules, parameters)
     for rule, finding in zip(rules, found, strict=True):
         assert summarize(finding) == usual[rule["meta"]["rule"]], (rule, finding)
+
+
+@pytest.mark.parametrize(
+    "row_condition", [*ASKED_OF_TEXT, NO_TEXT, {"type": "or", "conditions": ASKED_OF_TEXT[:2]}], ids=str
+)
+def test_a_condition_on_text_keeps_the_rows_that_it_keeps_in_the_usual_way(
+    row_condition: dict[str, Any],
+) -> None:
+    kinds = ("now", "number", "kind")
+    rules = [
+        {
+            "type": "expect_column_values_to_be_null",
+            "kwargs": {"column": name, "row_condition": row_condition},
+            "meta": {"rule": name},
+        }
+        for name in kinds
+    ]
+    found = Evaluator().evaluate_row_rules(TABLE, rules, {})
+    usual = find_as_usual(TABLE, rules, {})
+    assert {name: summarize(one) for name, one in zip(kinds, found, strict=True)} == usual
 
 
 def test_pairs_in_a_set_are_asked_of_the_rows_of_their_condition_only() -> None:

@@ -14,11 +14,15 @@ from contextlib import contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+if TYPE_CHECKING:
+    from robin_etl.settings import Settings
+    from robin_etl.stages.run import Run
 
 FOLDER = Path(".cache/benchmark")
 SIZES = ("small", "full")
@@ -55,6 +59,18 @@ def _print_in_this_one(module: str, asked: list[str]) -> str:
     finally:
         sys.argv[1:] = given
     return printed.getvalue()
+
+
+# The stages that take one partition each.
+MAPPED = ("classify", "validate")
+
+
+def do_stage(stage: str, settings: Settings, run: Run, partition: int = 1) -> None:
+    """One stage of a run in this process, as a task does it."""
+    from robin_etl import pipeline
+
+    numbered = {"partition": partition} if stage in MAPPED else {}
+    getattr(pipeline, stage)(settings, run, **numbered)
 
 
 def tell(**found: Any) -> None:

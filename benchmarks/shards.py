@@ -1,18 +1,21 @@
-"""Peak memory and time of each task of a large run, in one part and in sixteen.
+"""What a large run takes by stage, in one partition and in many, one partition at a time and two.
 
-Every stage of every part runs in a process of its own, as an Airflow task does. A fifth of the orders
-is in the ledger already, a fifth of those has changed. Posts go to a server that accepts everything.
+    python -m benchmarks.shards [--size small|full]
+
+Every stage of every partition runs in a process of its own, as an Airflow task does: its processor
+seconds, and its peak memory. A fifth of the orders is in the ledger already, a fifth of those has
+changed. It is a dry run, which reads, compares, checks and encodes as any other and posts nothing:
+posting is `benchmarks.delivery`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,12 @@ import pandas as pd
 
 from benchmarks import measuring
 
-SIZES = {"full": 5_000_000, "small": 5_000}
-SHARDS = {"full": (1, 16), "small": (1, 2)}
-FOLDER = Path(".cache/benchmark/shards")
-KNOWN, DAY = "2026-03-01", "2026-03-02"
+ORDERS = {"full": 10_000_000, "small": 5_000}
+PARTITIONS = {"full": (1, 4, 16, 64), "small": (1, 2)}
+FOLDER = measuring.FOLDER / "shards"
+KNOWN, DAY = date(2026, 3, 1), date(2026, 3, 2)
 STAGES = ("extract", "classify", "validate", "plan", "load", "report")
+WORKERS = 2
 
 
 def generate(orders: int, folder: Path) -> None:
@@ -50,105 +54,91 @@ def generate(orders: int, folder: Path) -> None:
     table.to_csv(folder / "exports" / f"orders_{DAY}.csv", index=False)
 
 
-def stage(name: str, location: str, part: int, url: str, shards: int) -> dict[str, Any]:
-    """One stage in this process; its seconds and peak in MB."""
+def do_task(stage: str, location: str, partition: int, partitions: int) -> None:
+    """One stage in this process."""
     from robin_etl import pipeline
     from robin_etl.settings import Settings
     from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
     settings = Settings.read(
-        base_url=url,
+        base_url="http://127.0.0.1:9",
         api_key="key",
         api_secret="secret",
         exports=str(FOLDER / "exports"),
         ledger=str(FOLDER / "ledger.db"),
         runs=str(FOLDER / "runs"),
-        rate_limits="100000/s",
         chunk_size=1000,
-        shards=shards,
+        shards=partitions,
     )
-    began = time.perf_counter()
-    if name == "baseline":
-        day = date.fromisoformat(KNOWN)
-        run = Run.start(settings.runs, Scope(command="baseline", first=day, last=day, final=True))
-        pipeline.baseline(settings, run)
+    if stage == "baseline":
+        scope = Scope(command="baseline", first=KNOWN, last=KNOWN, final=True)
+        pipeline.baseline(settings, Run.start(settings.runs, scope))
     else:
-        run = Run.open(location)
-        numbered = {"partition": part} if name in ("classify", "validate") else {}
-        getattr(pipeline, name)(settings, run, **numbered)
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "peak_mb": measuring.peak_mb()}
+        measuring.do_stage(stage, settings, Run.open(location), partition)
 
 
-def in_a_process(*arguments: str) -> dict[str, Any]:
-    """One stage in a process of its own: the same arguments as text."""
-    command = [sys.executable, "-m", "benchmarks.shards", "--stage", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+def measure_task(size: str, **task: Any) -> dict[str, float]:
+    began = time.perf_counter()
+    told = measuring.in_a_process("benchmarks.shards", size, **task)
+    return {**told, "wall": time.perf_counter() - began}
 
 
-def in_this_one(name: str, location: str, part: str, url: str, shards: str) -> dict[str, Any]:
-    """The same where nothing is measured, since a process of its own costs seconds."""
-    return stage(name, location, int(part), url, int(shards))
-
-
-RUN: dict[str, Callable[..., dict[str, Any]]] = {"full": in_a_process, "small": in_this_one}
-
-
-def measure(url: str, shards: int, size: str) -> dict[str, Any]:
-    """All stages over fresh copies of the ledger: for each the seconds of all parts and the peak."""
+def measure_run(partitions: int, size: str) -> dict[str, int]:
+    """Print a row for each stage; the counts of the run."""
     from robin_etl.core.guards import GUARDS
     from robin_etl.stages.records import Scope
     from robin_etl.stages.run import Run
 
-    shutil.copy(FOLDER / "baseline.db", FOLDER / "ledger.db")
-    shutil.rmtree(FOLDER / "runs")  # whose journals would say that the ledger is an older copy
-    day = date.fromisoformat(DAY)
-    run = Run.start(str(FOLDER / "runs"), Scope(command="run", first=day, last=day, allow=GUARDS))
-    results = {}
-    for name in STAGES:
-        parts = range(1, shards + 1) if name in ("classify", "validate") else (1,)
-        told = [RUN[size](name, run.location, str(part), url, str(shards)) for part in parts]
-        results[name] = {
-            "seconds": sum(one["seconds"] for one in told),
-            "peak_mb": max(one["peak_mb"] for one in told),
-        }
-        print(f"{shards} {name} {results[name]}", file=sys.stderr)
+    scope = Scope(command="run", first=DAY, last=DAY, allow=GUARDS, dry_run=True)
+    run = Run.start(str(FOLDER / "runs"), scope)
+    for stage in STAGES:
+        numbers = range(1, partitions + 1) if stage in measuring.MAPPED else (1,)
+        tasks = [
+            {"stage": stage, "location": run.location, "partition": number, "partitions": partitions}
+            for number in numbers
+        ]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(WORKERS if size == "full" else 1) as workers:
+            told = list(workers.map(lambda task: measure_task(size, **task), tasks))
+        print_row(partitions, stage, told, time.perf_counter() - began)
     summary = json.loads((run.folder.path / "summary.json").read_text())
-    counts = {kind: summary[kind] for kind in ("exported", "first", "repeat", "upsell", "posted")}
-    (FOLDER / "ledger.db").unlink()
-    return {"stages": results, "counts": counts}
+    megabytes = (
+        sum(path.stat().st_size for path in Path(run.location).rglob("*") if path.is_file()) / 1e6
+    )
+    print(f"The run's files take {megabytes:,.0f} MB.\n", flush=True)
+    shutil.rmtree(run.location)
+    return {kind: summary[kind] for kind in ("exported", "first", "repeat", "upsell", "would_post")}
+
+
+def print_row(partitions: int, stage: str, told: Sequence[dict[str, float]], at_once: float) -> None:
+    cells = (
+        *(f"{sum(one['cpu'] for one in told):>12.1f}", f"{max(one['wall'] for one in told):>12.1f}"),
+        *(f"{at_once:>12.1f}", f"{max(one['peak_mb'] for one in told):>8.0f}"),
+    )
+    print(f"{partitions:>10} {stage:<10}" + "".join(cells), flush=True)
 
 
 def main() -> None:
-    """Measure with each number of parts and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--stage", nargs="+", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.stage:
-        name, location, part, url, shards = given.stage
-        print(json.dumps(stage(name, location, int(part), url, int(shards))))
+    """Measure with each number of partitions and print the table."""
+    given = measuring.arguments(__doc__).parse_args()
+    if given.task:
+        do_task(**json.loads(given.task))
+        measuring.tell(cpu=time.process_time())
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
-    orders = SIZES[given.size]
+    orders = ORDERS[given.size]
     generate(orders, FOLDER)
-    few, many = SHARDS[given.size]
-    with measuring.accepting_server() as url:
-        RUN[given.size]("baseline", "", "1", url, "1")
-        (FOLDER / "ledger.db").rename(FOLDER / "baseline.db")
-        results = {shards: measure(url, shards, given.size) for shards in (few, many)}
-    print(f"An export of {orders:,} orders; peak MB of the largest task, and seconds of all its parts\n")
-    print(f"{'stage':<12}" + "".join(f"{f'{n} part(s)':>14}{'seconds':>10}" for n in results))
-    for name in STAGES:
-        told = [result["stages"][name] for result in results.values()]
-        cells = "".join(f"{one['peak_mb']:>14.0f}{one['seconds']:>10.1f}" for one in told)
-        print(f"{name:<12}{cells}")
-    print(f"\n{results[few]['counts']}")
-    if results[few]["counts"] != results[many]["counts"]:
-        sys.exit(f"the numbers of parts disagree: {results}")
+    measure_task(given.size, stage="baseline", location="", partition=1, partitions=1)
+    known = (FOLDER / "ledger.db").stat().st_size / (orders // 5)
+    print(f"An export of {orders:,} orders; the ledger takes {known:.0f} bytes for each that it has.")
+    print(
+        f"{'partitions':>10} {'stage':<10}{'processor s':>12}{'longest s':>12}{'two at once':>12}{'MB':>8}"
+    )
+    counts = [measure_run(partitions, given.size) for partitions in PARTITIONS[given.size]]
+    print(counts[0])
+    if any(one != counts[0] for one in counts):
+        sys.exit(f"the numbers of partitions disagree: {counts}")
 
 
 if __name__ == "__main__":

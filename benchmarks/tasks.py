@@ -30,7 +30,7 @@ GATES = ("extract", "validate")
 def do_stage(stage: str, orders: int, location: str, url: str) -> dict[str, Any]:
     """One stage in this process."""
     marks = [0.0]  # of the process: the interpreter's own start is in it, some hundredths of a second
-    from robin_etl import pipeline
+    from robin_etl import pipeline  # noqa: F401
     from robin_etl.core.guards import GUARDS
     from robin_etl.settings import Settings
     from robin_etl.stages.records import Scope
@@ -58,8 +58,7 @@ def do_stage(stage: str, orders: int, location: str, url: str) -> dict[str, Any]
     else:
         scope = Scope(command="run", first=DAY, last=DAY, allow=GUARDS)
         run = Run.start(settings.runs, scope)
-    numbered = {"partition": 1} if stage in ("classify", "validate") else {}
-    getattr(pipeline, stage)(settings, run, **numbered)
+    measuring.do_stage(stage, settings, run)
     marks.append(time.process_time())
     imports, gate, work = np.diff(marks).tolist()
     return {"imports": imports, "gate": gate, "work": work, "location": run.location}

@@ -115,7 +115,6 @@ def on_celery(folder: Path) -> None:
     write_days(exports)
     orders = expected(folder, exports, FIRST, LAST)
     with (
-        redis() as broker,
         postgresql(folder) as database,
         Sandbox(Robin(KEY, SECRET, limits=())) as sandbox,
     ):
@@ -126,7 +125,7 @@ def on_celery(folder: Path) -> None:
             "ROBIN_ETL_LEDGER": ledger.render_as_string(hide_password=False),
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": own,
-            "AIRFLOW__CELERY__BROKER_URL": broker,
+            "AIRFLOW__CELERY__BROKER_URL": f"sqla+{own}",
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{own}",
             "C_FORCE_ROOT": "true",
         }
@@ -140,7 +139,7 @@ def on_celery(folder: Path) -> None:
                     *("--celery-hostname", f"{worker}@%h"),
                     name=f"worker-{worker}",
                 )
-            states = airflow.finished(7, seconds=900)
+            states = airflow.finished(3, seconds=900)
             compare(f"celery, backfill in 2 partitions, {dict(states)}", sandbox, orders, began)
             print(f"tasks by worker: {dict(tasks_by_worker(folder / 'airflow'))}")
 

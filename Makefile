@@ -31,7 +31,7 @@ test: install
 	$(BIN)/python -m pytest
 
 # The long ones: notices, deadlines, metrics, lineage and pages in a whole Airflow, and 95 days of a real
-# shop through one; a week on two Celery workers, which needs redis-server.
+# shop through one; three days on two Celery workers.
 test-airflow: install
 	$(UV) pip install --quiet --python $(BIN)/python --group airflow-home
 	$(BIN)/python -m pytest -n 0 tests/whole_airflow
@@ -63,7 +63,7 @@ format: install
 
 # Every figure of docs/performance.md: an hour or more, 20 GB of disk.
 BENCHMARKS := core gate ledger_growth million_new_orders million_order_day baseline delivery rate_limits ten_years \
-  calendar start tasks airflow_tasks rebuild shards dlt_end_to_end
+  calendar start tasks airflow_tasks celery_workers rebuild shards dlt_end_to_end
 
 bench: install
 	for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark || exit 1; done

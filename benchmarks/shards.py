@@ -103,12 +103,11 @@ def measure_run(partitions: int, size: str) -> dict[str, int]:
             told = list(workers.map(lambda task: measure_task(size, **task), tasks))
         print_row(partitions, stage, told, time.perf_counter() - began)
     summary = json.loads((run.folder.path / "summary.json").read_text())
-    megabytes = (
-        sum(path.stat().st_size for path in Path(run.location).rglob("*") if path.is_file()) / 1e6
-    )
-    print(f"The run's files take {megabytes:,.0f} MB.\n", flush=True)
+    sizes = [path.stat().st_size for path in Path(run.location).rglob("*") if path.is_file()]
+    print(f"The run's files take {sum(sizes) / 1e6:,.0f} MB.\n", flush=True)
     shutil.rmtree(run.location)
-    return {kind: summary[kind] for kind in ("exported", "first", "repeat", "upsell", "would_post")}
+    counted = ("exported", "first", "repeat", "upsell", "would_post")
+    return {kind: summary[kind] for kind in counted}
 
 
 def print_row(partitions: int, stage: str, told: Sequence[dict[str, float]], at_once: float) -> None:
@@ -132,9 +131,8 @@ def main() -> None:
     measure_task(given.size, stage="baseline", location="", partition=1, partitions=1)
     known = (FOLDER / "ledger.db").stat().st_size / (orders // 5)
     print(f"An export of {orders:,} orders; the ledger takes {known:.0f} bytes for each that it has.")
-    print(
-        f"{'partitions':>10} {'stage':<10}{'processor s':>12}{'longest s':>12}{'two at once':>12}{'MB':>8}"
-    )
+    heads = ("processor s", "longest s", "two at once")
+    print(f"{'partitions':>10} {'stage':<10}" + "".join(f"{head:>12}" for head in heads) + f"{'MB':>8}")
     counts = [measure_run(partitions, given.size) for partitions in PARTITIONS[given.size]]
     print(counts[0])
     if any(one != counts[0] for one in counts):

@@ -1,7 +1,7 @@
 """The long ones: a shop's days through a whole Airflow, day by day and as one range.
 
     python -m tests.airflow_backfill                            95 days of a real shop, LocalExecutor
-    python -m tests.airflow_backfill --executor CeleryExecutor  a week on two workers, Redis, PostgreSQL
+    python -m tests.airflow_backfill --executor CeleryExecutor  three days on two Celery workers
 
 Each ends with what ROBIN holds, compared with what it holds after the same days on the command line.
 """
@@ -9,25 +9,19 @@ Each ends with what ROBIN holds, compared with what it holds after the same days
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import sqlalchemy as sa
 
 from robin_etl.sandbox.robin import Robin
 from robin_etl.sandbox.server import Sandbox
 from robin_etl.settings import Settings
-from tests import processes
-from tests.airflow_services import Airflow, free_port
+from tests.airflow_services import Airflow
+from tests.celery_services import celery_airflow, serve_worker
 from tests.conftest import KEY, REAL_SHOP, SECRET, run_days
 from tests.integration.test_airflow_services import FIRST, LAST, environment, write_days
-from tests.postgresql import serve_postgresql
 
 REAL_DAYS = ("2010-12-01", "2011-03-31")
 
@@ -85,63 +79,22 @@ def locally(folder: Path) -> None:
             compare(f"airflow, {name}, {dict(states)}", sandbox, orders, began)
 
 
-@contextmanager
-def redis() -> Iterator[str]:
-    """The URL of a broker of our own."""
-    server = shutil.which("redis-server")
-    if server is None:
-        sys.exit("There is no redis-server here; install it (Debian: apt-get install redis-server).")
-    port = free_port()
-    command = [server, "--port", f"{port}", "--save", "", "--bind", "127.0.0.1"]
-    with processes.started(command):
-        yield f"redis://127.0.0.1:{port}/0"
-
-
-@contextmanager
-def postgresql(folder: Path) -> Iterator[sa.URL]:
-    """A server of our own with the databases airflow and ledger."""
-    with serve_postgresql(folder) as served:
-        url = sa.make_url(served).set(drivername="postgresql+psycopg2")
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            for name in ("airflow", "ledger"):
-                connection.execute(sa.text(f"create database {name}"))
-        engine.dispose()
-        yield url
-
-
 def on_celery(folder: Path) -> None:
     exports = folder / "exports"
     write_days(exports)
     orders = expected(folder, exports, FIRST, LAST)
     with (
-        postgresql(folder) as database,
         Sandbox(Robin(KEY, SECRET, limits=())) as sandbox,
+        celery_airflow(folder, environment(folder, exports, sandbox.url)) as airflow,
     ):
-        own = database.set(database="airflow").render_as_string(hide_password=False)
-        ledger = database.set(database="ledger", drivername="postgresql")
-        celery = {
-            **environment(folder, exports, sandbox.url),
-            "ROBIN_ETL_LEDGER": ledger.render_as_string(hide_password=False),
-            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": own,
-            "AIRFLOW__CELERY__BROKER_URL": f"sqla+{own}",
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{own}",
-            "C_FORCE_ROOT": "true",
-        }
-        with Airflow(folder / "airflow", celery) as airflow:
-            airflow.backfill(FIRST, LAST, shards=2)
-            began = time.monotonic()
-            airflow.serve_all()
-            for worker in ("one", "two"):
-                airflow.serve(
-                    *("celery", "worker", "--concurrency", "2", "--skip-serve-logs"),
-                    *("--celery-hostname", f"{worker}@%h"),
-                    name=f"worker-{worker}",
-                )
-            states = airflow.finished(3, seconds=900)
-            compare(f"celery, backfill in 2 partitions, {dict(states)}", sandbox, orders, began)
-            print(f"tasks by worker: {dict(tasks_by_worker(folder / 'airflow'))}")
+        airflow.backfill(FIRST, LAST, shards=2)
+        began = time.monotonic()
+        airflow.serve_all()
+        for worker in ("one", "two"):
+            serve_worker(airflow, worker, concurrency=2)
+        states = airflow.finished(3, seconds=900)
+        compare(f"celery, backfill in 2 partitions, {dict(states)}", sandbox, orders, began)
+        print(f"tasks by worker: {dict(tasks_by_worker(folder / 'airflow'))}")
 
 
 def tasks_by_worker(home: Path) -> Counter[str]:

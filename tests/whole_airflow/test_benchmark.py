@@ -1,4 +1,4 @@
-"""The benchmark that needs a whole Airflow runs; those without are in `tests/integration`."""
+"""The benchmarks that need a whole Airflow run; those without are in `tests/integration`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from tests import processes
 ROOT = Path(__file__).parents[2]
 
 
+SHOWN = {
+    "airflow_tasks": (
+        *("\nwait ", "\nextract ", "\nclassify ", "\nvalidate ", "\nplan ", "\nload ", "\nreport "),
+        *("\nalert ", "With imports made once"),
+    ),
+    "celery_workers": ("\n         2        1 ", "\n         2        2 "),
+}
+
+
 @pytest.mark.timeout(3000)
-def test_the_benchmark_of_tasks_in_airflow_runs_small_and_shows_every_task(tmp_path: Path) -> None:
+@pytest.mark.parametrize("benchmark", SHOWN)
+def test_a_benchmark_in_a_whole_airflow_runs_small(benchmark: str, tmp_path: Path) -> None:
     done = processes.run(
-        [sys.executable, "-m", "benchmarks.airflow_tasks", "--size", "small"],
+        [sys.executable, "-m", f"benchmarks.{benchmark}", "--size", "small"],
         env={"PATH": "", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         succeeds=True,
     )
-    shown = done.stdout
-    for task in ("wait", "extract", "classify", "validate", "plan", "load", "report", "alert"):
-        assert f"\n{task} " in shown, shown
-    assert "With imports made once" in shown
+    for words in SHOWN[benchmark]:
+        assert words in done.stdout, done.stdout

@@ -374,6 +374,19 @@ print(json.dumps(found))
     assert found == [[False] * 3] * 9 + [[True] * 3] * 2
 
 
+def test_a_worker_starts_where_what_tasks_need_can_not_be_imported(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "great_expectations.py").write_text("raise ImportError('half installed')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from robin_etl.airflow.preload import preload\n"
+        "print(preload(('celery', 'worker')))"
+    )
+    done = airflow(home, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "can't be imported (ImportError: half installed)" in done.stdout + done.stderr
+
+
 def test_the_dag_runs_one_at_a_time_without_catching_up(parsed: dict[str, Any]) -> None:
     assert (parsed["max"], parsed["catchup"], set(parsed["past"])) == (1, False, {False})
     assert parsed["loads"] == 1

@@ -96,7 +96,11 @@ def make_empty(dtypes: Mapping[str, str]) -> pd.DataFrame:
 
 def conform(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """The columns of `dtypes`, in that order and of those types; one that is missing is all null."""
-    missing = {name: None for name in dtypes if name not in frame.columns}
+    missing = {
+        name: pd.Series(pd.NA, index=frame.index, dtype=dtype)
+        for name, dtype in dtypes.items()
+        if name not in frame.columns
+    }
     return frame.assign(**missing)[list(dtypes)].astype(dict(dtypes))
 
 

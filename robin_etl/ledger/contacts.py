@@ -62,7 +62,7 @@ class SealedContacts:
 
     def remove(self, digests: pd.Series) -> None:
         """Remove the contacts of these digests."""
-        own = CONTACTS.c.digest.in_(self._engine.select_keys(digests))
+        own = self._engine.is_among(CONTACTS.c.digest, digests)
         with self._engine.write() as connection:
             connection.execute(CONTACTS.delete().where(own))
 
@@ -74,6 +74,6 @@ class SealedContacts:
                 connection.execute(self._engine.insert(CONTACTS).on_conflict_do_nothing(), rows)
 
     def _fetch(self, digests: pd.Series) -> dict[str, bytes]:
-        wanted = self._engine.select_keys(digests.astype(columns.TEXT))
-        query = sa.select(CONTACTS).where(CONTACTS.c.digest.in_(wanted))
+        own = self._engine.is_among(CONTACTS.c.digest, digests.astype(columns.TEXT))
+        query = sa.select(CONTACTS).where(own)
         return {row["digest"]: bytes(row["sealed"]) for row in self._engine.fetch(query)}

@@ -204,12 +204,12 @@ class DoubtLog:
         if rows.empty:
             return pd.DataFrame(columns=names)
         held = [DELIVERIES.c.order_number, DELIVERIES.c.request, DELIVERIES.c.payload]
-        numbers = self._engine.select_keys(rows["order_number"].astype(columns.TEXT))
+        numbers = rows["order_number"].astype(columns.TEXT)
         query = (
             sa.select(*held, REQUESTS.c.outcome)
             .select_from(_BOTH)
             .where(
-                DELIVERIES.c.order_number.in_(numbers),
+                self._engine.is_among(DELIVERIES.c.order_number, numbers),
                 DELIVERIES.c.request > int(rows["request"].min()),
                 REQUESTS.c.outcome.in_((ACCEPTED, REJECTED)),
             )

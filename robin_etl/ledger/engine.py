@@ -289,13 +289,32 @@ class Engine:
         listing = sa.func.json_agg if self.is_postgresql else sa.func.json_group_array
         return listing(column, type_=sa.JSON)
 
+    def is_among(self, column: sa.ColumnElement[Any], keys: pd.Series) -> sa.ColumnElement[bool]:
+        """Whether a column has one of these keys: any number of them are one parameter."""
+        return self._is_among(column, self.select_keys(keys))
+
+    def is_among_given(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+        """The same of keys that a parameter of this name gives, when the statement is executed."""
+        return self._is_among(column, self._select_json(sa.bindparam(name, type_=sa.String)))
+
+    def _is_among(self, column: sa.ColumnElement[Any], keys: sa.Select[Any]) -> sa.ColumnElement[bool]:
+        if self.is_postgresql:
+            # Not IN, which hashes the keys and so asks for them in no order, each page again and again.
+            return column == sa.any_(sa.func.array(keys.scalar_subquery()))
+        return column.in_(keys)
+
     def select_keys(self, keys: pd.Series) -> sa.Select[Any]:
-        """Any number of keys as one parameter."""
+        """These keys as rows, sorted."""
         return self._select_json(sa.literal(self.encode_keys(keys), sa.String))
 
-    def select_given_keys(self, name: str) -> sa.Select[Any]:
-        """The same of keys that a parameter of this name gives, when the statement is executed."""
-        return self._select_json(sa.bindparam(name, type_=sa.String))
+    def spread(self, values: sa.Select[Any]) -> Any:
+        """What a query of one column, `value`, finds for each row of a table that it speaks of, to be
+        joined with that table.
+        """
+        if self.is_postgresql:
+            return values.lateral()
+        listed = sa.select(self.list_values(values.subquery().c.value)).scalar_subquery()
+        return sa.func.json_each(listed).table_valued("value")
 
     @staticmethod
     def encode_keys(keys: pd.Series) -> str:

@@ -250,7 +250,7 @@ class _Replay:
 
     def _forget_payloads(self, numbers: pd.Series) -> None:
         """Of these orders the last payload that is known may not be the one that was sent last."""
-        own = DELIVERIES.c.order_number.in_(self._engine.select_keys(numbers))
+        own = self._engine.is_among(DELIVERIES.c.order_number, numbers)
         with self._engine.write() as connection:
             connection.execute(DELIVERIES.update().where(own).values(payload=moves.NO_PAYLOAD))
 

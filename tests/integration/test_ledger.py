@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import threading
 from contextlib import closing
@@ -92,6 +93,39 @@ def test_a_look_up_finds_of_each_customer_the_flagged_and_the_earliest_other(led
     assert others["is_first_order"].to_dict() == {"1": True, "10": False, "5": False}
     assert others.loc["10", "placed_at"] == "2026-03-02T00:00:00Z"
     assert others["revenue"].isna().all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_a_customer_with_many_orders_all_flagged_and_the_earliest_other_are_found(
+    seed: int, ledger_url: str
+) -> None:
+    dice = random.Random(seed)
+    rows = [
+        {
+            "order_number": f"{customer}-{dice.random()}",
+            "customer": f"c{customer}",
+            "email": f"c{customer}",
+            "placed_at": f"2026-03-{dice.randrange(1, 9):02}T10:00:00Z",
+            "is_first_order": dice.random() < flagged,
+            "is_cancelled": dice.random() < 0.2,
+        }
+        for customer, flagged in enumerate((0, 0.01, 0.5, 0.99, 1) * 4)
+        for _ in range(dice.choice((1, 2, 3, 4, 48, 60)))
+    ]
+    told = states(*rows)
+    # Of some customers all orders but one or two, and of others none.
+    asked = told["order_number"][told["customer"].isin(["c2", "c9", "c11"]) & (told.index % 40 > 0)]
+    left = told[~told["is_cancelled"] & ~told["order_number"].isin(asked)]
+    flagged = left["order_number"][left["is_first_order"]]
+    in_order = left[~left["is_first_order"]].sort_values(["placed_at", "order_number"])
+    earliest = in_order.drop_duplicates("customer")["order_number"]
+    with Ledger.open(ledger_url) as ledger:
+        ledger.states.baseline(told)
+        found = ledger.states.look_up(asked, told["customer"])
+    assert sorted(found["order_number"]) == sorted([*asked, *flagged, *earliest])
+    expected = told.set_index("order_number").loc[found["order_number"]]
+    for name in ("customer", "email", "placed_at", "is_first_order", "is_cancelled", "is_told"):
+        assert found[name].tolist() == expected[name].tolist()
 
 
 def test_others_come_back_as_they_were_whatever_their_numbers(ledger_url: str) -> None:
@@ -370,6 +404,30 @@ def test_a_look_up_uses_indexes_alone(tmp_path: Path) -> None:
             touching = [row[3] for row in plan if "orders" in row[3] or "other" in row[3]]
             assert touching
             assert all(step.startswith("SEARCH") for step in touching), plan
+
+
+def test_a_look_up_in_postgresql_asks_for_keys_in_the_order_of_its_indexes(postgresql: str) -> None:
+    told = states(*({"order_number": f"{n:05}", "customer": f"c{n}"} for n in range(20_000)))
+    asked: list[tuple[str, Any]] = []
+    with Ledger.open(postgresql) as ledger:
+        ledger.states.baseline(told)
+        sa.event.listen(
+            ledger.engine.database,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, parameters, *_: asked.append(
+                (statement, parameters)
+            ),
+        )
+        ledger.states.look_up(told["order_number"][::2], told["customer"][::3])
+        with ledger.engine.read() as connection:
+            plans = [
+                "\n".join(connection.exec_driver_sql(f"explain {statement}", parameters).scalars())
+                for statement, parameters in list(asked)
+            ]
+    assert len(plans) == 2
+    for plan, index in zip(plans, ("orders_pkey", "orders_by_customer"), strict=True):
+        assert index in plan
+        assert not any(step in plan for step in ("Seq Scan", "Hash", "Sort")), plan
 
 
 def test_shops_share_a_database_each_in_a_schema_of_its_own_with_its_own_lock(postgresql: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -118,23 +119,52 @@ def merge_partitions(partitions: Sequence[Iterator[pd.DataFrame]]) -> Iterator[p
     if len(partitions) == 1:
         yield from partitions[0]
         return
-    held = [_next_filled(partition) for partition in partitions]
-    while any(frame is not None for frame in held):
-        last = [frame[["wave", "order_date"]].iloc[-1] for frame in held if frame is not None]
-        wave, moment = min((int(row["wave"]), str(row["order_date"])) for row in last)
-        due = []
-        for at, frame in enumerate(held):
-            if frame is None:
-                continue
-            same = (frame["wave"] == wave) & (frame["order_date"] <= moment)
-            count = int(((frame["wave"] < wave) | same).sum())
-            due.append(frame.iloc[:count])
-            held[at] = frame.iloc[count:] if count < len(frame) else _next_filled(partitions[at])
-        yield pd.concat(due).sort_values(["wave", "order_date"], kind="stable")
+    held = [one for partition in partitions if (one := _Held.next_of(partition))]
+    while held:
+        until = min(one.last for one in held)
+        yield pd.concat([one.take(until) for one in held]).sort_values(
+            ["wave", "order_date"], kind="stable"
+        )
+        held = [left for one in held if (left := one if one.has_rows else _Held.next_of(one.partition))]
 
 
-def _next_filled(partition: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
-    return next((frame for frame in partition if len(frame)), None)
+class _Held:
+    """A frame of one partition, of which some rows have been taken."""
+
+    def __init__(self, partition: Iterator[pd.DataFrame], rows: pd.DataFrame) -> None:
+        self.partition = partition
+        self._rows, self._taken = rows, 0
+        self._waves = rows["wave"].to_numpy()
+        self._moments = columns.to_strings(rows["order_date"])
+
+    @classmethod
+    def next_of(cls, partition: Iterator[pd.DataFrame]) -> _Held | None:
+        """The next frame of a partition that has rows."""
+        return next((cls(partition, frame) for frame in partition if len(frame)), None)
+
+    @property
+    def has_rows(self) -> bool:
+        return self._taken < len(self._rows)
+
+    @property
+    def last(self) -> tuple[int, str]:
+        """The wave and the moment of its last row."""
+        return int(self._waves[-1]), self._moment_at(len(self._rows) - 1)
+
+    def take(self, until: tuple[int, str]) -> pd.DataFrame:
+        """The rows not yet taken up to this wave and moment. They are looked for, not compared one by
+        one: each frame is asked as often as there are frames of all partitions.
+        """
+        wave, moment = until
+        begin, end = self._waves.searchsorted(wave), self._waves.searchsorted(wave, "right")
+        count = bisect_right(range(len(self._rows)), moment, int(begin), int(end), key=self._moment_at)
+        rows = self._rows.iloc[self._taken : count]
+        self._taken = max(self._taken, count)
+        return rows
+
+    def _moment_at(self, place: int) -> str:
+        moment: str = self._moments[place].as_py()
+        return moment
 
 
 def _encode_members(changes: pd.DataFrame) -> dict[str, pa.Array]:

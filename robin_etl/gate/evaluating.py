@@ -18,6 +18,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from robin_etl.core import columns
@@ -25,12 +26,16 @@ from robin_etl.gate.importing import import_great_expectations
 from robin_etl.gate.suites import COMPARE_ROWS, Rule, find_columns
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 # The name under which the engine knows the frame that it looks at.
 _ROWS = "rows"
+
+# What stands for all cells to a condition that asks only whether they are null.
+_FILLED_AND_NULL = pd.Series([1.0, float("nan")])
 
 # Of a column or a type; a cell of an order is none.
 _NAME = re.compile(r"[A-Za-z_]+\d{0,2}")
@@ -69,30 +74,52 @@ class _Condition:
     row_condition: Any
 
 
+@dataclass(frozen=True)
+class _Alike:
+    """The rows of a column by what they hold: a number for each, and for each number such a cell."""
+
+    numbers: npt.NDArray[np.intp]
+    cells: pd.Series
+
+
 class _Conditions:
-    """Which rows of a frame a `row_condition` keeps; the frame needs a unique index."""
+    """Which rows of a frame a `row_condition` keeps."""
 
     def __init__(self, engine: PandasExecutionEngine, frame: pd.DataFrame) -> None:
         self._engine, self._frame = engine, frame
-        self._encoded: dict[str, pd.Series] = {}
+        self._texts: dict[str, _Alike] = {}
 
-    def find_places(self, names: Sequence[str], row_condition: Any) -> pd.Index:
-        """The places of the rows that it keeps by their cells in the columns of these names."""
-        read = self._encode if _asks_for_equality(row_condition) else self._frame.__getitem__
-        asked = {name: read(name).array for name in names}
-        by_place = pd.DataFrame(asked, index=range(len(self._frame)), copy=False)
-        self._engine.load_batch_data(_ROWS, by_place)
+    def find_places(self, names: Sequence[str], row_condition: Any) -> npt.NDArray[np.intp]:
+        """The places of the rows that it keeps by their cells in the columns of these names.
+
+        Of rows that are alike to it, only one is asked, where it looks at each cell by itself.
+        """
+        if len(names) != 1 or not _asks_for_equality(row_condition):
+            return self._ask(self._frame[list(names)], row_condition)
+        (name,) = names
+        if self._frame[name].dtype == columns.TEXT:
+            alike = self._number_texts(name)
+        elif _asks_for_nullity(row_condition):
+            alike = _Alike(self._frame[name].isna().to_numpy().astype(np.intp), _FILLED_AND_NULL)
+        else:
+            return self._ask(self._frame[[name]], row_condition)
+        is_kept = np.zeros(len(alike.cells), dtype=bool)
+        is_kept[self._ask(alike.cells.to_frame(name), row_condition)] = True
+        return np.flatnonzero(is_kept[alike.numbers])
+
+    def _ask(self, cells: pd.DataFrame, row_condition: Any) -> npt.NDArray[np.intp]:
+        self._engine.load_batch_data(_ROWS, cells.reset_index(drop=True))
         kept: pd.DataFrame = self._engine.get_domain_records({"row_condition": row_condition})
-        return kept.index
+        return kept.index.to_numpy()
 
-    def _encode(self, name: str) -> pd.Series:
-        """Text as categories, which are compared, and copied, as whole numbers; others as they are."""
-        cells = self._frame[name]
-        if cells.dtype != columns.TEXT:
-            return cells
-        if name not in self._encoded:
-            self._encoded[name] = cells.astype("category")
-        return self._encoded[name]
+    def _number_texts(self, name: str) -> _Alike:
+        if name not in self._texts:
+            texts = columns.to_strings(self._frame[name]).dictionary_encode()
+            null = len(texts.dictionary)
+            numbers = texts.indices.fill_null(null).to_numpy().astype(np.intp)
+            cells = pd.Series([*texts.dictionary.to_pylist(), None], dtype=columns.TEXT)
+            self._texts[name] = _Alike(numbers, cells)
+        return self._texts[name]
 
 
 class _Filtered:
@@ -120,7 +147,7 @@ class _Filtered:
         names = list(self.frame.columns)
         places = self._conditions.find_places(find_columns(asked, names), row_condition)
         named = self.frame[find_columns(looked_at, names)]
-        return named if len(places) == len(named) else named.take(places.to_numpy())
+        return named if len(places) == len(named) else named.take(places)
 
 
 class Evaluator:
@@ -252,6 +279,12 @@ def _asks_for_equality(row_condition: Any) -> bool:
             *(operators.EQUAL, operators.NOT_EQUAL),
             *(operators.IN, operators.NOT_IN),
         )
+    return _asks_for_nullity(row_condition)
+
+
+def _asks_for_nullity(row_condition: Any) -> bool:
+    from great_expectations.expectations import row_conditions as kinds
+
     return isinstance(row_condition, kinds.NullityCondition)
 
 

@@ -15,27 +15,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from robin_etl.core import columns
+from robin_etl.gate.filtering import ROWS, Condition, Filtered, filter_by_condition
 from robin_etl.gate.importing import import_great_expectations
-from robin_etl.gate.suites import COMPARE_ROWS, Rule, find_columns
+from robin_etl.gate.suites import Rule, asks_for_table, find_columns
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from great_expectations.core import ExpectationValidationResult
-    from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-
-# The name under which the engine knows the frame that it looks at.
-_ROWS = "rows"
-
-# What stands for all cells to a condition that asks only whether they are null.
-_FILLED_AND_NULL = pd.Series([1.0, float("nan")])
 
 # Of a column or a type; a cell of an order is none.
 _NAME = re.compile(r"[A-Za-z_]+\d{0,2}")
@@ -64,92 +54,6 @@ class Finding:
     failure: str | None = None
 
 
-@dataclass(frozen=True)
-class _Condition:
-    """The metric that says which rows break a row rule, of those that `row_condition` keeps."""
-
-    metric: str
-    domain: dict[str, Any]
-    values: dict[str, Any]
-    row_condition: Any
-
-
-@dataclass(frozen=True)
-class _Alike:
-    """The rows of a column by what they hold: a number for each, and for each number such a cell."""
-
-    numbers: npt.NDArray[np.intp]
-    cells: pd.Series
-
-
-class _Conditions:
-    """Which rows of a frame a `row_condition` keeps."""
-
-    def __init__(self, engine: PandasExecutionEngine, frame: pd.DataFrame) -> None:
-        self._engine, self._frame = engine, frame
-        self._texts: dict[str, _Alike] = {}
-
-    def find_places(self, names: Sequence[str], row_condition: Any) -> npt.NDArray[np.intp]:
-        """The places of the rows that it keeps by their cells in the columns of these names.
-
-        Of rows that are alike to it, only one is asked, where it looks at each cell by itself.
-        """
-        if len(names) != 1 or not _asks_for_equality(row_condition):
-            return self._ask(self._frame[list(names)], row_condition)
-        (name,) = names
-        if self._frame[name].dtype == columns.TEXT:
-            alike = self._number_texts(name)
-        elif _asks_for_nullity(row_condition):
-            alike = _Alike(self._frame[name].isna().to_numpy().astype(np.intp), _FILLED_AND_NULL)
-        else:
-            return self._ask(self._frame[[name]], row_condition)
-        is_kept = np.zeros(len(alike.cells), dtype=bool)
-        is_kept[self._ask(alike.cells.to_frame(name), row_condition)] = True
-        return np.flatnonzero(is_kept[alike.numbers])
-
-    def _ask(self, cells: pd.DataFrame, row_condition: Any) -> npt.NDArray[np.intp]:
-        self._engine.load_batch_data(_ROWS, cells.reset_index(drop=True))
-        kept: pd.DataFrame = self._engine.get_domain_records({"row_condition": row_condition})
-        return kept.index.to_numpy()
-
-    def _number_texts(self, name: str) -> _Alike:
-        if name not in self._texts:
-            texts = columns.to_strings(self._frame[name]).dictionary_encode()
-            null = len(texts.dictionary)
-            numbers = texts.indices.fill_null(null).to_numpy().astype(np.intp)
-            cells = pd.Series([*texts.dictionary.to_pylist(), None], dtype=columns.TEXT)
-            self._texts[name] = _Alike(numbers, cells)
-        return self._texts[name]
-
-
-class _Filtered:
-    """The rows that one `row_condition` keeps, for the rules that have it."""
-
-    def __init__(self, conditions: _Conditions, frame: pd.DataFrame, rules: Sequence[Rule]) -> None:
-        self.frame = frame
-        self._conditions, self._rules = conditions, rules
-        self._kept: pd.DataFrame | None = None
-
-    def select(self, condition: _Condition) -> pd.DataFrame:
-        """The rows with the columns that a rule looks at."""
-        if self._kept is None:
-            self._kept = self._filter(condition.row_condition)
-        looked_at = {"kwargs": {**condition.domain, **condition.values}}
-        return self._kept[find_columns([looked_at], list(self._kept.columns))]
-
-    def _filter(self, row_condition: Any) -> pd.DataFrame:
-        if not row_condition:
-            return self.frame
-        asked, looked_at = [], []
-        for rule in self._rules:
-            asked.append({"kwargs": {"row_condition": rule["kwargs"]["row_condition"]}})
-            looked_at.append({"kwargs": {**rule["kwargs"], "row_condition": None}})
-        names = list(self.frame.columns)
-        places = self._conditions.find_places(find_columns(asked, names), row_condition)
-        named = self.frame[find_columns(looked_at, names)]
-        return named if len(places) == len(named) else named.take(places)
-
-
 class Evaluator:
     """Great Expectations in one thread; threads that share what it keeps mix up their results."""
 
@@ -168,13 +72,8 @@ class Evaluator:
     ) -> list[Finding]:
         """What is found for each of these rules; the frame needs a unique index."""
         found: dict[int, Finding] = {}
-        places = sorted(range(len(rules)), key=lambda place: _write_row_condition(rules[place]))
-        conditions = _Conditions(self._engine, frame)
-        for _, group in groupby(places, key=lambda place: _write_row_condition(rules[place])):
-            alike = list(group)
-            # Filtered when it is first needed, and held no longer than for these rules.
-            filtered = _Filtered(conditions, frame, [rules[place] for place in alike])
-            for place in alike:
+        for places, filtered in filter_by_condition(self._engine, frame, rules):
+            for place in places:
                 found[place] = self._evaluate_row_rule(filtered, rules[place], parameters)
         self._forget_rows()
         return [found[place] for place in range(len(rules))]
@@ -186,9 +85,9 @@ class Evaluator:
         found = []
         for rule in rules:
             try:
-                # A rule that compares rows would filter and copy columns that it does not look at.
-                compares_rows = rule["type"] in COMPARE_ROWS
-                seen = frame[find_columns([rule], list(frame.columns))] if compares_rows else frame
+                # All columns would be filtered and copied, also those that it does not look at.
+                names = list(frame.columns)
+                seen = frame if asks_for_table(rule) else frame[find_columns([rule], names)]
                 # Only counts are used, so no value has to be listed.
                 result = self._validate(seen, rule, parameters, result_format="BASIC")
                 found.append(_read_whole_result(result))
@@ -198,7 +97,7 @@ class Evaluator:
         return found
 
     def _evaluate_row_rule(
-        self, filtered: _Filtered, rule: Rule, parameters: Mapping[str, Any]
+        self, filtered: Filtered, rule: Rule, parameters: Mapping[str, Any]
     ) -> Finding:
         try:
             if rule["type"] in JUDGE_TYPES:
@@ -211,11 +110,11 @@ class Evaluator:
             return Finding(success=False, failure=_describe(error))
         return Finding(success=not len(broken), broken=broken)
 
-    def _find_broken(self, rows: pd.DataFrame, condition: _Condition) -> pd.Index:
+    def _find_broken(self, rows: pd.DataFrame, condition: Condition) -> pd.Index:
         """The labels of the rows that break a rule; raises what Great Expectations does."""
         from great_expectations.validator.metric_configuration import MetricConfiguration
 
-        self._engine.load_batch_data(_ROWS, rows)
+        self._engine.load_batch_data(ROWS, rows)
         metric = MetricConfiguration(condition.metric, condition.domain, condition.values)
         computed, _ = self._validator.metrics_calculator.compute_metrics(
             [metric], runtime_configuration={"catch_exceptions": False}
@@ -231,7 +130,7 @@ class Evaluator:
         self, frame: pd.DataFrame, rule: Rule, parameters: Mapping[str, Any], *, result_format: str
     ) -> ExpectationValidationResult:
         """The whole result of a rule, with all the metrics that its kind wants."""
-        self._engine.load_batch_data(_ROWS, frame)
+        self._engine.load_batch_data(ROWS, frame)
         shape = {"result_format": result_format, "partial_unexpected_count": 0}
         (result,) = self._validator.graph_validate(
             [_configure(rule, parameters)], runtime_configuration={"result_format": shape}
@@ -240,7 +139,7 @@ class Evaluator:
 
     def _forget_rows(self) -> None:
         # The engine and what it holds refer to each other, so rows would stay until the collector comes.
-        self._engine.load_batch_data(_ROWS, pd.DataFrame())
+        self._engine.load_batch_data(ROWS, pd.DataFrame())
 
 
 def _configure(rule: Rule, parameters: Mapping[str, Any]) -> ExpectationConfiguration:
@@ -254,7 +153,7 @@ def _configure(rule: Rule, parameters: Mapping[str, Any]) -> ExpectationConfigur
 
 # Made once, since suites hardly ever change: it takes a fifth of what a check of a few rows takes.
 @lru_cache(maxsize=500)
-def _make_condition(kind: str, kwargs: str) -> _Condition:
+def _make_condition(kind: str, kwargs: str) -> Condition:
     """The condition of a rule of this type with these kwargs, written as JSON."""
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.expectations.registry import get_metric_kwargs
@@ -264,32 +163,7 @@ def _make_condition(kind: str, kwargs: str) -> _Condition:
     made = get_metric_kwargs(metric, configuration=expectation.configuration)
     # The rows are filtered before; some kinds (of pairs in a set) would not even heed it.
     domain = {**made["metric_domain_kwargs"], "row_condition": None}
-    return _Condition(metric, domain, dict(made["metric_value_kwargs"]), expectation.row_condition)
-
-
-def _asks_for_equality(row_condition: Any) -> bool:
-    """Whether a condition asks of a cell only whether it equals one of some values, or is null."""
-    from great_expectations.expectations import row_conditions as kinds
-
-    if isinstance(row_condition, kinds.AndCondition | kinds.OrCondition):
-        return all(map(_asks_for_equality, row_condition.conditions))
-    if isinstance(row_condition, kinds.ComparisonCondition):
-        operators = kinds.Operator
-        return row_condition.operator in (
-            *(operators.EQUAL, operators.NOT_EQUAL),
-            *(operators.IN, operators.NOT_IN),
-        )
-    return _asks_for_nullity(row_condition)
-
-
-def _asks_for_nullity(row_condition: Any) -> bool:
-    from great_expectations.expectations import row_conditions as kinds
-
-    return isinstance(row_condition, kinds.NullityCondition)
-
-
-def _write_row_condition(rule: Rule) -> str:
-    return json.dumps(rule["kwargs"].get("row_condition") or "", sort_keys=True)
+    return Condition(metric, domain, dict(made["metric_value_kwargs"]), expectation.row_condition)
 
 
 def _read_row_result(result: ExpectationValidationResult) -> Finding:

@@ -190,7 +190,16 @@ def is_row_rule(rule: Rule) -> bool:
     return not compares_rows and issubclass(get_expectation_impl(rule["type"]), row_kinds)
 
 
+def asks_for_table(rule: Rule) -> bool:
+    """Whether it asks what columns there are, or how many rows: no choice of columns will do for it."""
+    kind: str = rule["type"]
+    return kind.startswith("expect_table_") or kind == "expect_column_to_exist"
+
+
 def find_columns(rules: Sequence[Rule], columns: Sequence[str]) -> list[str]:
-    """Those of these columns that the rules' arguments name, alone or in a condition written as text."""
-    text = " ".join(find_texts([rule["kwargs"] for rule in rules]))
-    return [name for name in columns if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
+    """Those of these columns that the rules' arguments name, alone or in a condition written as text.
+
+    A column's name is a word, as all of a run's are.
+    """
+    words = set(re.findall(r"\w+", " ".join(find_texts([rule["kwargs"] for rule in rules]))))
+    return [name for name in columns if name in words]

@@ -90,8 +90,8 @@ def make_rules(row_condition: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def find_as_usual(
     frame: pd.DataFrame, rules: list[dict[str, Any]], parameters: dict[str, Any]
-) -> dict[str, set[Any] | None]:
-    """The labels of the rows that break each rule, None where it could not be evaluated."""
+) -> list[Any]:
+    """The result of each rule, in their order."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
@@ -103,13 +103,21 @@ def find_as_usual(
         expectation_parameters=parameters,
         result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False},
     )
+    by_name = {result.expectation_config.meta["rule"]: result for result in ran.results}
+    return [by_name[rule["meta"]["rule"]] for rule in rules]
+
+
+def find_broken_as_usual(
+    frame: pd.DataFrame, rules: list[dict[str, Any]], parameters: dict[str, Any]
+) -> dict[str, set[Any] | None]:
+    """The labels of the rows that break each rule, None where it could not be evaluated."""
     return {
         result.expectation_config.meta["rule"]: (
             None
             if not result.success and not result.result.get("unexpected_index_list")
             else set(result.result.get("unexpected_index_list") or ())
         )
-        for result in ran.results
+        for result in find_as_usual(frame, rules, parameters)
     }
 
 
@@ -123,9 +131,50 @@ def test_each_row_rule_names_the_rows_that_it_names_in_the_usual_way(
 ) -> None:
     rules, parameters = make_rules(row_condition), {"most": 45}
     found = Evaluator().evaluate_row_rules(TABLE, rules, parameters)
-    usual = find_as_usual(TABLE, rules, parameters)
+    usual = find_broken_as_usual(TABLE, rules, parameters)
     for rule, finding in zip(rules, found, strict=True):
         assert summarize(finding) == usual[rule["meta"]["rule"]], (rule, finding)
+
+
+WHOLE: list[tuple[str, dict[str, Any]]] = [
+    ("expect_table_row_count_to_be_between", {"min_value": 6, "max_value": 6}),
+    ("expect_table_row_count_to_equal", {"value": 5}),
+    ("expect_table_column_count_to_equal", {"value": 6}),
+    ("expect_table_columns_to_match_ordered_list", {"column_list": list(TABLE.columns)}),
+    ("expect_table_columns_to_match_set", {"column_set": ["now", "was"], "exact_match": False}),
+    ("expect_column_to_exist", {"column": "now", "column_index": 2}),
+    ("expect_column_to_exist", {"column": "now", "column_index": 0}),
+    ("expect_column_to_exist", {"column": "no_such_column"}),
+    ("expect_column_max_to_be_between", {"column": "now", "max_value": {"$PARAMETER": "most"}}),
+    ("expect_column_min_to_be_between", {"column": "was", "min_value": 5}),
+    ("expect_column_sum_to_be_between", {"column": "now", "row_condition": BOTH, "max_value": 70}),
+    ("expect_column_median_to_be_between", {"column": "now", "row_condition": AS_TEXT, "max_value": 50}),
+    ("expect_column_unique_value_count_to_be_between", {"column": "number", "max_value": 3}),
+    ("expect_column_proportion_of_non_null_values_to_be_between", {"column": "was", "min_value": 0.9}),
+    ("expect_column_distinct_values_to_be_in_set", {"column": "kind", "value_set": ["first"]}),
+    ("expect_column_most_common_value_to_be_in_set", {"column": "number", "value_set": ["5"]}),
+    ("expect_column_values_to_be_unique", {"column": "number"}),
+    ("expect_column_values_to_be_unique", {"column": "number", "row_condition": IS_KNOWN}),
+    ("expect_compound_columns_to_be_unique", {"column_list": ["kind", "was"]}),
+    ("expect_column_max_to_be_between", {"column": "no_such_column", "max_value": 1}),
+]
+
+
+def test_each_rule_on_the_whole_finds_what_it_finds_in_the_usual_way() -> None:
+    rules = [
+        {"type": kind, "kwargs": kwargs, "meta": {"rule": str(place)}}
+        for place, (kind, kwargs) in enumerate(WHOLE)
+    ]
+    parameters = {"most": 45}
+    found = Evaluator().evaluate_whole_rules(TABLE, rules, parameters)
+    usual = find_as_usual(TABLE, rules, parameters)
+    for rule, finding, result in zip(rules, found, usual, strict=True):
+        assert finding.success == result.success, (rule, finding)
+        was_evaluated = bool(result.result) or result.success
+        assert (finding.failure is None) == was_evaluated, (rule, finding)
+        number = result.result.get("observed_value")
+        if isinstance(number, int | float):
+            assert finding.observed == number, (rule, finding)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +193,7 @@ def test_a_condition_on_text_keeps_the_rows_that_it_keeps_in_the_usual_way(
         for name in kinds
     ]
     found = Evaluator().evaluate_row_rules(TABLE, rules, {})
-    usual = find_as_usual(TABLE, rules, {})
+    usual = find_broken_as_usual(TABLE, rules, {})
     assert {name: summarize(one) for name, one in zip(kinds, found, strict=True)} == usual
 
 
@@ -164,7 +213,7 @@ def test_rules_with_different_conditions_are_each_asked_of_their_own_rows() -> N
         for rule in make_rules(condition)[:8]
     ]
     found = Evaluator().evaluate_row_rules(TABLE, rules, {"most": 45})
-    usual = find_as_usual(TABLE, rules, {"most": 45})
+    usual = find_broken_as_usual(TABLE, rules, {"most": 45})
     assert {
         rule["meta"]["rule"]: summarize(one) for rule, one in zip(rules, found, strict=True)
     } == usual

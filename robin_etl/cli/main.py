@@ -13,6 +13,7 @@ from robin_etl.cli import exports, ledger, runs, sandbox, shops, upkeep
 from robin_etl.cli.results import ExitCode
 from robin_etl.exceptions import ConfigurationError, RobinEtlError
 from robin_etl.redaction import hide_credentials
+from robin_etl.stack import with_room
 
 # Those that read settings, and so are about one shop.
 OF_A_SHOP = (
@@ -54,6 +55,7 @@ def cli(debug: bool) -> None:
             logging.getLogger(name).setLevel(logging.INFO)
 
 
+@with_room
 def main() -> None:
     """Run the command line and exit; errors end as one sentence on standard error."""
     debug = "--debug" in sys.argv[1:]

@@ -12,6 +12,7 @@ from robin_etl.ledger import Ledger
 from robin_etl.ledger.deliveries import ACCEPTED
 from robin_etl.observer import Observer, Result, StageEnded, StageStarted
 from robin_etl.settings import Settings
+from robin_etl.stack import with_room
 from robin_etl.stages.records import Loaded
 from robin_etl.stages.report import close_stopped_run
 from robin_etl.stages.run import Run
@@ -19,6 +20,7 @@ from robin_etl.stages.run import Run
 R = TypeVar("R", bound=Result)
 
 
+@with_room
 def run_stage(
     name: str,
     work: Callable[[Ledger], R],

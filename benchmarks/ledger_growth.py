@@ -128,8 +128,8 @@ def bare_read(folder: Path, ledger: str) -> dict[str, Any]:
     with Ledger.open(ledger) as opened, opened.engine.read() as connection:
         import sqlalchemy as sa
 
-        orders = opened.engine.is_among(ORDERS.c.order_number, rows["order_number"])
-        own = opened.engine.is_among(ORDERS.c.customer, rows["email"])
+        orders = opened.engine.dialect.is_among(ORDERS.c.order_number, rows["order_number"])
+        own = opened.engine.dialect.is_among(ORDERS.c.customer, rows["email"])
         with measuring.timed(seconds, "all"):
             connection.execute(sa.select(ORDERS).where(orders)).all()
             connection.execute(sa.select(*of_customers).where(own)).all()

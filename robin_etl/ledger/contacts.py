@@ -62,7 +62,7 @@ class SealedContacts:
 
     def remove(self, digests: pd.Series) -> None:
         """Remove the contacts of these digests."""
-        own = self._engine.is_among(CONTACTS.c.digest, digests)
+        own = self._engine.dialect.is_among(CONTACTS.c.digest, digests)
         with self._engine.write() as connection:
             connection.execute(CONTACTS.delete().where(own))
 
@@ -71,9 +71,9 @@ class SealedContacts:
         rows = [{"digest": digest, "sealed": sealer.seal(contact, digest)} for digest, contact in pairs]
         if rows:
             with self._engine.write() as connection:
-                connection.execute(self._engine.insert(CONTACTS).on_conflict_do_nothing(), rows)
+                connection.execute(self._engine.dialect.insert(CONTACTS).on_conflict_do_nothing(), rows)
 
     def _fetch(self, digests: pd.Series) -> dict[str, bytes]:
-        own = self._engine.is_among(CONTACTS.c.digest, digests.astype(columns.TEXT))
+        own = self._engine.dialect.is_among(CONTACTS.c.digest, digests.astype(columns.TEXT))
         query = sa.select(CONTACTS).where(own)
         return {row["digest"]: bytes(row["sealed"]) for row in self._engine.fetch(query)}

@@ -137,7 +137,7 @@ class DeliveryLog:
 
     def blank(self, order_numbers: pd.Series) -> int:
         """Blank the deliveries of these orders, and what ROBIN said of them; how many there were."""
-        own = self._engine.is_among(DELIVERIES.c.order_number, order_numbers)
+        own = self._engine.dialect.is_among(DELIVERIES.c.order_number, order_numbers)
         holding = sa.select(DELIVERIES.c.request).where(own)
         blank = {"order_number": FORGOTTEN, "payload": "{}"}
         with self._engine.transaction(), self._engine.write() as connection:
@@ -146,7 +146,7 @@ class DeliveryLog:
 
     def runs_with(self, order_numbers: pd.Series) -> list[str]:
         """The runs that had any of these orders in a request."""
-        own = self._engine.is_among(DELIVERIES.c.order_number, order_numbers)
+        own = self._engine.dialect.is_among(DELIVERIES.c.order_number, order_numbers)
         query = sa.select(REQUESTS.c.run).select_from(_BOTH).where(own).distinct()
         with self._engine.read() as connection:
             return [str(run) for run in connection.execute(query).scalars()]
@@ -256,7 +256,7 @@ class DeliveryLog:
         """What ROBIN accepted last of these orders: columns order_number, payload, and delivered_on, the
         day of the export that said so, if that is known.
         """
-        own = self._engine.is_among(DELIVERIES.c.order_number, order_numbers)
+        own = self._engine.dialect.is_among(DELIVERIES.c.order_number, order_numbers)
         last, is_last = _select_last_accepted(own)
         query = sa.select(DELIVERIES.c.order_number, DELIVERIES.c.payload, DELIVERIES.c.day)
         with self._engine.read() as connection:

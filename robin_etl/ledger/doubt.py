@@ -209,7 +209,7 @@ class DoubtLog:
             sa.select(*held, REQUESTS.c.outcome)
             .select_from(_BOTH)
             .where(
-                self._engine.is_among(DELIVERIES.c.order_number, numbers),
+                self._engine.dialect.is_among(DELIVERIES.c.order_number, numbers),
                 DELIVERIES.c.request > int(rows["request"].min()),
                 REQUESTS.c.outcome.in_((ACCEPTED, REJECTED)),
             )

@@ -1,8 +1,7 @@
-"""The ledger's database: opening it, reading and writing, and what SQLite and PostgreSQL differ in."""
+"""The ledger's database: opening it, reading from it and writing to it."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,16 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 import tenacity
-from sqlalchemy.dialects import postgresql, sqlite
 
 from robin_etl.exceptions import LedgerError
 from robin_etl.ledger import location as locations
 from robin_etl.ledger import migrations
+from robin_etl.ledger.dialect import Dialect
 from robin_etl.ledger.schema import COUNT_TRANSACTION
 
 # The switch of a new file to WAL does not wait for another process that makes it too.
@@ -59,13 +55,14 @@ def now() -> datetime:
 class Engine:
     """An open database; use as a context manager. `clock` gives the moments that are logged.
 
-    `database` is SQLAlchemy's own engine. Whatever fails in it raises `LedgerError`.
+    `database` is SQLAlchemy's own engine, `dialect` what its SQL has of its own. Whatever fails in it
+    raises `LedgerError`.
     """
 
     def __init__(self, database: sa.Engine, *, clock: Callable[[], datetime] = now) -> None:
         self.database = database
         self.clock = clock
-        self.insert: Any = postgresql.insert if self.is_postgresql else sqlite.insert
+        self.dialect = Dialect(is_postgresql=self.is_postgresql)
         self._poster: sa.Connection | None = None
         self._session = 0
         self._driver_error: type[Exception] = getattr(database.dialect.loaded_dbapi, "Error", Exception)
@@ -280,54 +277,9 @@ class Engine:
     def fetch_columns(self, connection: sa.Connection, query: sa.Select[Any]) -> dict[str, list[Any]]:
         """What a query finds, column by column: an object for each row would cost as much again."""
         found = query.subquery()
-        listed = (self.list_values(column).label(column.name) for column in found.columns)
+        listed = (self.dialect.list_values(column).label(column.name) for column in found.columns)
         columns = connection.execute(sa.select(*listed)).mappings().one()
         return {name: values or [] for name, values in columns.items()}
-
-    def list_values(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """The values of a column as one JSON array."""
-        listing = sa.func.json_agg if self.is_postgresql else sa.func.json_group_array
-        return listing(column, type_=sa.JSON)
-
-    def is_among(self, column: sa.ColumnElement[Any], keys: pd.Series) -> sa.ColumnElement[bool]:
-        """Whether a column has one of these keys: any number of them are one parameter."""
-        return self._is_among(column, self.select_keys(keys))
-
-    def is_among_given(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
-        """The same of keys that a parameter of this name gives, when the statement is executed."""
-        return self._is_among(column, self._select_json(sa.bindparam(name, type_=sa.String)))
-
-    def _is_among(self, column: sa.ColumnElement[Any], keys: sa.Select[Any]) -> sa.ColumnElement[bool]:
-        if self.is_postgresql:
-            # Not IN, which hashes the keys and so asks for them in no order, each page again and again.
-            return column == sa.any_(sa.func.array(keys.scalar_subquery()))
-        return column.in_(keys)
-
-    def select_keys(self, keys: pd.Series) -> sa.Select[Any]:
-        """These keys as rows, sorted."""
-        return self._select_json(sa.literal(self.encode_keys(keys), sa.String))
-
-    def spread(self, values: sa.Select[Any]) -> Any:
-        """What a query of one column, `value`, finds for each row of a table that it speaks of, to be
-        joined with that table.
-        """
-        if self.is_postgresql:
-            return values.lateral()
-        listed = sa.select(self.list_values(values.subquery().c.value)).scalar_subquery()
-        return sa.func.json_each(listed).table_valued("value")
-
-    @staticmethod
-    def encode_keys(keys: pd.Series) -> str:
-        """Keys as that parameter takes them. Sorted, they touch each page of the index once."""
-        distinct = pc.unique(pa.array(keys, pa.large_string(), from_pandas=True)).drop_null()
-        return json.dumps(distinct.take(pc.sort_indices(distinct)).to_pylist())
-
-    def _select_json(self, text: sa.ColumnElement[Any]) -> sa.Select[Any]:
-        if self.is_postgresql:
-            table = sa.func.json_array_elements_text(sa.cast(text, sa.JSON)).table_valued("value")
-        else:
-            table = sa.func.json_each(text).table_valued("value")
-        return sa.select(sa.cast(table.c.value, sa.String).label("value"))
 
     def stamp(self) -> str:
         """The moment that it is, as the ledger keeps it."""

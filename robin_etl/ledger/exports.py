@@ -37,7 +37,7 @@ class ExportLog:
         days = sorted({row["day"] for row in rows if row["place"]})
         with self._engine.transaction(), self._engine.write() as connection:
             for start in range(0, len(rows), _AT_ONCE):
-                insert = self._engine.insert(EXPORTS).values(rows[start : start + _AT_ONCE])
+                insert = self._engine.dialect.insert(EXPORTS).values(rows[start : start + _AT_ONCE])
                 new = {one.name: insert.excluded[one.name] for one in EXPORTS.c if one.name not in _KEY}
                 connection.execute(insert.on_conflict_do_update(index_elements=list(_KEY), set_=new))
             for start in range(0, len(days), _AT_ONCE):

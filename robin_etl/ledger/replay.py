@@ -88,7 +88,7 @@ class _Replay:
         self._engine = engine
         self._ledger = ledger
         self._states = OrderStates(engine)
-        insert = engine.insert(REQUESTS)
+        insert = engine.dialect.insert(REQUESTS)
         log_columns = ("run", "wave", "outcome", "status", "answered_at", "doubt")
         self._request = engine.compile(
             insert.on_conflict_do_update(
@@ -97,7 +97,7 @@ class _Replay:
             ),
             DOUBTFUL,
         )
-        insert = engine.insert(DELIVERIES)
+        insert = engine.dialect.insert(DELIVERIES)
         names = ("request", "position", "order_number", "day", "kind", "payload")
         told = {name: insert.excluded[name] for name in ("order_number", "day", "kind", "payload")}
         keys = [DELIVERIES.c.request, DELIVERIES.c.position]
@@ -250,7 +250,7 @@ class _Replay:
 
     def _forget_payloads(self, numbers: pd.Series) -> None:
         """Of these orders the last payload that is known may not be the one that was sent last."""
-        own = self._engine.is_among(DELIVERIES.c.order_number, numbers)
+        own = self._engine.dialect.is_among(DELIVERIES.c.order_number, numbers)
         with self._engine.write() as connection:
             connection.execute(DELIVERIES.update().where(own).values(payload=moves.NO_PAYLOAD))
 
@@ -293,7 +293,7 @@ class _Replay:
         """Let no later request have the number of one that was before the snapshot."""
         if highest:
             row = {"id": highest, "run": "", "wave": 0, "outcome": log.REFUSED, "sent_at": one.at}
-            insert = self._engine.insert(REQUESTS).values(row)
+            insert = self._engine.dialect.insert(REQUESTS).values(row)
             connection.execute(insert.on_conflict_do_nothing(index_elements=[REQUESTS.c.id]))
 
     def _execute(self, *statements: tuple[str, list[tuple[Any, ...]]]) -> None:

@@ -38,7 +38,7 @@ class RunLog:
             "outcome": RUNNING,
             "words": None,
         }
-        insert = self._engine.insert(RUNS).values(row)
+        insert = self._engine.dialect.insert(RUNS).values(row)
         with self._engine.write() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=[RUNS.c.run], set_=row))
 

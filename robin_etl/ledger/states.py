@@ -37,7 +37,7 @@ class OrderStates:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        insert = _replace_known(engine.insert(ORDERS))
+        insert = _replace_known(engine.dialect.insert(ORDERS))
         self._upsert = engine.compile(insert, columns.STATE_COLUMNS)
         self._totals = KeptTotals(engine)
 
@@ -64,7 +64,9 @@ class OrderStates:
             return self._fetch_rows(connection, order_numbers)
 
     def _fetch_rows(self, connection: sa.Connection, order_numbers: pd.Series) -> pd.DataFrame:
-        query = sa.select(ORDERS).where(self._engine.is_among(ORDERS.c.order_number, order_numbers))
+        query = sa.select(ORDERS).where(
+            self._engine.dialect.is_among(ORDERS.c.order_number, order_numbers)
+        )
         found = self._engine.fetch_columns(connection, query)
         frame = columns.conform(_frame_columns(found), columns.LEDGER_DTYPES)
         # The customer is the e-mail address's digest wherever it is not the phone number's.
@@ -73,7 +75,7 @@ class OrderStates:
 
     def rows_of_customers(self, customers: pd.Series) -> pd.DataFrame:
         """The rows of all orders of these customers (`columns.LEDGER_DTYPES`)."""
-        own = self._engine.is_among(ORDERS.c.customer, customers)
+        own = self._engine.dialect.is_among(ORDERS.c.customer, customers)
         with self._engine.read() as connection:
             numbers = connection.execute(sa.select(ORDERS.c.order_number).where(own)).scalars().all()
         return self.rows_of(pd.Series(numbers, dtype=columns.TEXT))
@@ -96,7 +98,7 @@ class OrderStates:
 
         They are in one place of the index: in a large ledger nearly each customer has a page to itself.
         """
-        named = self._engine.select_keys(customers).subquery("customers")
+        named = self._engine.dialect.select_keys(customers).subquery("customers")
         flag = sa.case((ORDERS.c.is_first_order == sa.true(), _FLAGGED), else_=_OTHER)
         first = (
             sa.select((flag + ORDERS.c.placed_at + ORDERS.c.order_number).label("value"))
@@ -105,7 +107,7 @@ class OrderStates:
             .limit(at_most)
             .correlate(named)
         )
-        spread = self._engine.spread(first)
+        spread = self._engine.dialect.spread(first)
         return sa.select(named.c.value.label("customer"), spread.c.value.label("order")).select_from(
             named.join(spread, sa.true())
         )
@@ -113,7 +115,7 @@ class OrderStates:
     def customers_of(self, order_numbers: pd.Series) -> pd.DataFrame:
         """Of these orders those that ROBIN knows, and whose they are: order_number, customer."""
         query = sa.select(ORDERS.c.order_number, ORDERS.c.customer)
-        of_orders = query.where(self._engine.is_among(ORDERS.c.order_number, order_numbers))
+        of_orders = query.where(self._engine.dialect.is_among(ORDERS.c.order_number, order_numbers))
         with self._engine.read() as connection:
             found = self._engine.fetch_columns(connection, of_orders)
             return pd.DataFrame(found, dtype=columns.TEXT)
@@ -201,7 +203,7 @@ class OrderStates:
 
     def remove(self, order_numbers: pd.Series) -> None:
         """Forget the states of these orders."""
-        own = self._engine.is_among(ORDERS.c.order_number, order_numbers)
+        own = self._engine.dialect.is_among(ORDERS.c.order_number, order_numbers)
         with self._engine.transaction(), self._engine.write() as connection:
             held = self._totals.of(connection, order_numbers)
             connection.execute(ORDERS.delete().where(own))
@@ -224,7 +226,9 @@ class OrderStates:
         driver: Any = connection.connection.dbapi_connection
         with driver.cursor() as cursor, cursor.copy("copy copied_orders from stdin csv") as copy:
             copy.write(text.getvalue())
-        insert = self._engine.insert(ORDERS).from_select(list(columns.STATE_COLUMNS), sa.select(copied))
+        insert = self._engine.dialect.insert(ORDERS).from_select(
+            list(columns.STATE_COLUMNS), sa.select(copied)
+        )
         connection.execute(_replace_known(insert))
         copied.drop(connection)
 

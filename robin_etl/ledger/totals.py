@@ -41,7 +41,7 @@ class KeptTotals:
 
     @cached_property
     def _of(self) -> str:
-        is_asked = self._engine.is_among_given(ORDERS.c.order_number, "keys")
+        is_asked = self._engine.dialect.is_among_given(ORDERS.c.order_number, "keys")
         return self._engine.compile(sa.select(*_SUMS).where(is_asked), (), "keys")
 
     @cached_property

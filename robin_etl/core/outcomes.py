@@ -1,4 +1,4 @@
-"""What came of a run."""
+"""What has come of a run, until now or at its end."""
 
 RUNNING, DONE, DEGRADED, STOPPED, INTERRUPTED = (
     "running",

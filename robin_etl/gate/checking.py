@@ -181,10 +181,11 @@ def _narrow(frame: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
 
 
 def _tell_nulls(cells: pd.Series) -> npt.NDArray[np.float64]:
+    """1.0 for each cell, NaN for those that are null, to be read only."""
     is_null = cells.isna().to_numpy()
-    # Most columns have either no null or nothing else, which takes one cell of memory and no time.
-    if is_null.all() or not is_null.any():
-        return np.broadcast_to(np.nan if is_null.any() else 1.0, len(cells))
+    nulls = np.count_nonzero(is_null)
+    if nulls in (0, len(cells)):  # as most columns have it: one cell of memory for all of them
+        return np.broadcast_to(np.nan if nulls else 1.0, len(cells))
     return np.where(is_null, np.nan, 1.0)
 
 

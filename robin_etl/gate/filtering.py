@@ -46,10 +46,10 @@ class _Alike:
     numbers: npt.NDArray[np.intp]
     cells: pd.Series
 
-    def select(self, cells: pd.Index) -> npt.NDArray[np.intp]:
-        """The places of the rows that hold one of these cells, given by their numbers."""
+    def find_places(self, numbers: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """The places of the rows with one of these numbers."""
         is_selected = np.zeros(len(self.cells), dtype=bool)
-        is_selected[cells] = True
+        is_selected[numbers] = True
         return np.flatnonzero(is_selected[self.numbers])
 
 
@@ -63,7 +63,8 @@ class _Conditions:
     def find_places(self, names: Sequence[str], row_condition: Any) -> npt.NDArray[np.intp]:
         """The places of the rows that it keeps by their cells in the columns of these names.
 
-        Of rows that are alike to it, only one is asked, where it looks at each cell by itself.
+        Where it asks of a cell whether it equals a value, or is null, only one of all rows that have the
+        same cell is asked.
         """
         if len(names) != 1 or not _asks_for_equality(row_condition):
             return self._ask(self._frame[list(names)], row_condition)
@@ -74,7 +75,7 @@ class _Conditions:
             alike = _Alike(self._frame[name].isna().to_numpy().astype(np.intp), _FILLED_AND_NULL)
         else:
             return self._ask(self._frame[[name]], row_condition)
-        return alike.select(pd.Index(self._ask(alike.cells.to_frame(name), row_condition)))
+        return alike.find_places(self._ask(alike.cells.to_frame(name), row_condition))
 
     def _ask(self, cells: pd.DataFrame, row_condition: Any) -> npt.NDArray[np.intp]:
         self._engine.load_batch_data(ROWS, cells.reset_index(drop=True))

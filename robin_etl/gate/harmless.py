@@ -30,6 +30,7 @@ _NODES = (
 _DEAR = (ast.Pow, ast.LShift)  # a number of as many digits as it pleases
 _METHODS = {"isnull", "notnull", "isna", "notna", "isin", "between"}
 _METHODS_OF_TEXT = {"len", "lower", "upper", "strip", "startswith", "endswith", "isdigit", "isalpha"}
+_ROW_LABEL = re.compile(r"index|ilevel_\d+")  # which is robin-etl's own, and another in each batch
 _QUOTED_NAME = re.compile(r"`[^`]*`")
 _LONGEST_CONDITION = 2_000
 
@@ -72,6 +73,10 @@ def _is_harmless(condition: Any, *, is_text: bool) -> bool:
         return all(_is_harmless(one, is_text=is_text) for one in condition)
     if not isinstance(condition, Mapping) or condition.get("type") not in _CONDITIONS:
         return False
+    column = condition.get("column")
+    name = column.get("name") if isinstance(column, Mapping) else None
+    if isinstance(name, str) and _ROW_LABEL.fullmatch(name):
+        return False
     filtered = condition.get("pass_through_filter")
     inner = condition.get("conditions", [])
     return (filtered is None or _is_harmless(filtered, is_text=True)) and (
@@ -97,6 +102,8 @@ def _is_allowed(node: ast.AST, called: set[ast.expr]) -> bool:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         sides = (node.left, node.right)
         return not any(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in sides)
+    if isinstance(node, ast.Name) and _ROW_LABEL.fullmatch(node.id):
+        return False
     if not isinstance(node, ast.Attribute):
         return isinstance(node, _NODES) and not isinstance(node, _DEAR)
     if node in called:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,7 +30,9 @@ class Dialect:
         return self._is_among(column, self.select_keys(keys))
 
     def is_among_given(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
-        """The same of keys that a parameter of this name gives, when the statement is executed."""
+        """The same of keys that a parameter of this name gives when the statement is executed, as
+        `encode_keys` writes them.
+        """
         return self._is_among(column, self._select_json(sa.bindparam(name, type_=sa.String)))
 
     def _is_among(self, column: sa.ColumnElement[Any], keys: sa.Select[Any]) -> sa.ColumnElement[bool]:
@@ -39,9 +42,9 @@ class Dialect:
         return column.in_(keys)
 
     def select_keys(self, keys: pd.Series) -> sa.Select[Any]:
-        """These keys as rows, each once, and sorted, so that they touch each page of the index once."""
+        """These keys as rows, each once, and sorted."""
         distinct = pc.unique(pa.array(keys, pa.large_string(), from_pandas=True)).drop_null()
-        encoded = json.dumps(distinct.take(pc.sort_indices(distinct)).to_pylist())
+        encoded = self.encode_keys(distinct.take(pc.sort_indices(distinct)).to_pylist())
         return self._select_json(sa.literal(encoded, sa.String))
 
     def spread(self, values: sa.Select[Any]) -> Any:
@@ -52,6 +55,11 @@ class Dialect:
             return values.lateral()
         listed = sa.select(self.list_values(values.subquery().c.value)).scalar_subquery()
         return sa.func.json_each(listed).table_valued("value")
+
+    @staticmethod
+    def encode_keys(keys: Sequence[str]) -> str:
+        """Keys as one parameter. Sorted, they touch each page of the index once."""
+        return json.dumps(keys)
 
     def _select_json(self, text: sa.ColumnElement[Any]) -> sa.Select[Any]:
         if self.is_postgresql:

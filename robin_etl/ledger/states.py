@@ -28,7 +28,7 @@ _MOMENT = len("2017-04-05T12:34:56Z")
 # So many orders of a customer are asked for first: mostly the flagged one and the earliest other are
 # among them, or there are no more. Of the few others more are asked for, until they are.
 _AT_FIRST = 3
-_MORE = 16
+_TIMES_MORE = 16
 _FLAGGED, _OTHER = "1", "0"
 
 
@@ -91,7 +91,7 @@ class OrderStates:
             found = self._engine.fetch_columns(connection, self._select_first(customers, at_most))
             others, customers = _choose_others(found, asked, at_most)
             yield others
-            at_most *= _MORE
+            at_most *= _TIMES_MORE
 
     def _select_first(self, customers: pd.Series, at_most: int) -> sa.Select[Any]:
         """So many orders of each customer, at most: the flagged, then the others, the earliest first.
@@ -266,8 +266,9 @@ def _choose_others(
     is_wanted = ~is_asked.to_numpy(zero_copy_only=False)
     codes, customers = pd.factorize(pd.Series(found["customer"], dtype=columns.TEXT))
 
-    # The orders of a customer follow each other as the index has them: the first other is the earliest.
     others = np.flatnonzero(is_wanted & ~is_flagged)
+    # The index gives them in this order, but no database promises to keep it while it joins and lists.
+    others = others[pc.sort_indices(orders.take(pa.array(others))).to_numpy()]
     with_other, first = np.unique(codes[others], return_index=True)
     is_chosen = is_wanted & is_flagged
     is_chosen[others[first]] = True

@@ -4,7 +4,6 @@ there are many.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -64,7 +63,7 @@ class KeptTotals:
 
     def of(self, connection: sa.Connection, order_numbers: Iterable[str]) -> Totals:
         """What the ledger holds of these orders."""
-        keys = json.dumps(sorted(set(order_numbers)))
+        keys = self._engine.dialect.encode_keys(sorted(set(order_numbers)))
         return _make_totals(connection.exec_driver_sql(self._of, (keys,)).one())
 
     def move(self, connection: sa.Connection, before: Totals, after: Totals) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from robin_etl.core import columns, payload
 from robin_etl.core.payload import Change, Chunk
 from robin_etl.core.words import count
-from robin_etl.exceptions import LedgerBusyError
+from robin_etl.exceptions import LedgerBusyError, StoppedError
 from robin_etl.ledger import Ledger
 from robin_etl.ledger.moves import NO_PAYLOAD
 from robin_etl.observer import Answered, Event, Observer, Waiting
@@ -136,7 +136,7 @@ def _read_changes(folder: Folder, numbers: pd.Series, ledger: Ledger) -> Iterato
     for frame in _list_changes(folder):
         try:
             parts = [rows[rows["order_number"].isin(numbers)] for rows in frame.read_batches()]
-        except (OSError, pa.ArrowException, ValueError, KeyError):
+        except (OSError, pa.ArrowException, ValueError, KeyError, StoppedError):
             continue  # cut off, or another version's
         for rows in parts:
             if len(rows):

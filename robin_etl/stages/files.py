@@ -142,17 +142,20 @@ class FrameFile:
                     writer.close()
 
     def read(self, names: Iterable[str] | None = None) -> pd.DataFrame:
-        """All rows, with these columns or with all, in their types."""
+        """All rows, with these columns or with all, in their types.
+
+        Raises `StoppedError` where there is no such file, or it lacks one of these columns.
+        """
         dtypes = self._chosen(names)
         file = pq.ParquetFile(BytesIO(self.folder.read(self.name)))
         frame = file.read(columns=list(dtypes)).to_pandas()
-        return columns.conform(frame, dtypes)
+        return self._conform(frame, dtypes)
 
     def read_batches(self, names: Iterable[str] | None = None) -> Iterator[pd.DataFrame]:
         """The same rows, as many at a time as they were written for."""
         dtypes = self._chosen(names)
         for frame in self.read_batches_as_they_are(list(dtypes)):
-            yield columns.conform(frame, dtypes)
+            yield self._conform(frame, dtypes)
 
     def drop_rows(self, marking: Marking) -> int:
         """Write the file again without the rows that are marked; how many they were."""
@@ -174,6 +177,14 @@ class FrameFile:
             file = pq.ParquetFile(stream)
             for group in range(file.num_row_groups):  # iter_batches holds on to what it has given
                 yield file.read_row_group(group, columns=names).to_pandas()
+
+    def _conform(self, frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
+        if missing := [name for name in dtypes if name not in frame.columns]:
+            raise StoppedError(
+                f"{self.name} in {self.folder.path} has no {', '.join(missing)}: another version of "
+                "robin-etl wrote it. Run the day again with this one."
+            )
+        return columns.conform(frame, dtypes)
 
     def _chosen(self, names: Iterable[str] | None) -> Mapping[str, str]:
         return self.dtypes if names is None else {name: self.dtypes[name] for name in names}

@@ -341,7 +341,7 @@ def test_the_tasks_that_see_no_order_do_not_import_pandas(home: Path) -> None:
 
 
 def test_only_what_starts_tasks_as_copies_of_itself_imports_for_them(home: Path) -> None:
-    """The scheduler of a LocalExecutor, and a Celery worker."""
+    """The scheduler of a LocalExecutor that forks, and a Celery worker."""
     code = """
 import json, os, sys
 from robin_etl.airflow.preload import preload
@@ -362,6 +362,10 @@ found = [
 os.environ["AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER"] = "True"
 found += [look("scheduler"), look("celery", "worker")]
 del os.environ["AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER"]
+for section in ("SCHEDULER", "CORE"):
+    os.environ[f"AIRFLOW__{section}__MP_START_METHOD"] = "forkserver"
+    found += [look("scheduler")]
+    del os.environ[f"AIRFLOW__{section}__MP_START_METHOD"]
 found += [
     look("scheduler", executor="CeleryExecutor,LocalExecutor"),
     look("celery", "worker", "--concurrency", "2", executor="CeleryExecutor"),
@@ -371,7 +375,7 @@ print(json.dumps(found))
     done = airflow(home, "-c", code)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [[False] * 3] * 9 + [[True] * 3] * 2
+    assert found == [[False] * 3] * 11 + [[True] * 3] * 2
 
 
 def test_a_worker_starts_where_what_tasks_need_can_not_be_imported(home: Path, tmp_path: Path) -> None:

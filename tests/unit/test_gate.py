@@ -372,6 +372,7 @@ def test_a_regular_expression_that_may_never_end_is_refused(tmp_path: Path, rege
         "sin(revenue) > 1",
         "revenue = 1",
         "[x for x in revenue]",
+        *("index > 1", "ilevel_0 == 2", "revenue > index"),
     ],
 )
 def test_a_condition_that_runs_more_than_a_comparison_is_refused(
@@ -388,6 +389,16 @@ def test_a_condition_deep_within_others_is_looked_at_too(tmp_path: Path) -> None
     condition = {"type": "or", "conditions": [{"type": "and", "conditions": [inner]}]}
     rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
     with pytest.raises(ConfigurationError, match="more than a comparison of columns"):
+        suite_of(tmp_path, rule)
+
+
+def test_a_condition_on_the_label_of_a_row_is_refused(tmp_path: Path) -> None:
+    asked = {"column": {"name": "index"}, "operator": "==", "parameter": 1}
+    rule = {
+        **PRESENT,
+        "kwargs": {"column": "order_number", "row_condition": {"type": "comparison", **asked}},
+    }
+    with pytest.raises(ConfigurationError, match="Write it with names of columns"):
         suite_of(tmp_path, rule)
 
 

@@ -163,6 +163,17 @@ def test_a_frame_is_read_in_its_types_whole_or_in_batches_and_rows_are_dropped(f
     assert file.read()["revenue"].tolist()[1:] == [3]
 
 
+def test_a_frame_of_another_version_that_lacks_a_column_is_not_read_as_null(folder: Folder) -> None:
+    dtypes = {"order_number": columns.TEXT, "is_cancelled": columns.FLAG}
+    old = FrameFile(folder, "rows.parquet", {"order_number": columns.TEXT})
+    old.write(pd.DataFrame({"order_number": ["1"]}, dtype=columns.TEXT))
+    file = FrameFile(folder, "rows.parquet", dtypes)
+    for read in (file.read, lambda: list(file.read_batches())):
+        with pytest.raises(StoppedError, match=r"rows\.parquet in .* has no is_cancelled"):
+            read()
+    assert file.read(["order_number"])["order_number"].tolist() == ["1"]
+
+
 def test_a_table_gives_its_first_columns_whatever_stands_further_right(folder: Folder) -> None:
     file = TableFile(folder, "quarantine.csv", ("file", "line"))
     file.write(pd.DataFrame([["a.csv", 7, "NA"], ["b.csv", 8, ""]], columns=["file", "line", "file"]))

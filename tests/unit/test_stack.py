@@ -1,4 +1,4 @@
-"""Calls find room for their frames wherever they begin."""
+"""Calls find room for their frames wherever they begin; newer Pythons see to that by themselves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def call_at_depths(depth: int, found: list[int]) -> list[int]:
 def test_a_loop_asks_for_no_memory_at_each_call_however_deep_it_stands() -> None:
     found = with_room(call_at_depths)(500, [])
     assert len(found) == 501
-    assert max(found) < CALLS
+    assert max(found) < CALLS // 10
 
 
 def test_what_a_function_takes_gives_and_raises_stays_the_same() -> None:

@@ -47,7 +47,7 @@ class Dialect:
         encoded = self.encode_keys(distinct.take(pc.sort_indices(distinct)).to_pylist())
         return self._select_json(sa.literal(encoded, sa.String))
 
-    def spread(self, values: sa.Select[Any]) -> Any:
+    def make_lateral(self, values: sa.Select[Any]) -> Any:
         """What a query of one column, `value`, finds for each row of a table that it speaks of, to be
         joined with that table.
         """

@@ -62,7 +62,7 @@ class Engine:
     def __init__(self, database: sa.Engine, *, clock: Callable[[], datetime] = now) -> None:
         self.database = database
         self.clock = clock
-        self.dialect = Dialect(is_postgresql=self.is_postgresql)
+        self.dialect = Dialect(is_postgresql=database.dialect.name == "postgresql")
         self._poster: sa.Connection | None = None
         self._session = 0
         self._driver_error: type[Exception] = getattr(database.dialect.loaded_dbapi, "Error", Exception)
@@ -116,7 +116,7 @@ class Engine:
 
     @property
     def is_postgresql(self) -> bool:
-        return self.database.dialect.name == "postgresql"
+        return self.dialect.is_postgresql
 
     @property
     def file(self) -> Path | None:

@@ -107,9 +107,9 @@ class OrderStates:
             .limit(at_most)
             .correlate(named)
         )
-        spread = self._engine.dialect.spread(first)
-        return sa.select(named.c.value.label("customer"), spread.c.value.label("order")).select_from(
-            named.join(spread, sa.true())
+        each = self._engine.dialect.make_lateral(first)
+        return sa.select(named.c.value.label("customer"), each.c.value.label("order")).select_from(
+            named.join(each, sa.true())
         )
 
     def customers_of(self, order_numbers: pd.Series) -> pd.DataFrame:

@@ -114,33 +114,57 @@ def slice_chunk(chunk: list[T], size: int) -> list[list[T]]:
 def merge_partitions(partitions: Sequence[Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
     """The changes of all partitions, wave by wave, oldest first, as those of one.
 
-    Each partition gives frames that are sorted so; one frame of each is held at a time.
+    Each partition gives frames that are sorted so. Two frames of each are held at a time: so each step
+    gives about a frame of every partition, and there are no more steps than one partition has frames.
     """
     if len(partitions) == 1:
         yield from partitions[0]
         return
-    held = [one for partition in partitions if (one := _Held.next_of(partition))]
-    while held:
-        until = min(one.last for one in held)
-        yield pd.concat([one.take(until) for one in held]).sort_values(
-            ["wave", "order_date"], kind="stable"
-        )
-        held = [left for one in held if (left := one if one.has_rows else _Held.next_of(one.partition))]
+    merged = [_Partition(frames) for frames in partitions]
+    while merged := [one for one in merged if one.hold_two()]:
+        # What a partition has yet to give comes after all that it holds, so no other goes beyond that.
+        until = min((one.last for one in merged if not one.is_through), default=None)
+        taken = [rows for one in merged for rows in one.take(until)]
+        yield pd.concat(taken).sort_values(["wave", "order_date"], kind="stable")
 
 
-class _Held:
-    """A frame of one partition, of which some rows have been taken."""
+class _Partition:
+    """The frames of a partition that are held, and those to come."""
 
-    def __init__(self, partition: Iterator[pd.DataFrame], rows: pd.DataFrame) -> None:
-        self.partition = partition
+    def __init__(self, frames: Iterator[pd.DataFrame]) -> None:
+        self._frames = frames
+        self._held: list[_Frame] = []
+        self.is_through = False
+
+    def hold_two(self) -> bool:
+        """Hold two frames, as far as there are; whether there is any."""
+        while len(self._held) < 2 and not self.is_through:
+            frame = next((frame for frame in self._frames if len(frame)), None)
+            if frame is None:
+                self.is_through = True
+            else:
+                self._held.append(_Frame(frame))
+        return bool(self._held)
+
+    @property
+    def last(self) -> tuple[int, str]:
+        """The wave and the moment of the last row that is held."""
+        return self._held[-1].last
+
+    def take(self, until: tuple[int, str] | None) -> list[pd.DataFrame]:
+        """The rows not yet taken up to this wave and moment, or all that are held."""
+        taken = [frame.take(until) for frame in self._held]
+        self._held = [frame for frame in self._held if frame.has_rows]
+        return taken
+
+
+class _Frame:
+    """A frame of a partition, of which some rows have been taken."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
         self._rows, self._taken = rows, 0
         self._waves = rows["wave"].to_numpy()
         self._moments = columns.to_strings(rows["order_date"])
-
-    @classmethod
-    def next_of(cls, partition: Iterator[pd.DataFrame]) -> _Held | None:
-        """The next frame of a partition that has rows."""
-        return next((cls(partition, frame) for frame in partition if len(frame)), None)
 
     @property
     def has_rows(self) -> bool:
@@ -151,16 +175,16 @@ class _Held:
         """The wave and the moment of its last row."""
         return int(self._waves[-1]), self._moment_at(len(self._rows) - 1)
 
-    def take(self, until: tuple[int, str]) -> pd.DataFrame:
-        """The rows not yet taken up to this wave and moment. They are looked for, not compared one by
-        one: each frame is asked as often as there are frames of all partitions.
-        """
-        wave, moment = until
-        begin, end = self._waves.searchsorted(wave), self._waves.searchsorted(wave, "right")
-        count = bisect_right(range(len(self._rows)), moment, int(begin), int(end), key=self._moment_at)
+    def take(self, until: tuple[int, str] | None) -> pd.DataFrame:
+        """The rows not yet taken up to this wave and moment, or all."""
+        count = len(self._rows) if until is None else self._count(*until)
         rows = self._rows.iloc[self._taken : count]
         self._taken = max(self._taken, count)
         return rows
+
+    def _count(self, wave: int, moment: str) -> int:
+        begin, end = self._waves.searchsorted(wave), self._waves.searchsorted(wave, "right")
+        return bisect_right(range(len(self._rows)), moment, int(begin), int(end), key=self._moment_at)
 
     def _moment_at(self, place: int) -> str:
         moment: str = self._moments[place].as_py()

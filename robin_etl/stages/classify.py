@@ -27,8 +27,8 @@ from robin_etl.stages.run import Partition, Run
 
 log = logging.getLogger(__name__)
 
-# Load reads the changes of all partitions side by side, and holds about so many rows of them together.
-_ROWS_HELD = 100_000
+# Load reads the changes of all partitions side by side, two frames of each: about so many rows together.
+_ROWS_HELD = 200_000
 _FEWEST_ROWS = 500
 _NAMED = 10
 
@@ -59,7 +59,7 @@ def compare_rows(settings: Settings, run: Run, partition: Partition, ledger: Led
         nameless = lacks_customer(changes)
         _warn_of_nameless(changes[nameless])
         changes, waiting = changes[~nameless], pd.concat([unsettled, changes["day"][nameless]])
-    at_once = max(_ROWS_HELD // len(run.partitions), _FEWEST_ROWS)
+    at_once = max(_ROWS_HELD // (2 * len(run.partitions)), _FEWEST_ROWS)
     partition.changes.write(changes, at_once=at_once)
     partition.confirmed.write(result.confirmed)
     figures = measure_changes(changes, old_after_days=settings.guards.old_orders_days)

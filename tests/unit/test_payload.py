@@ -141,6 +141,22 @@ def test_merged_parts_are_wave_by_wave_and_oldest_first_and_lose_nothing(
     assert sorted(numbers) == sorted(n for table in tables for n in table["order_number"])
 
 
+def test_many_parts_are_merged_in_as_many_steps_as_one_of_them_has_frames() -> None:
+    frames, rows, parts = 10, 4, 8
+    moments = [f"2017-04-05T12:{n // 60:02}:{n % 60:02}Z" for n in range(frames * rows * parts)]
+    orders: list[dict[str, object]] = [
+        {"order_number": f"{n}", "order_date": at} for n, at in enumerate(moments)
+    ]
+    table = changes(*orders)
+    streams = [
+        iter([table.iloc[part::parts][at : at + rows] for at in range(0, frames * rows, rows)])
+        for part in range(parts)
+    ]
+    merged = list(payload.merge_partitions(streams))
+    assert pd.concat(merged)["order_number"].tolist() == table["order_number"].tolist()
+    assert len(merged) <= frames + 1
+
+
 def test_chunks_are_filled_across_frames_and_never_across_waves() -> None:
     def numbered(*numbers: str, wave: int) -> pd.DataFrame:
         return changes(*({"order_number": number, "wave": wave} for number in numbers))

@@ -40,7 +40,7 @@ JUDGE_TYPES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # an index of labels is not one truth
 class Finding:
     """What Great Expectations says of a rule.
 

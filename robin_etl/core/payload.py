@@ -115,7 +115,7 @@ def merge_partitions(partitions: Sequence[Iterator[pd.DataFrame]]) -> Iterator[p
     """The changes of all partitions, wave by wave, oldest first, as those of one.
 
     Each partition gives frames that are sorted so. Two frames of each are held at a time: so each step
-    gives about a frame of every partition, and there are no more steps than one partition has frames.
+    gives about a frame of every partition, and there are about as many as one partition has frames.
     """
     if len(partitions) == 1:
         yield from partitions[0]

@@ -30,7 +30,8 @@ _NODES = (
 _DEAR = (ast.Pow, ast.LShift)  # a number of as many digits as it pleases
 _METHODS = {"isnull", "notnull", "isna", "notna", "isin", "between"}
 _METHODS_OF_TEXT = {"len", "lower", "upper", "strip", "startswith", "endswith", "isdigit", "isalpha"}
-_ROW_LABEL = re.compile(r"index|ilevel_\d+")  # which is robin-etl's own, and another in each batch
+# Of the frame, not of an order: labels of rows are robin-etl's own, and others in each batch.
+_LABEL = re.compile(r"index|columns|[ic]level_\d+")
 _QUOTED_NAME = re.compile(r"`[^`]*`")
 _LONGEST_CONDITION = 2_000
 
@@ -75,7 +76,7 @@ def _is_harmless(condition: Any, *, is_text: bool) -> bool:
         return False
     column = condition.get("column")
     name = column.get("name") if isinstance(column, Mapping) else None
-    if isinstance(name, str) and _ROW_LABEL.fullmatch(name):
+    if isinstance(name, str) and _LABEL.fullmatch(name):
         return False
     filtered = condition.get("pass_through_filter")
     inner = condition.get("conditions", [])
@@ -87,6 +88,8 @@ def _is_harmless(condition: Any, *, is_text: bool) -> bool:
 def _compares_only(text: str) -> bool:
     """Whether a condition of pandas' own language does no more than compare."""
     if len(text) > _LONGEST_CONDITION or "@" in text or "__" in text:
+        return False
+    if any(_LABEL.fullmatch(quoted.strip("`")) for quoted in _QUOTED_NAME.findall(text)):
         return False
     try:
         tree = ast.parse(_QUOTED_NAME.sub("column", text.strip()), mode="eval")
@@ -102,7 +105,7 @@ def _is_allowed(node: ast.AST, called: set[ast.expr]) -> bool:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         sides = (node.left, node.right)
         return not any(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in sides)
-    if isinstance(node, ast.Name) and _ROW_LABEL.fullmatch(node.id):
+    if isinstance(node, ast.Name) and _LABEL.fullmatch(node.id):
         return False
     if not isinstance(node, ast.Attribute):
         return isinstance(node, _NODES) and not isinstance(node, _DEAR)

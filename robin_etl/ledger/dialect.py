@@ -58,7 +58,7 @@ class Dialect:
 
     @staticmethod
     def encode_keys(keys: Sequence[str]) -> str:
-        """Keys as one parameter. Sorted, they touch each page of the index once."""
+        """Keys, which are sorted, as one parameter: so they touch each page of the index once."""
         return json.dumps(keys)
 
     def _select_json(self, text: sa.ColumnElement[Any]) -> sa.Select[Any]:

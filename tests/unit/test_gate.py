@@ -372,7 +372,8 @@ def test_a_regular_expression_that_may_never_end_is_refused(tmp_path: Path, rege
         "sin(revenue) > 1",
         "revenue = 1",
         "[x for x in revenue]",
-        *("index > 1", "ilevel_0 == 2", "revenue > index"),
+        *("index > 1", "ilevel_0 == 2", "revenue > index", "`index` > 1", "index.isin([1])"),
+        *("columns == 'revenue'", "clevel_0 == 'revenue'"),
     ],
 )
 def test_a_condition_that_runs_more_than_a_comparison_is_refused(
@@ -392,12 +393,15 @@ def test_a_condition_deep_within_others_is_looked_at_too(tmp_path: Path) -> None
         suite_of(tmp_path, rule)
 
 
-def test_a_condition_on_the_label_of_a_row_is_refused(tmp_path: Path) -> None:
-    asked = {"column": {"name": "index"}, "operator": "==", "parameter": 1}
-    rule = {
-        **PRESENT,
-        "kwargs": {"column": "order_number", "row_condition": {"type": "comparison", **asked}},
-    }
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"type": "comparison", "column": {"name": "index"}, "operator": "==", "parameter": 1},
+        {"type": "nullity", "column": {"name": "ilevel_0"}, "is_null": True},
+    ],
+)
+def test_a_condition_on_the_label_of_a_row_is_refused(tmp_path: Path, condition: dict[str, Any]) -> None:
+    rule = {**PRESENT, "kwargs": {"column": "order_number", "row_condition": condition}}
     with pytest.raises(ConfigurationError, match="Write it with names of columns"):
         suite_of(tmp_path, rule)
 
